@@ -1,0 +1,1 @@
+"""Isthmus: crypto and open banking under one roof, behind GraphQL."""

@@ -1,0 +1,116 @@
+"""Events as JSON and back, with the schema version of each type and the upcasters that lift old ones on reading.
+
+Stored events are never changed: a new shape is a new schema version and a function here that lifts the one before it.
+Amounts and times are strings, so that nothing passes through a float.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from decimal import Decimal
+from typing import Any, cast
+from uuid import UUID
+
+import msgspec
+
+from isthmus.domain.accounts import AccountClosed, AccountFrozen, AccountOpened, AccountRenamed, AccountUnfrozen
+from isthmus.domain.ledger import HoldVoided, JournalPosted, JournalReserved, LedgerEvent
+from isthmus.domain.money import text_of
+from isthmus.domain.personal import SEALED_PATTERN, Sealed
+
+Data = dict[str, Any]
+Upcaster = Callable[[Data], Data]
+
+ACCOUNT = "account"
+JOURNAL = "journal"
+
+#: Every event type: its class, its current schema version and whose stream it is in.
+EVENT_TYPES: Mapping[str, tuple[type, int, str]] = {
+    "AccountOpened": (AccountOpened, 1, ACCOUNT),
+    "AccountRenamed": (AccountRenamed, 1, ACCOUNT),
+    "AccountFrozen": (AccountFrozen, 2, ACCOUNT),
+    "AccountUnfrozen": (AccountUnfrozen, 2, ACCOUNT),
+    "AccountClosed": (AccountClosed, 1, ACCOUNT),
+    "JournalPosted": (JournalPosted, 1, JOURNAL),
+    "JournalReserved": (JournalReserved, 1, JOURNAL),
+    "HoldVoided": (HoldVoided, 1, JOURNAL),
+}
+
+
+def _with_unspecified_reason(data: Data) -> Data:
+    """Version 1 did not say why an account was frozen, and an account had one freeze at most."""
+    return {**data, "reason": "UNSPECIFIED"}
+
+
+#: (type, version) -> lifts that version by one.
+UPCASTERS: Mapping[tuple[str, int], Upcaster] = {
+    ("AccountFrozen", 1): _with_unspecified_reason,
+    ("AccountUnfrozen", 1): _with_unspecified_reason,
+}
+
+
+class UnknownEvent(Exception):
+    """An event type, or a schema version of it, that this release does not know: written by a newer one."""
+
+
+def upcast(event_type: str, schema_version: int, data: Data) -> Data:
+    known = EVENT_TYPES.get(event_type)
+    if known is None or schema_version > known[1]:
+        raise UnknownEvent(f"{event_type} v{schema_version}")
+    for version in range(schema_version, known[1]):
+        data = UPCASTERS[event_type, version](data)
+    return data
+
+
+def encode(event: LedgerEvent) -> Data:
+    return cast(Data, _plain_decimals(msgspec.to_builtins(event, enc_hook=_encode_odd, builtin_types=(Decimal,))))
+
+
+def decode(event_type: str, schema_version: int, data: Data) -> LedgerEvent:
+    """Raises UnknownEvent, or msgspec.ValidationError where the data is not what its schema says."""
+    lifted = upcast(event_type, schema_version, data)
+    return cast(LedgerEvent, msgspec.convert(lifted, EVENT_TYPES[event_type][0], dec_hook=_decode_odd))
+
+
+def stream_of(event: LedgerEvent) -> tuple[str, UUID]:
+    """(aggregate type, aggregate id) of the stream that the event belongs to."""
+    kind = EVENT_TYPES[type(event).__name__][2]
+    if kind == ACCOUNT:
+        return ACCOUNT, cast(AccountOpened, event).account_id
+    if isinstance(event, JournalPosted) and event.resolves is not None:
+        return JOURNAL, event.resolves
+    return JOURNAL, cast(JournalPosted, event).journal_id
+
+
+def json_schema(event_type: str) -> Data:
+    """The JSON Schema of an event type's current version."""
+    schema = msgspec.json.schema(EVENT_TYPES[event_type][0], schema_hook=_schema_odd)
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
+
+
+def _encode_odd(value: object) -> object:
+    if isinstance(value, Sealed):
+        return str.__str__(value)
+    raise NotImplementedError(type(value))  # msgspec's own convention for "not mine"
+
+
+def _decode_odd(kind: type, value: object) -> object:
+    if kind is Sealed and isinstance(value, str):
+        return Sealed(value)
+    raise NotImplementedError(kind)
+
+
+def _schema_odd(kind: type) -> Data:
+    if kind is Sealed:
+        return {"type": "string", "pattern": SEALED_PATTERN, "x-personal": True}
+    raise NotImplementedError(kind)
+
+
+def _plain_decimals(value: Any) -> Any:
+    if isinstance(value, Decimal):
+        return text_of(value)
+    if isinstance(value, dict):
+        return {key: _plain_decimals(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain_decimals(inner) for inner in value]
+    return value

@@ -1,0 +1,151 @@
+"""Refusals: the typed answer No. A refusal is a value, never an exception; its `code` is part of the API's contract."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import ClassVar
+
+from isthmus.domain.money import Money
+
+
+class RefusalCode(StrEnum):
+    """Every code that a payload's `errors` may carry. docs/errors.md has a line for each (a test counts them)."""
+
+    INVALID_INPUT = "INVALID_INPUT"
+    INVALID_AMOUNT = "INVALID_AMOUNT"
+    UNKNOWN_ASSET = "UNKNOWN_ASSET"
+    IDEMPOTENCY_KEY_REUSED = "IDEMPOTENCY_KEY_REUSED"
+    CONFLICT = "CONFLICT"
+    ACCOUNT_NOT_FOUND = "ACCOUNT_NOT_FOUND"
+    RECIPIENT_NOT_FOUND = "RECIPIENT_NOT_FOUND"
+    ASSET_MISMATCH = "ASSET_MISMATCH"
+    SAME_ACCOUNT = "SAME_ACCOUNT"
+    INSUFFICIENT_FUNDS = "INSUFFICIENT_FUNDS"
+    ACCOUNT_FROZEN = "ACCOUNT_FROZEN"
+    ACCOUNT_CLOSED = "ACCOUNT_CLOSED"
+    ACCOUNT_NOT_EMPTY = "ACCOUNT_NOT_EMPTY"
+    JOURNAL_NOT_FOUND = "JOURNAL_NOT_FOUND"
+    ALREADY_REVERSED = "ALREADY_REVERSED"
+    ALREADY_RESOLVED = "ALREADY_RESOLVED"
+    EXCEEDS_HOLD = "EXCEEDS_HOLD"
+    UNBALANCED = "UNBALANCED"
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """`path` names the input field at fault; `sticks` is whether the idempotency key remembers the refusal."""
+
+    code: ClassVar[RefusalCode]
+    sticks: ClassVar[bool] = True
+    message: str
+    path: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class InvalidInput(Refusal):
+    """The request itself is wrong: nothing was looked at, so nothing is remembered."""
+
+    code: ClassVar[RefusalCode] = RefusalCode.INVALID_INPUT
+    sticks: ClassVar[bool] = False
+
+
+@dataclass(frozen=True)
+class InvalidAmount(Refusal):
+    code: ClassVar[RefusalCode] = RefusalCode.INVALID_AMOUNT
+    sticks: ClassVar[bool] = False
+
+
+@dataclass(frozen=True)
+class UnknownAsset(Refusal):
+    code: ClassVar[RefusalCode] = RefusalCode.UNKNOWN_ASSET
+    sticks: ClassVar[bool] = False
+
+
+@dataclass(frozen=True)
+class IdempotencyKeyReused(Refusal):
+    """The key came with another body before: the first body's answer stands."""
+
+    code: ClassVar[RefusalCode] = RefusalCode.IDEMPOTENCY_KEY_REUSED
+    sticks: ClassVar[bool] = False
+
+
+@dataclass(frozen=True)
+class Conflict(Refusal):
+    """Others changed the same thing again and again while this was tried. Retry with the same key."""
+
+    code: ClassVar[RefusalCode] = RefusalCode.CONFLICT
+    sticks: ClassVar[bool] = False
+
+
+@dataclass(frozen=True)
+class AccountNotFound(Refusal):
+    code: ClassVar[RefusalCode] = RefusalCode.ACCOUNT_NOT_FOUND
+
+
+@dataclass(frozen=True)
+class RecipientNotFound(Refusal):
+    """Unknown, closed and wrong-asset recipients are told apart by nobody."""
+
+    code: ClassVar[RefusalCode] = RefusalCode.RECIPIENT_NOT_FOUND
+
+
+@dataclass(frozen=True)
+class AssetMismatch(Refusal):
+    code: ClassVar[RefusalCode] = RefusalCode.ASSET_MISMATCH
+
+
+@dataclass(frozen=True)
+class SameAccount(Refusal):
+    code: ClassVar[RefusalCode] = RefusalCode.SAME_ACCOUNT
+
+
+@dataclass(frozen=True)
+class InsufficientFunds(Refusal):
+    code: ClassVar[RefusalCode] = RefusalCode.INSUFFICIENT_FUNDS
+    available: Money | None = None
+    required: Money | None = None
+
+
+@dataclass(frozen=True)
+class AccountFrozenRefusal(Refusal):
+    """A frozen account only receives."""
+
+    code: ClassVar[RefusalCode] = RefusalCode.ACCOUNT_FROZEN
+
+
+@dataclass(frozen=True)
+class AccountClosedRefusal(Refusal):
+    code: ClassVar[RefusalCode] = RefusalCode.ACCOUNT_CLOSED
+
+
+@dataclass(frozen=True)
+class AccountNotEmpty(Refusal):
+    code: ClassVar[RefusalCode] = RefusalCode.ACCOUNT_NOT_EMPTY
+
+
+@dataclass(frozen=True)
+class JournalNotFound(Refusal):
+    code: ClassVar[RefusalCode] = RefusalCode.JOURNAL_NOT_FOUND
+
+
+@dataclass(frozen=True)
+class AlreadyReversed(Refusal):
+    code: ClassVar[RefusalCode] = RefusalCode.ALREADY_REVERSED
+
+
+@dataclass(frozen=True)
+class AlreadyResolved(Refusal):
+    """A hold is posted or voided once."""
+
+    code: ClassVar[RefusalCode] = RefusalCode.ALREADY_RESOLVED
+
+
+@dataclass(frozen=True)
+class ExceedsHold(Refusal):
+    code: ClassVar[RefusalCode] = RefusalCode.EXCEEDS_HOLD
+
+
+@dataclass(frozen=True)
+class Unbalanced(Refusal):
+    code: ClassVar[RefusalCode] = RefusalCode.UNBALANCED

@@ -1,0 +1,1 @@
+"""The outside world: ports implemented. Imports the domain, nothing above it."""

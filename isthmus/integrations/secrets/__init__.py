@@ -1,0 +1,1 @@
+"""Keys: the master key behind a port, and a key per person wrapped by it."""

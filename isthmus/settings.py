@@ -1,0 +1,205 @@
+"""Every setting, typed, read from the environment as `ISTHMUS_<GROUP>__<NAME>`.
+
+A URL given here replaces the embedded server of the same name, and `up` then does not start it. `isthmus settings` prints this
+table for the docs. A wrong value stops the start with a sentence that names it (`SettingsError`).
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+LOOPBACK = "127.0.0.1"
+
+
+class SettingsError(Exception):
+    """A setting is wrong; the message is one sentence a person can act on."""
+
+
+class DatabaseSettings(BaseModel):
+    url: SecretStr | None = Field(
+        None,
+        description="PostgreSQL 16 or newer as postgresql://user:password@host:port/name. Replaces the embedded server.",
+    )
+    admin_url: SecretStr | None = Field(
+        None,
+        description="The role that migrates (owner of the tables). Without it, database.url is used for that too.",
+    )
+    pool_size: int = Field(16, ge=2, le=500, description="Connections per process for queries.")
+    statement_timeout_ms: int = Field(10_000, ge=100, description="Longest statement, in milliseconds.")
+    lock_timeout_ms: int = Field(4_000, ge=100, description="Longest wait for a lock, in milliseconds.")
+    idle_in_transaction_timeout_ms: int = Field(
+        2_000, ge=100, description="The server ends a transaction of ours that idles longer, in milliseconds."
+    )
+
+    @field_validator("url", "admin_url")
+    @classmethod
+    def _postgres(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and not value.get_secret_value().startswith(("postgresql://", "postgres://")):
+            raise ValueError("must begin with postgresql://")
+        return value
+
+
+class RedisSettings(BaseModel):
+    url: SecretStr | None = Field(
+        None, description="Redis or Valkey as redis://[:password@]host:port/0. Replaces the embedded one."
+    )
+    timeout_s: float = Field(2.0, gt=0, description="Deadline of one call, in seconds.")
+
+    @field_validator("url")
+    @classmethod
+    def _redis(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and not value.get_secret_value().startswith(("redis://", "rediss://")):
+            raise ValueError("must begin with redis:// or rediss://")
+        return value
+
+
+class KafkaSettings(BaseModel):
+    url: str | None = Field(None, description="Bootstrap servers as host:port,host:port. Replaces the embedded broker.")
+    idempotent_producer: bool = Field(
+        True, description="Off only for brokers that refuse InitProducerId, as the embedded one does."
+    )
+    replication_factor: int = Field(1, ge=1, description="Of the topics that Isthmus makes.")
+    embedded_memory_mib: int = Field(
+        256, ge=32, description="The embedded broker is started anew above this; the relay publishes again."
+    )
+
+
+class IssuerSettings(BaseModel):
+    url: str | None = Field(
+        None, description="An OpenID provider's issuer, found by discovery. Replaces the embedded one."
+    )
+    name: str = Field(
+        "isthmus",
+        min_length=1,
+        description="Stands for the issuer in people's ids, so that its address may change. Never change it.",
+    )
+    audience: str = Field("isthmus-api", description="The `aud` that an access token must carry.")
+    token_types: tuple[str, ...] = Field(
+        ("at+jwt",), description='Accepted `typ` values, as a JSON list. Keycloak: ["JWT"].'
+    )
+    algorithms: tuple[Literal["ES256", "RS256"], ...] = Field(
+        ("ES256", "RS256"), description="Accepted signature algorithms, as a JSON list."
+    )
+    roles_claim: str = Field(
+        "roles", description="Where the roles are; a dot steps into an object, as in realm_access.roles."
+    )
+    leeway_s: int = Field(30, ge=0, le=60, description="Clock difference forgiven, in seconds.")
+    access_token_minutes: int = Field(
+        10, ge=1, le=10, description="Life of the embedded issuer's access tokens, and the longest accepted."
+    )
+    login_attempts_per_minute: int = Field(10, ge=1, description="Of the embedded issuer, per account and per address.")
+
+    @field_validator("url")
+    @classmethod
+    def _https(cls, value: str | None) -> str | None:
+        if value is not None and not value.startswith(("https://", "http://127.0.0.1", "http://localhost")):
+            raise ValueError("must begin with https:// (http:// only on this machine)")
+        return value.rstrip("/") if value else value
+
+
+class ApiSettings(BaseModel):
+    host: str = Field(LOOPBACK, description="Address that `serve` listens on.")
+    port: int = Field(
+        0, ge=0, le=65535, description="Port of the API; 0 takes a free one and keeps it in the data directory."
+    )
+    allowed_origins: tuple[str, ...] = Field(
+        (), description="Browser origins that may call the API and open WebSockets, as a JSON list."
+    )
+    body_bytes_max: int = Field(100_000, ge=1_000, description="Longest request body, in bytes.")
+    tokens_max: int = Field(1_000, ge=50, description="Most lexical tokens in a document.")
+    depth_max: int = Field(10, ge=5, description="Deepest selection; introspection is not counted.")
+    aliases_max: int = Field(15, ge=1, description="Most aliases in a document, counted after fragments.")
+    cost_max: int = Field(
+        5_000, ge=100, description="Most objects that one operation may ask for (product of page sizes)."
+    )
+    request_timeout_s: float = Field(15.0, gt=0, description="Deadline of one operation, in seconds.")
+    position_wait_ms: int = Field(
+        3_000, ge=0, le=10_000, description="Longest wait for X-Isthmus-Position, in milliseconds."
+    )
+    introspection: bool = Field(True, description="Whether whoever is signed in may introspect the schema.")
+    shutdown_s: float = Field(5.0, gt=0, description="Longest drain on SIGTERM, in seconds.")
+
+
+class WorkSettings(BaseModel):
+    partitions_ahead_months: int = Field(3, ge=1, le=24, description="Partitions of `entries` made ahead of time.")
+    hold_sweep_s: float = Field(
+        5.0, gt=0, description="How often expired holds without a timer are looked for, in seconds."
+    )
+    verify_every_minutes: int = Field(60, ge=1, description="How often the verifier runs over the whole ledger.")
+    relay_batch: int = Field(500, ge=1, le=10_000, description="Events published per batch.")
+    health_port: int = Field(
+        0, ge=0, le=65535, description="Port of `work`'s /livez, /readyz and /metrics; 0 takes a free one."
+    )
+
+
+class SecretsSettings(BaseModel):
+    master_key_file: Path | None = Field(
+        None,
+        description="File with the master key (base64, 32 bytes). By default secrets/master.key in the data directory.",
+    )
+
+
+class LogSettings(BaseModel):
+    level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="Least level that is logged.")
+
+
+class Settings(BaseSettings):
+    """All settings. Groups nest with two underscores: `ISTHMUS_DATABASE__URL`."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="ISTHMUS_", env_nested_delimiter="__", extra="forbid", frozen=True, validate_default=True
+    )
+
+    data_dir: Path = Field(Path(".isthmus"), description="The data directory: embedded servers, keys, logs, ports.")
+    database: DatabaseSettings = DatabaseSettings()
+    redis: RedisSettings = RedisSettings()
+    kafka: KafkaSettings = KafkaSettings()
+    issuer: IssuerSettings = IssuerSettings()
+    api: ApiSettings = ApiSettings()
+    work: WorkSettings = WorkSettings()
+    secrets: SecretsSettings = SecretsSettings()
+    log: LogSettings = LogSettings()
+
+    @field_validator("data_dir")
+    @classmethod
+    def _absolute(cls, value: Path) -> Path:
+        return value.expanduser().absolute()
+
+    @property
+    def master_key_file(self) -> Path:
+        return self.secrets.master_key_file or self.data_dir / "secrets" / "master.key"
+
+
+def variable_name(path: tuple[str | int, ...]) -> str:
+    return "ISTHMUS_" + "__".join(str(part).upper() for part in path)
+
+
+def load_settings(**overrides: object) -> Settings:
+    """Read the environment. Raises SettingsError naming every wrong setting, its value left out where it is secret."""
+    try:
+        settings = Settings(**overrides)  # type: ignore[arg-type]  # pydantic checks them at run time
+    except ValidationError as error:
+        sentences = [f"{variable_name(e['loc'])}: {e['msg'].removeprefix('Value error, ')}" for e in error.errors()]
+        raise SettingsError("; ".join(sentences)) from None
+    known = {variable_name(path) for path in setting_paths()}
+    groups = {name.split("__")[0] for name in known if "__" in name}
+    for name in os.environ:
+        if name.split("__")[0] in groups and name not in known and "__" in name:
+            raise SettingsError(f"{name}: there is no such setting; `isthmus settings` lists them all")
+    return settings
+
+
+def setting_paths() -> list[tuple[str, ...]]:
+    paths: list[tuple[str, ...]] = []
+    for name, field in Settings.model_fields.items():
+        annotation = field.annotation
+        if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+            paths.extend((name, inner) for inner in annotation.model_fields)
+        else:
+            paths.append((name,))
+    return paths

@@ -1,0 +1,1 @@
+"""Commands in; events and journals out, in one transaction."""

@@ -1,0 +1,126 @@
+"""The command bus: every wish to change something enters here, whoever makes it (API, CLI, timers, later sagas and webhooks)."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import asyncpg
+import structlog
+from prometheus_client import Counter
+
+from isthmus.domain.clock import Clock
+from isthmus.domain.identifiers import IdSource, uuid7_source
+from isthmus.domain.money import Asset
+from isthmus.domain.personal import PersonalText, PersonalTexts
+from isthmus.domain.refusals import UnknownAsset
+from isthmus.write_models.committer import Committer
+from isthmus.write_models.connection import Pool
+from isthmus.write_models.envelope import PLATFORM, Done, Envelope, Outcome, Recorded, Refused, Unavailable
+from isthmus.write_models.handlers import HANDLERS
+from isthmus.write_models.idempotency import request_hash_of, scope_of
+from isthmus.write_models.unit_of_work import Ask, load_assets
+
+__all__ = ["PLATFORM", "CommandBus", "Done", "Envelope", "Outcome", "Recorded", "Refused", "Unavailable"]
+
+log = structlog.get_logger(__name__)
+_commands = Counter("isthmus_commands_total", "Commands by name and outcome.", ["command", "outcome"])
+
+_SETTINGS = {
+    # A plan made while the tables were empty would scan them for ever.
+    "plan_cache_mode": "force_custom_plan",
+    "application_name": "isthmus writer",
+}
+
+
+async def writer_pool(
+    url: str, *, statement_timeout_ms: int, lock_timeout_ms: int, idle_timeout_ms: int, size: int = 4
+) -> Pool:
+    """The write side's own connections: their limits bound how long anyone can sit on `log_head`."""
+    return await asyncpg.create_pool(
+        url,
+        min_size=1,
+        max_size=size,
+        timeout=5,
+        command_timeout=statement_timeout_ms / 1_000,
+        server_settings={
+            **_SETTINGS,
+            "statement_timeout": str(statement_timeout_ms),
+            "lock_timeout": str(lock_timeout_ms),
+            "idle_in_transaction_session_timeout": str(idle_timeout_ms),
+        },
+    )
+
+
+class CommandBus:
+    def __init__(
+        self,
+        pool: Pool,
+        texts: PersonalTexts,
+        idempotency_key: bytes,
+        clock: Clock,
+        ids: IdSource | None = None,
+    ) -> None:
+        """`idempotency_key`: the secret under which inputs are hashed, the same in every process."""
+        self._pool = pool
+        self._texts = texts
+        self._secret = idempotency_key
+        self._committer = Committer(pool, clock, ids or uuid7_source(clock.now), {})
+
+    async def start(self) -> None:
+        async with self._pool.acquire() as connection:
+            self._committer.assets = await load_assets(connection)
+        await self._committer.start()
+
+    async def aclose(self) -> None:
+        await self._committer.aclose()
+
+    @property
+    def assets(self) -> dict[str, Asset]:
+        return dict(self._committer.assets)
+
+    async def run(self, command: Any, envelope: Envelope) -> Outcome:
+        """Decide and record. The same envelope again gets the first answer. Raises Unavailable: retry with the same key."""
+        name = type(command).__name__
+        assert type(command) in HANDLERS, f"no handler for {name}"
+        asset = getattr(command, "asset", None)
+        if asset is not None and asset not in self._committer.assets:
+            return await self._unknown_asset(asset)
+        try:
+            sealed = await self._seal(command)
+            ask = Ask(sealed, envelope, scope_of(envelope), request_hash_of(envelope, self._secret))
+            outcome = await self._committer.commit(ask)
+        except (OSError, TimeoutError, asyncpg.PostgresConnectionError, asyncpg.InterfaceError) as error:
+            _commands.labels(name, "unavailable").inc()
+            raise Unavailable("the database does not answer") from error
+        except Unavailable:
+            _commands.labels(name, "unavailable").inc()
+            raise
+        if isinstance(outcome, Refused):
+            _commands.labels(name, outcome.refusal.code.value).inc()
+            log.info("command refused", command=name, code=outcome.refusal.code, position=outcome.position)
+        else:
+            _commands.labels(name, "replayed" if outcome.replayed else "done").inc()
+            log.info("command done", command=name, position=outcome.position, replayed=outcome.replayed)
+        return outcome
+
+    async def _seal(self, command: Any) -> Any:
+        """Turn every PersonalText of the command into ciphertext, before anything is decided or stored."""
+        texts = {
+            field.name: value
+            for field in dataclasses.fields(command)
+            if isinstance(value := getattr(command, field.name), PersonalText) and value.sealed is None
+        }
+        if not texts:
+            return command
+        async with self._pool.acquire(timeout=2.0) as connection:
+            sealed = {
+                name: PersonalText("", await self._texts.seal(connection, command.person, text.plain))
+                for name, text in texts.items()
+            }
+        return dataclasses.replace(command, **sealed)
+
+    async def _unknown_asset(self, asset: str) -> Outcome:
+        async with self._pool.acquire(timeout=2.0) as connection:
+            position: int = await connection.fetchval("select position from log_head")
+        return Refused(UnknownAsset(f"{asset} is not an asset that can be held here.", ("input", "asset")), position)

@@ -1,0 +1,177 @@
+"""Group commit: commands that wait while a commit is under way share the next one. Nobody is ever held back for company.
+
+One writer task a process. What fails as a group is tried in halves, so that a poisoned command spoils nobody else's commit; alone it
+is retried with fresh state. Retrying is always safe, even where the outcome of a COMMIT is unknown: the key in the same
+transaction says whether it happened.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections import deque
+from collections.abc import Mapping, Sequence
+
+import asyncpg
+import structlog
+from prometheus_client import Counter, Histogram
+
+from isthmus.domain.clock import Clock
+from isthmus.domain.identifiers import IdSource
+from isthmus.domain.money import Asset
+from isthmus.domain.refusals import Conflict
+from isthmus.write_models.connection import Pool
+from isthmus.write_models.envelope import Outcome, Refused, Unavailable
+from isthmus.write_models.unit_of_work import Ask, UnitOfWork
+
+BATCH_MAX = 256
+WAITING_MAX = 4_096
+_CONFLICT_TRIES = 5
+_BROKEN_TRIES = 3
+_PAUSE_S = 0.05
+
+#: Another transaction was in the way: serialization failure, deadlock, lock time-out, a twin's row.
+_CONFLICTS = (
+    asyncpg.SerializationError,
+    asyncpg.DeadlockDetectedError,
+    asyncpg.LockNotAvailableError,
+    asyncpg.UniqueViolationError,
+)
+
+_batch_size = Histogram(
+    "isthmus_commit_batch_commands", "Commands per commit.", buckets=(1, 2, 4, 8, 16, 32, 64, 128, 256)
+)
+_retries = Counter("isthmus_commit_retries_total", "Batches tried again, by cause.", ["cause"])
+
+log = structlog.get_logger(__name__)
+
+
+class Committer:
+    """`start` and `aclose` frame its life. `commit` answers once the command's transaction is durable."""
+
+    def __init__(self, pool: Pool, clock: Clock, ids: IdSource, assets: Mapping[str, Asset]) -> None:
+        self._pool = pool
+        self._clock = clock
+        self._ids = ids
+        self.assets = assets
+        self._waiting: deque[tuple[Ask, asyncio.Future[Outcome]]] = deque()
+        self._arrived = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        self._task = asyncio.create_task(self._run(), name="committer")
+
+    async def aclose(self) -> None:
+        """What was accepted is finished first."""
+        if self._task is None:
+            return
+        if self._waiting:
+            await asyncio.wait([answer for _, answer in self._waiting])
+        self._task.cancel()
+        await asyncio.gather(self._task, return_exceptions=True)
+        self._task = None
+
+    async def commit(self, ask: Ask) -> Outcome:
+        """Raises Unavailable where the database cannot be asked, or too many wait already."""
+        if self._task is None or self._task.done():
+            raise Unavailable("the writer is not running")
+        if len(self._waiting) >= WAITING_MAX:
+            raise Unavailable("too many commands are waiting")
+        answer: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+        self._waiting.append((ask, answer))
+        self._arrived.set()
+        # A caller that goes away takes nothing back: the command is in the batch and will be committed.
+        return await asyncio.shield(answer)
+
+    async def _run(self) -> None:
+        while True:
+            await self._arrived.wait()
+            self._arrived.clear()
+            while self._waiting:
+                size = min(len(self._waiting), BATCH_MAX)
+                batch = [self._waiting[index] for index in range(size)]
+                _batch_size.observe(size)
+                try:
+                    await self._together(batch)
+                finally:
+                    for _ in range(size):
+                        _, answer = self._waiting.popleft()
+                        if not answer.done():
+                            answer.set_exception(Unavailable("the writer stopped; the outcome is unknown"))
+
+    async def _together(self, batch: Sequence[tuple[Ask, asyncio.Future[Outcome]]]) -> None:
+        try:
+            if len(batch) == 1:
+                outcomes: Sequence[Outcome] = [await self._alone(batch[0][0])]
+            else:
+                outcomes = await self._attempt([ask for ask, _ in batch])
+        except Exception as error:  # noqa: BLE001 - whatever it was, each caller is answered
+            if len(batch) == 1:
+                _refuse(batch[0][1], error)
+                return
+            _retries.labels("split").inc()
+            middle = len(batch) // 2
+            await self._together(batch[:middle])
+            await self._together(batch[middle:])
+            return
+        for (_, answer), outcome in zip(batch, outcomes, strict=True):
+            if not answer.done():
+                answer.set_result(outcome)
+
+    async def _alone(self, ask: Ask) -> Outcome:
+        conflicts = broken = 0
+        while True:
+            try:
+                return (await self._attempt([ask]))[0]
+            except _CONFLICTS as error:
+                conflicts += 1
+                _retries.labels(type(error).__name__).inc()
+                if conflicts >= _CONFLICT_TRIES:
+                    return Refused(Conflict("Others are changing the same thing. Send it again with the same key."), 0)
+            except asyncpg.CheckViolationError as error:
+                conflicts += 1
+                if "no partition" not in str(error) or conflicts >= _CONFLICT_TRIES:
+                    raise
+                await self._make_partition()
+            except _BROKEN as error:
+                broken += 1
+                _retries.labels(type(error).__name__).inc()
+                if broken >= _BROKEN_TRIES:
+                    raise Unavailable("the database does not answer; the outcome is unknown") from error
+            await asyncio.sleep(random.uniform(0, _PAUSE_S * 2 ** (conflicts + broken)))
+
+    async def _attempt(self, asks: Sequence[Ask]) -> list[Outcome]:
+        began = time.monotonic()
+        async with self._pool.acquire(timeout=2.0) as connection, connection.transaction():
+            outcomes = await UnitOfWork(connection, self._clock, self._ids, self.assets).run(asks)
+        if time.monotonic() - began > 1.0:
+            log.warning("slow commit", seconds=round(time.monotonic() - began, 3), commands=len(asks))
+        return outcomes
+
+    async def _make_partition(self) -> None:
+        """The clock is ahead of the partitions that `work` makes: it was down for months, or time was set."""
+        async with self._pool.acquire(timeout=2.0) as connection:
+            await connection.fetchval(
+                "select make_entries_partitions(greatest($1, now(), (select committed_at from log_head))::date, 1)",
+                self._clock.now(),
+            )
+
+
+#: The connection, not the command, is at fault; after COMMIT was sent this leaves the outcome unknown.
+_BROKEN = (
+    OSError,
+    asyncio.TimeoutError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+    asyncpg.OperatorInterventionError,
+    asyncpg.TooManyConnectionsError,
+    asyncpg.IdleInTransactionSessionTimeoutError,
+)
+
+
+def _refuse(answer: asyncio.Future[Outcome], error: Exception) -> None:
+    if not answer.done():
+        answer.set_exception(error)
+        answer.exception()  # a caller that went away leaves nobody to fetch it

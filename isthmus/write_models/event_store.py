@@ -1,0 +1,76 @@
+"""Reading the event store: streams, single events and stretches of the log, lifted to today's schema versions."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Sequence
+from uuid import UUID
+
+import asyncpg
+
+from isthmus.domain.event_codec import decode
+from isthmus.domain.ledger import Hold, JournalEvent, JournalPosted, JournalReserved, LedgerEvent, evolve_hold
+from isthmus.write_models.connection import Connection
+from isthmus.write_models.envelope import Recorded
+
+_COLUMNS = "position, event_id, type, schema_version, data::text as data, metadata->>'correlation_id' as correlation_id, committed_at"
+
+
+def recorded(row: asyncpg.Record) -> Recorded:
+    event = decode(row["type"], row["schema_version"], json.loads(row["data"]))
+    return Recorded(event, row["event_id"], row["position"], row["committed_at"], row["correlation_id"])
+
+
+async def load_stream(connection: Connection, aggregate_id: UUID) -> list[LedgerEvent]:
+    rows = await connection.fetch(
+        f"select {_COLUMNS} from event_store where aggregate_id = $1 order by version", aggregate_id
+    )
+    return [recorded(row).event for row in rows]
+
+
+async def load_positions(connection: Connection, positions: Sequence[int]) -> dict[int, Recorded]:
+    rows = await connection.fetch(
+        f"select {_COLUMNS} from event_store where position = any($1::bigint[])", list(positions)
+    )
+    return {row["position"]: recorded(row) for row in rows}
+
+
+async def load_holds(connection: Connection, hold_ids: Sequence[UUID]) -> dict[UUID, Hold]:
+    rows = await connection.fetch(
+        f"select aggregate_id, {_COLUMNS} from event_store where aggregate_id = any($1::uuid[]) order by aggregate_id, version",
+        list(hold_ids),
+    )
+    streams: dict[UUID, list[LedgerEvent]] = defaultdict(list)
+    for row in rows:
+        streams[row["aggregate_id"]].append(recorded(row).event)
+    holds: dict[UUID, Hold] = {}
+    for hold_id, events in streams.items():
+        hold: Hold | None = None
+        for event in events:
+            if isinstance(event, JournalEvent):
+                hold = evolve_hold(hold, event)
+        if hold is not None:
+            holds[hold_id] = hold
+    return holds
+
+
+async def load_posted(connection: Connection, journal_ids: Sequence[UUID]) -> dict[UUID, JournalPosted]:
+    """Posted journals by id, wherever their event is (a hold's post is in the hold's stream)."""
+    rows = await connection.fetch(
+        f"select {_COLUMNS} from event_store where event_id in (select event_id from journal_entries where id = any($1::uuid[]))",
+        list(journal_ids),
+    )
+    posted = (recorded(row).event for row in rows)
+    return {event.journal_id: event for event in posted if isinstance(event, JournalPosted)}
+
+
+async def load_reversed(connection: Connection, journal_ids: Sequence[UUID]) -> set[UUID]:
+    rows = await connection.fetch(
+        "select reverses from journal_entries where reverses = any($1::uuid[])", list(journal_ids)
+    )
+    return {row["reverses"] for row in rows}
+
+
+def accounts_of(event: JournalPosted | JournalReserved) -> set[UUID]:
+    return {leg.account_id for leg in event.legs}

@@ -1,0 +1,113 @@
+"""Which handler serves which command: what it needs to see, and the domain function that decides.
+
+A handler is pure: the unit of work locks and loads what `needs` names, so that a batch of commands is decided in memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from isthmus.domain import accounts, deposits, internal_transfers, journals, ledger
+from isthmus.domain.accounts import CloseAccount, FreezeAccount, OpenAccount, RenameAccount, UnfreezeAccount
+from isthmus.domain.deposits import SettleDeposit
+from isthmus.domain.holds import PostHold, PostLinked, ReserveFunds, ReverseJournal, VoidHold
+from isthmus.domain.internal_transfers import TransferInternally
+from isthmus.domain.ledger import AccountState, Hold, JournalPosted, LedgerEvent
+from isthmus.domain.money import Asset
+from isthmus.domain.refusals import Refusal, UnknownAsset
+
+
+@dataclass(frozen=True)
+class Needs:
+    accounts: frozenset[UUID] = frozenset()
+    holds: frozenset[UUID] = frozenset()
+    reversing: frozenset[UUID] = frozenset()
+
+
+@dataclass
+class Loaded:
+    """What the unit of work locked and read; brought forward by each command of the batch that is accepted."""
+
+    assets: Mapping[str, Asset]
+    now: datetime
+    book: dict[UUID, AccountState] = field(default_factory=dict)
+    holds: dict[UUID, Hold] = field(default_factory=dict)
+    posted: dict[UUID, JournalPosted] = field(default_factory=dict)
+    reversed: set[UUID] = field(default_factory=set)
+
+    def account(self, account_id: UUID) -> accounts.Account | None:
+        state = self.book.get(account_id)
+        return state.account if state else None
+
+
+Decision = Sequence[LedgerEvent] | Refusal
+
+
+@dataclass(frozen=True)
+class Handler:
+    needs: Callable[[Any], Needs]
+    decide: Callable[[Loaded, Any], Decision]
+
+
+def _open(loaded: Loaded, wish: OpenAccount) -> Decision:
+    if wish.asset not in loaded.assets:
+        return UnknownAsset(f"{wish.asset} is not an asset that can be held here.", ("input", "asset"))
+    return accounts.open_account(wish)
+
+
+def _close(loaded: Loaded, wish: CloseAccount) -> Decision:
+    state = loaded.book.get(wish.account_id)
+    return accounts.close(loaded.account(wish.account_id), state is not None and state.empty, wish)
+
+
+def _reverse(loaded: Loaded, wish: ReverseJournal) -> Decision:
+    reference = wish.reference.ciphertext() if wish.reference else None
+    original = loaded.posted.get(wish.original_id)
+    return journals.reverse(loaded.book, original, wish.original_id in loaded.reversed, wish.journal_id, reference)
+
+
+def _account(wish: Any) -> Needs:
+    return Needs(frozenset({wish.account_id}))
+
+
+def _drafts(*drafts: ledger.JournalDraft) -> Needs:
+    return Needs(frozenset(leg.account_id for draft in drafts for leg in draft.legs))
+
+
+HANDLERS: Mapping[type, Handler] = {
+    OpenAccount: Handler(lambda _: Needs(), _open),
+    RenameAccount: Handler(_account, lambda loaded, wish: accounts.rename(loaded.account(wish.account_id), wish)),
+    FreezeAccount: Handler(_account, lambda loaded, wish: accounts.freeze(loaded.account(wish.account_id), wish)),
+    UnfreezeAccount: Handler(_account, lambda loaded, wish: accounts.unfreeze(loaded.account(wish.account_id))),
+    CloseAccount: Handler(_account, _close),
+    TransferInternally: Handler(
+        lambda wish: Needs(frozenset({wish.from_account_id, wish.to_account_id})),
+        lambda loaded, wish: internal_transfers.transfer(loaded.book, wish),
+    ),
+    SettleDeposit: Handler(
+        lambda wish: Needs(frozenset({wish.account_id, deposits.bank_account_id(wish)})),
+        lambda loaded, wish: deposits.settle(loaded.book, wish),
+    ),
+    ReserveFunds: Handler(
+        lambda wish: _drafts(wish.draft),
+        lambda loaded, wish: journals.reserve(loaded.book, wish.draft, wish.expires_at),
+    ),
+    PostHold: Handler(
+        lambda wish: Needs(holds=frozenset({wish.hold_id})),
+        lambda loaded, wish: journals.post_hold(
+            loaded.book, loaded.holds.get(wish.hold_id), wish.journal_id, wish.legs, loaded.now
+        ),
+    ),
+    VoidHold: Handler(
+        lambda wish: Needs(holds=frozenset({wish.hold_id})),
+        lambda loaded, wish: journals.void_hold(loaded.book, loaded.holds.get(wish.hold_id), wish.reason, loaded.now),
+    ),
+    PostLinked: Handler(
+        lambda wish: _drafts(*wish.drafts), lambda loaded, wish: journals.post_linked(loaded.book, wish.drafts)
+    ),
+    ReverseJournal: Handler(lambda wish: Needs(reversing=frozenset({wish.original_id})), _reverse),
+}

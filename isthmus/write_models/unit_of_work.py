@@ -1,0 +1,261 @@
+"""One transaction for the commands that arrived together, each with its own outcome.
+
+Lock, then read, then decide in memory, then write: (1) the accounts, in id order; (2) keys and streams, in statements of their own
+*after* the lock, since a read beside a lock would show what was before the wait; (3) every command on what the ones before it
+leave; (4) one flush. A refused command writes its key and nothing else.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+import asyncpg
+
+from isthmus.domain.accounts import Account, AccountType, FreezeReason
+from isthmus.domain.clock import Clock
+from isthmus.domain.event_codec import ACCOUNT, stream_of
+from isthmus.domain.identifiers import IdSource
+from isthmus.domain.ledger import (
+    AccountState,
+    JournalEvent,
+    JournalPosted,
+    JournalReserved,
+    LedgerEvent,
+    apply,
+    evolve_hold,
+)
+from isthmus.domain.money import Asset, AssetKind, amount_fault
+from isthmus.domain.refusals import IdempotencyKeyReused, InvalidAmount, Refusal
+from isthmus.write_models import event_store, idempotency
+from isthmus.write_models.connection import Connection
+from isthmus.write_models.envelope import Done, Envelope, Outcome, Recorded, Refused
+from isthmus.write_models.flush import flush, flush_refusals
+from isthmus.write_models.handlers import HANDLERS, Loaded, Needs
+from isthmus.write_models.journal import Writer
+
+_MICROSECOND = timedelta(microseconds=1)
+
+
+@dataclass(frozen=True)
+class Ask:
+    """A command on its way: sealed, validated, its key hashed."""
+
+    command: Any
+    envelope: Envelope
+    scope: bytes
+    request_hash: bytes
+
+    def needs(self) -> Needs:
+        return HANDLERS[type(self.command)].needs(self.command)
+
+
+@dataclass(frozen=True)
+class _Decided:
+    """An outcome before its position is known: events with the `k` of each, or a refusal."""
+
+    ask: Ask
+    events: tuple[tuple[int, UUID, LedgerEvent], ...] = ()
+    refusal: Refusal | None = None
+    remembered: asyncpg.Record | None = None
+    k: int = 0
+
+
+_LOCK = """
+select b.account_id, b.posted, b.pending_in, b.pending_out, b.version, b.floor, b.freezes, b.closed, b.stream_version,
+    a.code, a.type, a.asset, a.owner, a.may_overdraw
+from account_balances b join accounts a on a.id = b.account_id
+where b.account_id = any($1::uuid[]) order by b.account_id for update of b"""
+
+
+class UnitOfWork:
+    def __init__(self, connection: Connection, clock: Clock, ids: IdSource, assets: Mapping[str, Asset]) -> None:
+        self._connection = connection
+        self._clock = clock
+        self._ids = ids
+        self._assets = assets
+
+    async def run(self, asks: Sequence[Ask]) -> list[Outcome]:
+        """Inside the caller's transaction, which must commit right after. Raises asyncpg's errors; nothing is then written."""
+        loaded = await self._load(asks)
+        remembered = await self._remembered(asks)
+        writer = Writer(self._ids)
+        decided: list[_Decided] = []
+        first: dict[bytes, _Decided] = {}
+        for ask in asks:
+            twin = first.get(ask.scope)
+            if ask.scope in remembered:
+                one = self._replayed(ask, remembered[ask.scope])
+            elif twin is not None and (twin.refusal is None or twin.refusal.sticks):
+                one = twin if twin.ask.request_hash == ask.request_hash else self._reused(ask, writer.k)
+            else:
+                one = first[ask.scope] = self._decide(ask, loaded, writer)
+            decided.append(one)
+        base, stamps = await self._write(writer, loaded, list(first.values()))
+        replays = await self._replays(decided)
+        seen: set[int] = set()
+        outcomes = []
+        for one in decided:
+            outcomes.append(self._outcome(one, base, stamps, replays, twin=id(one) in seen))
+            seen.add(id(one))
+        return outcomes
+
+    async def _load(self, asks: Sequence[Ask]) -> Loaded:
+        needs = [ask.needs() for ask in asks]
+        accounts = {account for need in needs for account in need.accounts}
+        holds = {hold for need in needs for hold in need.holds}
+        reversing = {journal for need in needs for journal in need.reversing}
+        # Which accounts a hold or journal touches never changes, so it may be read before the lock; its state may not.
+        if holds:
+            for hold in (await event_store.load_holds(self._connection, sorted(holds))).values():
+                accounts |= event_store.accounts_of(hold.reserved)
+        loaded = Loaded(self._assets, self._clock.now())
+        if reversing:
+            loaded.posted = await event_store.load_posted(self._connection, sorted(reversing))
+            for journal in loaded.posted.values():
+                accounts |= event_store.accounts_of(journal)
+        if accounts:
+            rows = await self._connection.fetch(_LOCK, sorted(accounts))
+            loaded.book = {row["account_id"]: _state(row) for row in rows}
+        if holds:
+            loaded.holds = await event_store.load_holds(self._connection, sorted(holds))
+        if reversing:
+            loaded.reversed = await event_store.load_reversed(self._connection, sorted(reversing))
+        return loaded
+
+    async def _remembered(self, asks: Sequence[Ask]) -> dict[bytes, asyncpg.Record]:
+        rows = await self._connection.fetch(
+            "select scope, request_hash, outcome::text as outcome, position from idempotency where scope = any($1::bytea[])",
+            [ask.scope for ask in asks],
+        )
+        return {row["scope"]: row for row in rows}
+
+    def _decide(self, ask: Ask, loaded: Loaded, writer: Writer) -> _Decided:
+        decision = HANDLERS[type(ask.command)].decide(loaded, ask.command)
+        if not isinstance(decision, Refusal):
+            decision = _amounts_fault(decision, self._assets) or decision
+        if isinstance(decision, Refusal):
+            return _Decided(ask, refusal=decision, k=writer.k)
+        events = []
+        for leg, event in enumerate(decision):
+            version = _stream_version(loaded, event) + 1
+            apply(loaded.book, [event])
+            _bring_forward(loaded, event)
+            event_id = writer.record(event, version, leg, ask.envelope, loaded.now, loaded.book)
+            events.append((writer.k, event_id, event))
+        return _Decided(ask, tuple(events), k=writer.k)
+
+    def _replayed(self, ask: Ask, row: asyncpg.Record) -> _Decided:
+        if row["request_hash"] != ask.request_hash:
+            return self._reused(ask, 0, row)
+        return _Decided(ask, remembered=row)
+
+    def _reused(self, ask: Ask, k: int, row: asyncpg.Record | None = None) -> _Decided:
+        message = "This idempotency key came with another input before. Use a new key for a new wish."
+        return _Decided(ask, refusal=IdempotencyKeyReused(message, ("input", "idempotencyKey")), k=k, remembered=row)
+
+    async def _write(self, writer: Writer, loaded: Loaded, decided: list[_Decided]) -> tuple[int, dict[int, Any]]:
+        """Returns the position before the batch's first event, and the stamp of each event by its `k`."""
+        for one in decided:
+            if one.refusal is None:
+                outcome = idempotency.accepted_json(len(one.events))
+            elif one.refusal.sticks:
+                outcome = idempotency.refused_json(one.refusal)
+            else:
+                continue
+            writer.rows.keys.append((one.k, one.ask.scope, one.ask.request_hash, outcome))
+        if not writer.k:
+            if writer.rows.keys:
+                return await flush_refusals(self._connection, writer.rows.keys), {}
+            return await self._connection.fetchval("select position from log_head"), {}
+        writer.balances(loaded.book)
+        base, stamp = await flush(self._connection, writer.rows, self._clock.stamp())
+        return base, {k: stamp + (k - 1) * _MICROSECOND for k in range(1, writer.k + 1)}
+
+    async def _replays(self, decided: Sequence[_Decided]) -> dict[int, Recorded]:
+        positions = [
+            position
+            for one in decided
+            if one.remembered is not None and one.refusal is None
+            for position in _positions(one.remembered)
+        ]
+        return await event_store.load_positions(self._connection, positions) if positions else {}
+
+    def _outcome(
+        self, one: _Decided, base: int, stamps: Mapping[int, Any], replays: Mapping[int, Recorded], twin: bool
+    ) -> Outcome:
+        if one.refusal is not None:
+            position = one.remembered["position"] if one.remembered is not None else base + one.k
+            return Refused(one.refusal, position, replayed=twin)
+        if one.remembered is not None:
+            refusal = idempotency.refusal_from(json.loads(one.remembered["outcome"]))
+            if refusal is not None:
+                return Refused(refusal, one.remembered["position"], replayed=True)
+            events = tuple(replays[position] for position in _positions(one.remembered))
+            return Done(events, one.remembered["position"], replayed=True)
+        correlation_id = one.ask.envelope.correlation_id
+        recorded = tuple(
+            Recorded(event, event_id, base + k, stamps[k], correlation_id) for k, event_id, event in one.events
+        )
+        return Done(recorded, base + one.k, replayed=twin)
+
+
+def _positions(remembered: asyncpg.Record) -> range:
+    events = json.loads(remembered["outcome"]).get("events", 0)
+    return range(remembered["position"] - events + 1, remembered["position"] + 1)
+
+
+def _state(row: asyncpg.Record) -> AccountState:
+    account = Account(
+        row["account_id"],
+        row["code"],
+        AccountType(row["type"]),
+        row["asset"],
+        row["owner"],
+        row["may_overdraw"],
+        row["stream_version"],
+        frozenset(FreezeReason(reason) for reason in row["freezes"]),
+        row["closed"],
+    )
+    return AccountState(account, row["posted"], row["pending_in"], row["pending_out"], row["version"], row["floor"])
+
+
+def _stream_version(loaded: Loaded, event: LedgerEvent) -> int:
+    aggregate_type, aggregate_id = stream_of(event)
+    if aggregate_type == ACCOUNT:
+        state = loaded.book.get(aggregate_id)
+        return state.account.version if state else 0
+    hold = loaded.holds.get(aggregate_id)
+    return hold.version if hold else 0
+
+
+def _bring_forward(loaded: Loaded, event: LedgerEvent) -> None:
+    if isinstance(event, JournalEvent):
+        _, stream = stream_of(event)
+        hold = evolve_hold(loaded.holds.get(stream), event)
+        if hold is not None:
+            loaded.holds[stream] = hold
+    if isinstance(event, JournalPosted):
+        loaded.posted[event.journal_id] = event
+        if event.reverses is not None:
+            loaded.reversed.add(event.reverses)
+
+
+def _amounts_fault(events: Sequence[LedgerEvent], assets: Mapping[str, Asset]) -> Refusal | None:
+    """The last line of defence: NUMERIC would round what has more places than the asset."""
+    for event in events:
+        if isinstance(event, JournalPosted | JournalReserved):
+            for leg in event.legs:
+                fault = amount_fault(leg.amount, assets[leg.asset])
+                if fault is not None:
+                    return InvalidAmount(f"An amount of {leg.asset} is {fault.replace('_', ' ').lower()}.")
+    return None
+
+
+async def load_assets(connection: Connection) -> dict[str, Asset]:
+    rows = await connection.fetch("select code, kind, name, scale from assets where enabled")
+    return {row["code"]: Asset(row["code"], AssetKind(row["kind"]), row["name"], row["scale"]) for row in rows}
