@@ -39,6 +39,7 @@ from isthmus.domain.refusals import (
     AlreadyReversed,
     AssetMismatch,
     ExceedsHold,
+    HoldNotDue,
     InsufficientFunds,
     InvalidAmount,
     JournalNotFound,
@@ -116,7 +117,7 @@ def void_hold(book: Book, hold: Hold | None, reason: VoidReason, now: datetime) 
         return AlreadyResolved("The hold was posted or voided before.")
     expires_at = hold.reserved.expires_at
     if reason is VoidReason.EXPIRED and (expires_at is None or now < expires_at):
-        return []  # not yet: the timer comes again
+        return HoldNotDue("The hold's time is not over yet.")
     figures = _figures(book, released=hold.reserved.legs)
     return [HoldVoided(hold.reserved.journal_id, reason, figures)]
 

@@ -29,6 +29,7 @@ class RefusalCode(StrEnum):
     ALREADY_REVERSED = "ALREADY_REVERSED"
     ALREADY_RESOLVED = "ALREADY_RESOLVED"
     EXCEEDS_HOLD = "EXCEEDS_HOLD"
+    HOLD_NOT_DUE = "HOLD_NOT_DUE"
     UNBALANCED = "UNBALANCED"
 
 
@@ -139,6 +140,14 @@ class AlreadyResolved(Refusal):
     """A hold is posted or voided once."""
 
     code: ClassVar[RefusalCode] = RefusalCode.ALREADY_RESOLVED
+
+
+@dataclass(frozen=True)
+class HoldNotDue(Refusal):
+    """A timer came early: it comes again, so the early answer is not remembered."""
+
+    code: ClassVar[RefusalCode] = RefusalCode.HOLD_NOT_DUE
+    sticks: ClassVar[bool] = False
 
 
 @dataclass(frozen=True)

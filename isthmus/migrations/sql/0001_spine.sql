@@ -290,24 +290,35 @@ create function refuse_unguarded() returns event_trigger language plpgsql as $$
 declare
     bare record;
 begin
-    select c.relname into bare
+    -- Under its own name, guarded, and (the months) attached: a table that is renamed is a table that was taken away.
+    select n.name into bare
+    from (values ('event_store'), ('journal_entries'), ('entries'), ('pending_entries')) as n (name)
+    where to_regclass('public.' || n.name) is null
+    limit 1;
+    if found then
+        raise exception '% is append-only: renaming or moving it is refused', bare.name using errcode = 'IA003';
+    end if;
+    select c.relname as name into bare
     from pg_class c
     cross join lateral (values ('append_only'), ('append_only_truncate'), ('balanced')) as g (name)
-    where c.relnamespace = 'public'::regnamespace and c.relkind in ('r', 'p')
-        and c.relname ~ '^(event_store|journal_entries|entries|pending_entries|entries_[0-9]{4}_[0-9]{2})$'
-        and (g.name <> 'balanced' or c.relname ~ 'entries' and c.relname <> 'journal_entries')
+    where (c.oid in ('public.event_store'::regclass, 'public.journal_entries'::regclass, 'public.entries'::regclass,
+            'public.pending_entries'::regclass)
+            -- A month that this transaction makes is empty, and gets its guards one by one.
+            or c.oid in (select i.inhrelid from pg_inherits i where i.inhparent = 'public.entries'::regclass
+                and i.xmin <> pg_current_xact_id()::xid))
+        and (g.name <> 'balanced' or c.oid not in ('public.event_store'::regclass, 'public.journal_entries'::regclass))
         and not exists (select from pg_trigger t where t.tgrelid = c.oid and t.tgname = g.name and t.tgenabled = 'A')
     limit 1;
     if found then
-        raise exception '% would lose its guard', bare.relname using errcode = 'IA003';
+        raise exception '% would lose its guard', bare.name using errcode = 'IA003';
     end if;
-    select c.relname into bare
-    from pg_class c
-    where c.relnamespace = 'public'::regnamespace and c.relkind = 'r' and c.relname ~ '^entries_[0-9]{4}_[0-9]{2}$'
-        and not exists (select from pg_inherits i where i.inhrelid = c.oid and i.inhparent = 'public.entries'::regclass)
+    select c.relname as name into bare
+    from pg_class c left join pg_inherits i on i.inhrelid = c.oid and i.inhparent = 'public.entries'::regclass
+    where c.relkind = 'r'
+        and ((c.relnamespace = 'public'::regnamespace and c.relname ~ '^entries_[0-9]{4}_[0-9]{2}$') <> (i.inhrelid is not null))
     limit 1;
     if found then
-        raise exception '% is append-only: detaching it is refused', bare.relname using errcode = 'IA003';
+        raise exception '% is append-only: detaching, renaming or moving it is refused', bare.name using errcode = 'IA003';
     end if;
 end
 $$

@@ -1,0 +1,63 @@
+"""What can be said of an input without looking at anything stored. Such a No is never remembered under its key.
+
+The order of the checks is the order of the fields, so that the same wrong input always gets the same answer.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+from isthmus.domain.internal_transfers import REFERENCE_LENGTH_MAX
+from isthmus.domain.money import AmountFault, Asset, amount_fault
+from isthmus.domain.refusals import InvalidAmount, InvalidInput, Refusal, UnknownAsset
+
+KEY_LENGTH_MAX = 255
+_UNSTORABLE = "\x00"
+
+
+def key_fault(key: str) -> Refusal | None:
+    path = ("input", "idempotencyKey")
+    if not key:
+        return InvalidInput("The idempotency key is empty.", path)
+    if len(key) > KEY_LENGTH_MAX:
+        return InvalidInput(f"The idempotency key is longer than {KEY_LENGTH_MAX} characters.", path)
+    return text_fault(key, path)
+
+
+def reference_fault(reference: str | None, *, required: bool = False) -> Refusal | None:
+    path = ("input", "reference")
+    if required and (reference is None or not reference.strip()):
+        return InvalidInput("A reference is needed.", path)
+    if reference is None:
+        return None
+    if len(reference) > REFERENCE_LENGTH_MAX:
+        return InvalidInput(f"The reference is longer than {REFERENCE_LENGTH_MAX} characters.", path)
+    return text_fault(reference, path)
+
+
+def text_fault(text: str, path: tuple[str, ...]) -> Refusal | None:
+    """Characters that no store of ours can hold: NUL, and halves of surrogate pairs."""
+    if _UNSTORABLE in text or any("\ud800" <= character <= "\udfff" for character in text):
+        return InvalidInput("The text has a character that cannot be stored.", path)
+    return None
+
+
+def asset_fault(code: str, asset: Asset | None, path: tuple[str, ...]) -> Refusal | None:
+    return None if asset is not None else UnknownAsset(f"{code} is not an asset that can be held here.", path)
+
+
+def money_fault(amount: Decimal, asset: Asset, path: tuple[str, ...]) -> Refusal | None:
+    match amount_fault(amount, asset):
+        case None:
+            return None
+        case AmountFault.NOT_POSITIVE:
+            return InvalidAmount("The amount must be more than zero.", path)
+        case AmountFault.TOO_MANY_DECIMALS:
+            places = f"{asset.scale} decimal place{'' if asset.scale == 1 else 's'}"
+            return InvalidAmount(f"{asset.code} has {places} at most.", path)
+        case AmountFault.TOO_LARGE:
+            return InvalidAmount("The amount has too many digits.", path)
+
+
+def first_fault(*faults: Refusal | None) -> Refusal | None:
+    return next((fault for fault in faults if fault is not None), None)

@@ -1,0 +1,127 @@
+"""What to do about each error: the text of docs/errors.md, made from the enums, so that none can be forgotten."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import StrEnum
+
+from isthmus.domain.refusals import RefusalCode
+from isthmus.graphql.errors import RETRYABLE, ErrorCode
+
+REFUSALS: Mapping[RefusalCode, tuple[str, str]] = {
+    RefusalCode.INVALID_INPUT: (
+        "A field of the input is missing, too long or malformed.",
+        "Correct the field that `path` names.",
+    ),
+    RefusalCode.INVALID_AMOUNT: (
+        "The amount is not more than zero, has more decimal places than the asset, or too many digits.",
+        "Send plain digits with at most the asset's `scale` places (query `assets`).",
+    ),
+    RefusalCode.UNKNOWN_ASSET: ("The asset is not one that can be held here.", "Take a code from the query `assets`."),
+    RefusalCode.IDEMPOTENCY_KEY_REUSED: (
+        "The key came with another input before; that input's answer stands.",
+        "Use a new key for a new wish; send the same input to hear the first answer again.",
+    ),
+    RefusalCode.CONFLICT: (
+        "Others kept changing the same thing while this was tried.",
+        "Send it again with the same key, after a short wait.",
+    ),
+    RefusalCode.ACCOUNT_NOT_FOUND: (
+        "There is no such account among yours.",
+        "Check the id; it may be another person's.",
+    ),
+    RefusalCode.RECIPIENT_NOT_FOUND: (
+        "There is no open account with that id in that asset.",
+        "Ask the recipient for the id of an open account in the asset you send.",
+    ),
+    RefusalCode.ASSET_MISMATCH: ("The account holds another asset.", "Send the account's own asset."),
+    RefusalCode.SAME_ACCOUNT: ("Source and target are the same account.", "Choose another target."),
+    RefusalCode.INSUFFICIENT_FUNDS: (
+        "`available` is less than `required`; holds count.",
+        "Lower the amount or add money. The refusal sticks to its key: use a new key for the next try.",
+    ),
+    RefusalCode.ACCOUNT_FROZEN: (
+        "A frozen account only receives.",
+        "Ask an operator; an overdrawn account thaws when money arrives.",
+    ),
+    RefusalCode.ACCOUNT_CLOSED: ("The account is closed.", "Use another account; closing is for ever."),
+    RefusalCode.ACCOUNT_NOT_EMPTY: (
+        "Only an empty account is closed.",
+        "Move the balance out and let pending movements settle.",
+    ),
+    RefusalCode.JOURNAL_NOT_FOUND: ("There is no such journal or hold.", "Check the id."),
+    RefusalCode.ALREADY_REVERSED: (
+        "A journal is reversed once, and a reversal never.",
+        "Post what is meant as a new journal.",
+    ),
+    RefusalCode.ALREADY_RESOLVED: ("The hold was posted or voided, or its time is over.", "Reserve anew."),
+    RefusalCode.EXCEEDS_HOLD: (
+        "More was to be posted than is held.",
+        "Post at most what is held, to those it is held for.",
+    ),
+    RefusalCode.HOLD_NOT_DUE: ("The hold's time is not over.", "Nothing: the timer comes again."),
+    RefusalCode.UNBALANCED: ("Debits and credits differ in an asset.", "Balance the journal per asset."),
+}
+
+ERRORS: Mapping[ErrorCode, tuple[str, str]] = {
+    ErrorCode.UNAUTHENTICATED: (
+        "The access token is missing, forged, expired or not meant for this API.",
+        "Sign in again, or use the refresh token. A WebSocket closes with 4403.",
+    ),
+    ErrorCode.FORBIDDEN: (
+        "The token's scopes or roles do not reach this field.",
+        "Ask for the scope, or for the role.",
+    ),
+    ErrorCode.BAD_USER_INPUT: (
+        "The document, a variable or an argument is wrong.",
+        "Correct it; the message says what.",
+    ),
+    ErrorCode.NOT_YET_VISIBLE: (
+        "The read side has not reached the position that was asked for.",
+        "Ask again after a moment, with the same position.",
+    ),
+    ErrorCode.QUERY_TOO_COMPLEX: (
+        "The document exceeds a limit (docs/settings.md, ISTHMUS_API__…): length, tokens, depth, aliases or cost.",
+        "Ask for less at once: smaller pages, fewer levels.",
+    ),
+    ErrorCode.RATE_LIMITED: ("Too many requests.", "Wait as long as `Retry-After` says."),
+    ErrorCode.UNAVAILABLE: (
+        "A part of the service does not answer. The outcome of a mutation is unknown, not failed.",
+        "Send it again with the same idempotency key until the answer is definite.",
+    ),
+    ErrorCode.INTERNAL: (
+        "Something went wrong on our side.",
+        "Report the correlation id. A mutation may be sent again with the same key.",
+    ),
+}
+
+
+def page() -> str:
+    """docs/errors.md, whole."""
+    lines = [
+        "# Errors",
+        "",
+        "Made by `isthmus errors` from the enums; do not edit.",
+        "",
+        "Business answers are data: each mutation's payload has `errors`, a list of objects that implement `UserError` with a",
+        "`code`, a `message` and the `path` of the input field. Everything else is a top-level error with `extensions.code`;",
+        "`extensions.correlationId` finds it in the logs and in the audit trail.",
+        "",
+        "## In a payload's `errors`",
+        "",
+        *_table(REFUSALS),
+        "",
+        "## In `extensions.code`",
+        "",
+        "`extensions.retryable` is true for " + ", ".join(f"`{code}`" for code in sorted(RETRYABLE)) + ".",
+        "",
+        *_table(ERRORS),
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _table(rows: Mapping[RefusalCode, tuple[str, str]] | Mapping[ErrorCode, tuple[str, str]]) -> list[str]:
+    codes: list[tuple[StrEnum, tuple[str, str]]] = sorted(rows.items())
+    body = [f"| `{code}` | {means} | {remedy} |" for code, (means, remedy) in codes]
+    return ["| code | what it means | what to do |", "| --- | --- | --- |", *body]

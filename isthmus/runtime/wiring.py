@@ -1,0 +1,46 @@
+"""Puts the write side together from settings: the same parts in `serve`, `work` and the commands of the CLI."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from isthmus.domain.clock import Clock, SystemClock
+from isthmus.integrations.secrets.master_key import FileMasterKey
+from isthmus.integrations.secrets.person_keys import PersonKeys
+from isthmus.settings import Settings
+from isthmus.write_models.commands import CommandBus, writer_pool
+from isthmus.write_models.connection import Pool
+
+
+@dataclass(frozen=True)
+class WriteSide:
+    pool: Pool
+    master_key: FileMasterKey
+    texts: PersonKeys
+    commands: CommandBus
+    clock: Clock
+
+
+@asynccontextmanager
+async def write_side(settings: Settings, database_url: str, clock: Clock | None = None) -> AsyncIterator[WriteSide]:
+    """Started on entering; on leaving, what was accepted is finished first. Raises asyncpg's errors where there is no database."""
+    clock = clock or SystemClock()
+    master_key = FileMasterKey.load_or_create(settings.master_key_file)
+    texts = PersonKeys(master_key)
+    pool = await writer_pool(
+        database_url,
+        statement_timeout_ms=settings.database.statement_timeout_ms,
+        lock_timeout_ms=settings.database.lock_timeout_ms,
+        idle_timeout_ms=settings.database.idle_in_transaction_timeout_ms,
+    )
+    try:
+        commands = CommandBus(pool, texts, master_key.derive("idempotency"), clock)
+        await commands.start()
+        try:
+            yield WriteSide(pool, master_key, texts, commands, clock)
+        finally:
+            await commands.aclose()
+    finally:
+        await pool.close()

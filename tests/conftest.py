@@ -1,0 +1,107 @@
+"""Real servers, started once per run; every test that writes gets a database of its own, copied from a migrated template.
+
+The append-only tables refuse to be cleaned, so nothing is cleaned up: databases are thrown away whole.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import os
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
+
+import asyncpg
+import pytest
+
+from isthmus.domain.clock import SettableClock
+from isthmus.migrations import migrate
+from isthmus.runtime.servers import EmbeddedServers
+from isthmus.runtime.wiring import WriteSide, write_side
+from isthmus.settings import Settings, load_settings
+
+for _name in [name for name in os.environ if name.startswith("ISTHMUS_")]:
+    del os.environ[_name]  # a developer's own settings are not the tests'
+
+_numbers = itertools.count(1)
+
+
+@dataclass(frozen=True)
+class Database:
+    """`url` signs in as the product does, `admin_url` as the superuser that owns the tables."""
+
+    url: str
+    admin_url: str
+
+
+def _with_name(url: str, name: str) -> str:
+    return urlunsplit(urlsplit(url)._replace(path=f"/{name}"))
+
+
+@pytest.fixture(scope="session")
+def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedServers]:
+    """PostgreSQL (fsync off: tests only), Valkey and a Kafka broker, for the whole run."""
+    running = EmbeddedServers(tmp_path_factory.mktemp("servers"), fsync=False)
+    running.start()
+    yield running
+    running.stop()
+
+
+@pytest.fixture(scope="session")
+def template(servers: EmbeddedServers) -> str:
+    """The name of a migrated, empty database that nobody connects to."""
+
+    async def make() -> None:
+        connection = await asyncpg.connect(servers.admin_url)
+        await connection.execute("create database isthmus_template")
+        await connection.close()
+        await migrate(_with_name(servers.admin_url, "isthmus_template"))
+
+    asyncio.run(make())
+    return "isthmus_template"
+
+
+@asynccontextmanager
+async def fresh_database(servers: EmbeddedServers, template: str) -> AsyncIterator[Database]:
+    name = f"test_{os.getpid()}_{next(_numbers)}"
+    connection = await asyncpg.connect(servers.admin_url)
+    try:
+        await connection.execute(f"create database {name} template {template} strategy file_copy")
+        yield Database(_with_name(servers.app_url, name), _with_name(servers.admin_url, name))
+        await connection.execute(f"drop database {name} with (force)")
+    finally:
+        await connection.close()
+
+
+@pytest.fixture
+async def database(servers: EmbeddedServers, template: str) -> AsyncIterator[Database]:
+    async with fresh_database(servers, template) as made:
+        yield made
+
+
+@pytest.fixture
+async def admin(database: Database) -> AsyncIterator[asyncpg.Connection]:
+    connection = await asyncpg.connect(database.admin_url)
+    yield connection
+    await connection.close()
+
+
+@pytest.fixture
+def clock() -> SettableClock:
+    return SettableClock(datetime(2026, 11, 23, 12, tzinfo=UTC))
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    return load_settings(data_dir=tmp_path)
+
+
+@pytest.fixture
+async def side(settings: Settings, database: Database, clock: SettableClock) -> AsyncIterator[WriteSide]:
+    """The write side on a database of its own, with a clock that stands still until the test moves it."""
+    async with write_side(settings, database.url, clock) as parts:
+        yield parts
