@@ -39,7 +39,9 @@ class PersonalText:
 class PersonalTexts(Protocol):
     """The port that seals and opens. `connection` is the database connection (or transaction) to use."""
 
-    async def seal(self, connection: Any, person: UUID, text: str) -> Sealed: ...
+    async def seal_many(self, connection: Any, texts: Sequence[tuple[UUID, str]]) -> list[Sealed]:
+        """Each (whose, text) under that person's key, made the first time. In the order given."""
+        ...
 
     async def open_many(self, connection: Any, sealed: Sequence[str]) -> list[str | None]:
         """In the order given; None where the person's key was destroyed."""

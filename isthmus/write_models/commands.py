@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Any
 
 import asyncpg
@@ -12,14 +11,15 @@ from prometheus_client import Counter
 from isthmus.domain.clock import Clock
 from isthmus.domain.identifiers import IdSource, uuid7_source
 from isthmus.domain.money import Asset
-from isthmus.domain.personal import PersonalText, PersonalTexts
+from isthmus.domain.personal import PersonalTexts
 from isthmus.domain.refusals import UnknownAsset
+from isthmus.write_models.asks import Ask
 from isthmus.write_models.committer import Committer
-from isthmus.write_models.connection import Pool
+from isthmus.write_models.connection import Connection, Pool
 from isthmus.write_models.envelope import PLATFORM, Done, Envelope, Outcome, Recorded, Refused, Unavailable
 from isthmus.write_models.handlers import HANDLERS
 from isthmus.write_models.idempotency import request_hash_of, scope_of
-from isthmus.write_models.unit_of_work import Ask, load_assets
+from isthmus.write_models.unit_of_work import load_assets
 
 __all__ = ["PLATFORM", "CommandBus", "Done", "Envelope", "Outcome", "Recorded", "Refused", "Unavailable"]
 
@@ -41,6 +41,7 @@ async def writer_pool(
         url,
         min_size=1,
         max_size=size,
+        reset=_keep,
         timeout=5,
         command_timeout=statement_timeout_ms / 1_000,
         server_settings={
@@ -50,6 +51,10 @@ async def writer_pool(
             "idle_in_transaction_session_timeout": str(idle_timeout_ms),
         },
     )
+
+
+async def _keep(connection: Connection) -> None:
+    """Nothing to reset: the writer leaves no session state, and a round trip saved on every commit is worth having."""
 
 
 class CommandBus:
@@ -63,9 +68,8 @@ class CommandBus:
     ) -> None:
         """`idempotency_key`: the secret under which inputs are hashed, the same in every process."""
         self._pool = pool
-        self._texts = texts
         self._secret = idempotency_key
-        self._committer = Committer(pool, clock, ids or uuid7_source(clock.now), {})
+        self._committer = Committer(pool, clock, ids or uuid7_source(clock.now), texts)
 
     async def start(self) -> None:
         async with self._pool.acquire() as connection:
@@ -87,8 +91,7 @@ class CommandBus:
         if asset is not None and asset not in self._committer.assets:
             return await self._unknown_asset(asset)
         try:
-            sealed = await self._seal(command)
-            ask = Ask(sealed, envelope, scope_of(envelope), request_hash_of(envelope, self._secret))
+            ask = Ask(command, envelope, scope_of(envelope), request_hash_of(envelope, self._secret))
             outcome = await self._committer.commit(ask)
         except (OSError, TimeoutError, asyncpg.PostgresConnectionError, asyncpg.InterfaceError) as error:
             _commands.labels(name, "unavailable").inc()
@@ -103,22 +106,6 @@ class CommandBus:
             _commands.labels(name, "replayed" if outcome.replayed else "done").inc()
             log.info("command done", command=name, position=outcome.position, replayed=outcome.replayed)
         return outcome
-
-    async def _seal(self, command: Any) -> Any:
-        """Turn every PersonalText of the command into ciphertext, before anything is decided or stored."""
-        texts = {
-            field.name: value
-            for field in dataclasses.fields(command)
-            if isinstance(value := getattr(command, field.name), PersonalText) and value.sealed is None
-        }
-        if not texts:
-            return command
-        async with self._pool.acquire(timeout=2.0) as connection:
-            sealed = {
-                name: PersonalText("", await self._texts.seal(connection, command.person, text.plain))
-                for name, text in texts.items()
-            }
-        return dataclasses.replace(command, **sealed)
 
     async def _unknown_asset(self, asset: str) -> Outcome:
         async with self._pool.acquire(timeout=2.0) as connection:

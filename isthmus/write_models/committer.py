@@ -20,10 +20,12 @@ from prometheus_client import Counter, Histogram
 from isthmus.domain.clock import Clock
 from isthmus.domain.identifiers import IdSource
 from isthmus.domain.money import Asset
+from isthmus.domain.personal import PersonalTexts
 from isthmus.domain.refusals import Conflict
+from isthmus.write_models.asks import Ask
 from isthmus.write_models.connection import Pool
 from isthmus.write_models.envelope import Outcome, Refused, Unavailable
-from isthmus.write_models.unit_of_work import Ask, UnitOfWork
+from isthmus.write_models.unit_of_work import UnitOfWork
 
 BATCH_MAX = 256
 WAITING_MAX = 4_096
@@ -50,11 +52,12 @@ log = structlog.get_logger(__name__)
 class Committer:
     """`start` and `aclose` frame its life. `commit` answers once the command's transaction is durable."""
 
-    def __init__(self, pool: Pool, clock: Clock, ids: IdSource, assets: Mapping[str, Asset]) -> None:
+    def __init__(self, pool: Pool, clock: Clock, ids: IdSource, texts: PersonalTexts) -> None:
         self._pool = pool
         self._clock = clock
         self._ids = ids
-        self.assets = assets
+        self._texts = texts
+        self.assets: Mapping[str, Asset] = {}
         self._waiting: deque[tuple[Ask, asyncio.Future[Outcome]]] = deque()
         self._arrived = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -144,7 +147,7 @@ class Committer:
     async def _attempt(self, asks: Sequence[Ask]) -> list[Outcome]:
         began = time.monotonic()
         async with self._pool.acquire(timeout=2.0) as connection, connection.transaction():
-            outcomes = await UnitOfWork(connection, self._clock, self._ids, self.assets).run(asks)
+            outcomes = await UnitOfWork(connection, self._clock, self._ids, self.assets, self._texts).run(asks)
         if time.monotonic() - began > 1.0:
             log.warning("slow commit", seconds=round(time.monotonic() - began, 3), commands=len(asks))
         return outcomes

@@ -30,28 +30,17 @@ from isthmus.domain.ledger import (
     evolve_hold,
 )
 from isthmus.domain.money import Asset, AssetKind, amount_fault
+from isthmus.domain.personal import PersonalTexts
 from isthmus.domain.refusals import IdempotencyKeyReused, InvalidAmount, Refusal
 from isthmus.write_models import event_store, idempotency
+from isthmus.write_models.asks import Ask, sealed
 from isthmus.write_models.connection import Connection
-from isthmus.write_models.envelope import Done, Envelope, Outcome, Recorded, Refused
+from isthmus.write_models.envelope import Done, Outcome, Recorded, Refused
 from isthmus.write_models.flush import flush, flush_refusals
-from isthmus.write_models.handlers import HANDLERS, Loaded, Needs
+from isthmus.write_models.handlers import HANDLERS, Loaded
 from isthmus.write_models.journal import Writer
 
 _MICROSECOND = timedelta(microseconds=1)
-
-
-@dataclass(frozen=True)
-class Ask:
-    """A command on its way: sealed, validated, its key hashed."""
-
-    command: Any
-    envelope: Envelope
-    scope: bytes
-    request_hash: bytes
-
-    def needs(self) -> Needs:
-        return HANDLERS[type(self.command)].needs(self.command)
 
 
 @dataclass(frozen=True)
@@ -73,14 +62,18 @@ where b.account_id = any($1::uuid[]) order by b.account_id for update of b"""
 
 
 class UnitOfWork:
-    def __init__(self, connection: Connection, clock: Clock, ids: IdSource, assets: Mapping[str, Asset]) -> None:
+    def __init__(
+        self, connection: Connection, clock: Clock, ids: IdSource, assets: Mapping[str, Asset], texts: PersonalTexts
+    ) -> None:
         self._connection = connection
         self._clock = clock
         self._ids = ids
         self._assets = assets
+        self._texts = texts
 
     async def run(self, asks: Sequence[Ask]) -> list[Outcome]:
         """Inside the caller's transaction, which must commit right after. Raises asyncpg's errors; nothing is then written."""
+        asks = await sealed(asks, self._connection, self._texts)
         loaded = await self._load(asks)
         remembered = await self._remembered(asks)
         writer = Writer(self._ids)

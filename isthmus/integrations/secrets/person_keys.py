@@ -32,31 +32,44 @@ class PersonKeys:
         self._unwrapped: OrderedDict[bytes, AESGCM] = OrderedDict()
 
     async def seal(self, connection: Any, person: UUID, text: str) -> Sealed:
-        """Makes the person's key the first time. Two at once: one key wins, both use it."""
-        wrapped = await connection.fetchval("select wrapped_key from person_keys where person_id = $1", person)
-        if wrapped is None:
-            fresh = self._master.wrap(os.urandom(KEY_BYTES), person.bytes)
+        (sealed,) = await self.seal_many(connection, [(person, text)])
+        return sealed
+
+    async def seal_many(self, connection: Any, texts: Sequence[tuple[UUID, str]]) -> list[Sealed]:
+        """Makes a person's key the first time. Two at once: one key wins, both use it."""
+        persons = sorted({person for person, _ in texts})
+        keys = await self._keys(connection, persons)
+        missing = [person for person in persons if person not in keys]
+        if missing:
+            fresh = [self._master.wrap(os.urandom(KEY_BYTES), person.bytes) for person in missing]
+            # In id order, so that two writers that make the same keys wait for one another in one direction only.
             await connection.execute(
-                "insert into person_keys (person_id, wrapped_key) values ($1, $2) on conflict (person_id) do nothing",
-                person,
+                "insert into person_keys (person_id, wrapped_key) select * from unnest($1::uuid[], $2::bytea[]) "
+                "on conflict (person_id) do nothing",
+                missing,
                 fresh,
             )
-            wrapped = await connection.fetchval("select wrapped_key from person_keys where person_id = $1", person)
-        nonce = os.urandom(_NONCE_BYTES)
-        ciphertext = self._key(wrapped, person).encrypt(nonce, text.encode(), person.bytes)
-        return Sealed(f"{_PREFIX}{person}:{base64.urlsafe_b64encode(nonce + ciphertext).decode().rstrip('=')}")
+            keys = await self._keys(connection, persons)
+        return [self._seal(keys[person], person, text) for person, text in texts]
 
     async def open_many(self, connection: Any, sealed: Sequence[str]) -> list[str | None]:
-        persons = list({Sealed(text).person for text in sealed})
-        rows = await connection.fetch(
-            "select person_id, wrapped_key from person_keys where person_id = any($1::uuid[])", persons
-        )
-        keys = {row["person_id"]: self._key(row["wrapped_key"], row["person_id"]) for row in rows}
+        keys = await self._keys(connection, list({Sealed(text).person for text in sealed}))
         return [self._open(keys, Sealed(text)) for text in sealed]
 
     async def destroy(self, connection: Any, person: UUID) -> bool:
         status: str = await connection.execute("delete from person_keys where person_id = $1", person)
         return status != "DELETE 0"
+
+    async def _keys(self, connection: Any, persons: Sequence[UUID]) -> dict[UUID, AESGCM]:
+        rows = await connection.fetch(
+            "select person_id, wrapped_key from person_keys where person_id = any($1::uuid[])", persons
+        )
+        return {row["person_id"]: self._key(row["wrapped_key"], row["person_id"]) for row in rows}
+
+    def _seal(self, key: AESGCM, person: UUID, text: str) -> Sealed:
+        nonce = os.urandom(_NONCE_BYTES)
+        raw = nonce + key.encrypt(nonce, text.encode(), person.bytes)
+        return Sealed(f"{_PREFIX}{person}:{base64.urlsafe_b64encode(raw).decode().rstrip('=')}")
 
     def _open(self, keys: dict[UUID, AESGCM], sealed: Sealed) -> str | None:
         key = keys.get(sealed.person)

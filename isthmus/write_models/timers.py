@@ -1,0 +1,155 @@
+"""Timers and scheduled work, on PgQueuer in our own database: begun in our transactions, taken over from a worker that died.
+
+A timer only says "look now": what happens is decided by the same commands as ever, which are safe to repeat. A job that fails stays
+where someone sees it (`failed`), and is not tried again by itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from uuid import UUID
+
+import asyncpg
+import structlog
+from prometheus_client import Gauge
+
+from isthmus.write_models.connection import Connection
+from isthmus.write_models.verifier import Report
+
+EXPIRE_HOLD = "expire_hold"
+
+_DEQUEUE_S = 1.0
+_HEARTBEAT_S = 10.0
+_SHUTDOWN_S = 3.0
+_BATCH = 4
+
+_violations = Gauge(
+    "isthmus_ledger_violations", "Violations of the ledger's invariants that the last verification found."
+)
+_verified = Gauge("isthmus_ledger_verified_timestamp_seconds", "When the ledger was last verified to the end.")
+
+log = structlog.get_logger(__name__)
+
+
+async def enqueue(
+    connection: Connection,
+    entrypoint: str,
+    payload: bytes | None = None,
+    execute_after: timedelta | None = None,
+    dedupe_key: str | None = None,
+) -> None:
+    """Inside the caller's transaction: a rollback leaves nothing. A second one with a key that is still waiting adds nothing."""
+    from pgqueuer.queries import Queries
+
+    await Queries.from_asyncpg_connection(connection).enqueue(  # type: ignore[arg-type]  # a pool's proxy does as well
+        [entrypoint], [payload], [0], [execute_after], [dedupe_key], on_conflict="skip"
+    )
+
+
+async def expire_hold_at(connection: Connection, hold_id: UUID, after: timedelta) -> None:
+    """Wake up when a hold's time is over."""
+    await enqueue(connection, EXPIRE_HOLD, str(hold_id).encode(), after, f"{EXPIRE_HOLD}:{hold_id}")
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """Work that comes round. `cron` has five fields, or six with the seconds last."""
+
+    name: str
+    cron: str
+    work: Callable[[], Awaitable[None]]
+
+
+@dataclass
+class Timers:
+    """`run` until cancelled. `connect` gives a connection of its own; `jobs` are what `enqueue` names."""
+
+    connect: Callable[[], Awaitable[asyncpg.Connection[asyncpg.Record]]]
+    jobs: Mapping[str, Callable[[bytes | None], Awaitable[None]]] = field(default_factory=dict)
+    schedules: tuple[Schedule, ...] = ()
+
+    async def run(self) -> None:
+        from pgqueuer import PgQueuer
+
+        connection = await self.connect()
+        try:
+            manager = PgQueuer.from_asyncpg_connection(connection)
+            for name, work in self.jobs.items():
+                manager.entrypoint(name, on_failure="hold", accepts_context=False)(_job(work))
+            for schedule in self.schedules:
+                manager.schedule(schedule.name, schedule.cron, clean_old=True, accepts_context=False)(_round(schedule))
+            running = asyncio.create_task(
+                manager.run(
+                    dequeue_timeout=timedelta(seconds=_DEQUEUE_S),
+                    heartbeat_timeout=timedelta(seconds=_HEARTBEAT_S),
+                    batch_size=_BATCH,
+                    shutdown_on_listener_failure=True,
+                )
+            )
+            try:
+                await asyncio.shield(running)
+            finally:
+                # What is under way ends first, for a while: cut off, it would wait for its heartbeat to run out.
+                manager.shutdown.set()
+                await asyncio.wait({running}, timeout=_SHUTDOWN_S)
+                running.cancel()
+                await asyncio.gather(running, return_exceptions=True)
+        finally:
+            connection.terminate()
+
+
+def _job(work: Callable[[bytes | None], Awaitable[None]]) -> Callable[..., Awaitable[None]]:
+    from pgqueuer.models import Job
+
+    async def run(job: Job) -> None:
+        await work(job.payload)
+
+    return run
+
+
+def _round(schedule: Schedule) -> Callable[..., Awaitable[None]]:
+    from pgqueuer.models import Schedule as Row
+
+    async def run(_: Row) -> None:
+        try:
+            await schedule.work()
+        except Exception as error:  # noqa: BLE001 - it comes round again
+            log.error("scheduled work failed", schedule=schedule.name, error=f"{type(error).__name__}: {error}")
+
+    return run
+
+
+def every_seconds(seconds: float) -> str:
+    """A cron expression that comes round about so often; from a minute on, whole minutes."""
+    if seconds >= 60:
+        return every_minutes(int(seconds // 60))
+    return f"* * * * * */{max(int(seconds), 1)}"
+
+
+def every_minutes(minutes: int) -> str:
+    if minutes < 60:
+        return f"*/{minutes} * * * *"
+    hours = minutes // 60
+    return f"0 */{hours} * * *" if hours < 24 else "0 0 * * *"
+
+
+async def make_partitions(connection: Connection, months_ahead: int) -> None:
+    """Of this month and those ahead, wherever they are missing."""
+    made = await connection.fetchval(
+        "select make_entries_partitions((now() at time zone 'UTC')::date, $1)", months_ahead
+    )
+    if made:
+        log.info("partitions made", partitions=made)
+
+
+def report_verification(report: Report, at: float) -> None:
+    """To the log, each violation at ERROR, and to the gauges. `at` in seconds since 1970."""
+    violations = [(finding, one) for finding in report.findings for one in finding.violations]
+    for finding, one in violations:
+        log.error("the ledger violates an invariant", invariant=finding.check.name, violation=one)
+    _violations.set(len(violations))
+    _verified.set(at)
+    log.info("ledger verified", position=report.position, violations=len(violations))
