@@ -1,44 +1,64 @@
 # `make up` runs everything on embedded servers; `make test` passes the tests. Both set up what they need first.
-PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do \
-	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null && { echo $$p; break; }; done)
+# Standard output belongs to what is run (`up` prints addresses there, for scripts); everything else goes to standard error.
+MAKEFLAGS += --no-print-directory
+SHELL := /bin/sh
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-LOCKS := requirements/bootstrap.txt requirements/runtime.txt requirements/dev.txt
+LOCKS := requirements/build.txt requirements/bootstrap.txt requirements/runtime.txt requirements/dev.txt
 ARGS ?=
+
+# Each candidate is tried, not only found: a version manager's shim may exist for a Python that is not installed, and some
+# distributions ship Python without `ensurepip`. Every folder of PATH is asked, because a shim hides what comes after it.
+FITS := import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
+PYTHON ?= $(shell IFS=:; for name in python3.13 python3.12 python3.11 python3 python; do for folder in $$PATH; do \
+	[ -x "$$folder/$$name" ] && "$$folder/$$name" -c '$(FITS)' >/dev/null 2>&1 && { echo "$$folder/$$name"; exit; }; done; done)
+
+PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input install --quiet
+UV := $(BIN)/uv pip install --quiet --python $(BIN)/python
+LOCKED := --require-hashes --only-binary :all:
+OURSELVES := --no-deps --no-build-isolation --editable .
 
 .PHONY: help setup up test check lock clean
 
 help: ## what there is
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*##' $(firstword $(MAKEFILE_LIST)) | sed 's/:.*##/\t/' | expand -t 12
 
 setup: $(STAMP) ## make .venv with the locked requirements
+	@:
 
-# uv installs in seconds what pip needs a minute for; where there is no uv for this machine, pip does the same work.
+# uv installs in seconds what pip needs a minute for; where there is no uv for this machine, or it fails, pip does the same work.
+# uv does not read pip's settings, so an index that is set for pip is handed on.
 $(STAMP): $(LOCKS) pyproject.toml
-	@test -n "$(PYTHON)" || { echo "isthmus needs Python 3.11, 3.12 or 3.13; none was found. Name one: make PYTHON=/path/to/python3.12" >&2; exit 2; }
-	@echo "setting up $(VENV) with $$($(PYTHON) --version)" >&2
-	@$(PYTHON) -m venv --clear $(VENV) >&2
-	@{ $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --only-binary :all: -r requirements/bootstrap.txt \
-		&& $(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes --only-binary :all: -r requirements/dev.txt; } >&2 \
-		|| $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --only-binary :all: -r requirements/dev.txt >&2
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable . >&2
+	@test -n "$(PYTHON)" || { echo "isthmus needs Python 3.11, 3.12 or 3.13 (with venv and ensurepip); none was found." >&2; \
+		echo "Install one, or name it: make $(MAKECMDGOALS) PYTHON=/path/to/python3.12" >&2; exit 2; }
+	@"$(PYTHON)" -c '$(FITS)' 2>/dev/null || { echo "$(PYTHON) is not a Python 3.11, 3.12 or 3.13 with venv and ensurepip" >&2; exit 2; }
+	@echo "setting up $(VENV) with $$("$(PYTHON)" --version), once" >&2
+	@"$(PYTHON)" -m venv --clear $(VENV) >&2
+	@$(PIP) $(LOCKED) -r requirements/build.txt >&2
+	@index=$${UV_DEFAULT_INDEX:-$${UV_INDEX_URL:-$${PIP_INDEX_URL:-$$($(BIN)/python -m pip config get global.index-url 2>/dev/null)}}}; \
+		if [ -n "$$index" ]; then export UV_DEFAULT_INDEX="$$index"; fi; \
+		if $(PIP) $(LOCKED) -r requirements/bootstrap.txt && $(UV) $(LOCKED) -r requirements/dev.txt && $(UV) $(OURSELVES); then :; else \
+			echo "uv did not do; pip takes a minute longer" >&2; \
+			$(PIP) $(LOCKED) -r requirements/dev.txt && $(PIP) $(OURSELVES); fi >&2
 	@touch $@
 
+# Ctrl-C reaches make, the shell and isthmus at once. isthmus is the one that ends everything in order; the others wait for it.
 up: $(STAMP) ## start everything; the last line is `ready <url>` (ARGS="--port 8000 --no-demo")
-	@exec $(BIN)/isthmus up $(ARGS)
+	@trap : INT; $(BIN)/isthmus up $(ARGS) || { code=$$?; [ $$code -eq 130 ] || exit $$code; }
 
-test: $(STAMP) ## lint, types, import contract, and every test on real servers
+test: check ## lint, types, import contract, and every test on real servers (ARGS="tests/domain -k money")
 	@$(BIN)/python -m pytest $(ARGS)
 
 check: $(STAMP) ## what CI runs before the tests: format, lint, types, import contract
-	@$(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/mypy && $(BIN)/lint-imports
+	@$(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/python -m mypy && $(BIN)/lint-imports
 
 LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url --no-emit-find-links
 lock: $(STAMP) ## make the lock files anew from pyproject.toml
 	$(LOCK) pyproject.toml -o requirements/runtime.txt
 	$(LOCK) pyproject.toml --group dev -c requirements/runtime.txt -o requirements/dev.txt
-	printf 'setuptools>=80\nuv\n' | $(LOCK) - -o requirements/bootstrap.txt
+	printf 'setuptools>=80\n' | $(LOCK) - -o requirements/build.txt
+	printf 'uv\n' | $(LOCK) - -o requirements/bootstrap.txt
 
 clean: ## remove the virtual environment (data directories stay)
 	rm -rf $(VENV)

@@ -1,0 +1,1 @@
+"""Running it: embedded servers, supervision, endpoints, telemetry, and the wiring of the parts."""

@@ -1,0 +1,112 @@
+"""Our own long-running processes: an ASGI application under uvicorn, and `work`. Both end in order on SIGTERM and SIGINT."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import signal
+import socket
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+
+import structlog
+import uvicorn
+import uvloop
+
+from isthmus.settings import SettingsError
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+log = structlog.get_logger(__name__)
+
+
+def listening_socket(host: str, port: int) -> socket.socket:
+    """Ours rather than uvicorn's, to answer a taken port with a sentence and to learn a free one."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+    except OSError as error:
+        listener.close()
+        raise SettingsError(
+            f"cannot listen on {host}:{port} ({error.strerror or error}); name another --port"
+        ) from None
+    return listener
+
+
+def serve_application(
+    make: Callable[[], Any], listener: socket.socket, *, shutdown_s: float, started: Callable[[], None]
+) -> None:
+    """Blocks until a signal ends it, and returns once connections are drained or `shutdown_s` are over.
+
+    Raises RuntimeError where the application's own start fails.
+    """
+    config = uvicorn.Config(
+        make,
+        factory=True,
+        loop="uvloop",
+        http="httptools",
+        ws="websockets-sansio",
+        lifespan="on",
+        log_config=None,
+        access_log=False,
+        proxy_headers=False,
+        server_header=False,
+        timeout_graceful_shutdown=max(1, math.ceil(shutdown_s)),
+    )
+    server = _Server(config, started)
+    uvloop.run(server.serve(sockets=[listener]))
+    if not server.was_started and not server.should_exit:
+        raise RuntimeError("the application did not start; its log says why")
+
+
+class _Server(uvicorn.Server):
+    """Uvicorn raises a signal again once it has shut down, which would make an orderly end look like a death."""
+
+    def __init__(self, config: uvicorn.Config, on_started: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._on_started = on_started
+        self.was_started = False
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        loop = asyncio.get_running_loop()
+        for number in _SIGNALS:
+            loop.add_signal_handler(number, self._signalled)
+        yield
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self.started:
+            self.was_started = True
+            self._on_started()
+
+    def _signalled(self) -> None:
+        self.force_exit = self.should_exit
+        self.should_exit = True
+
+
+def run_until_signalled(main: Callable[[], Awaitable[None]]) -> None:
+    """Run `main` on uvloop; a signal cancels it, and it cleans up on its way out."""
+
+    async def supervised() -> None:
+        task = asyncio.ensure_future(main())
+        loop = asyncio.get_running_loop()
+        stopping = False
+
+        def signalled() -> None:
+            nonlocal stopping
+            stopping = True
+            task.cancel()
+
+        for number in _SIGNALS:
+            loop.add_signal_handler(number, signalled)
+        with suppress(asyncio.CancelledError):
+            await task
+            return
+        if not stopping:
+            raise RuntimeError("the work was cancelled from within")
+
+    uvloop.run(supervised())

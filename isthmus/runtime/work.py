@@ -1,0 +1,167 @@
+"""`work`: relay, projections, feeds and timers of one process. Any number may run; they share the load and survive each other.
+
+The relay is one at a time, by a lease; partitions are shared by Kafka's consumer group; timers are taken job by job. Each part is
+started again by itself when it crashes. Cancelled, everything ends within a few seconds.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import timedelta
+from uuid import UUID
+
+import asyncpg
+import structlog
+from redis.asyncio import BlockingConnectionPool, Redis
+
+from isthmus.integrations.bus import Broker, BusUnavailable, KafkaLogConsumer, KafkaPublisher
+from isthmus.read_models.broadcaster import Broadcaster
+from isthmus.read_models.positions import ProjectionPositions, log_identity
+from isthmus.read_models.projector import GROUP, Projector
+from isthmus.runtime.endpoints import Endpoints, resolve
+from isthmus.runtime.leases import Leases
+from isthmus.runtime.tasks import Supervisor
+from isthmus.runtime.wiring import WriteSide, write_side
+from isthmus.runtime.work_health import Health
+from isthmus.settings import Settings
+from isthmus.write_models.holds import expire_due_holds, expire_hold
+from isthmus.write_models.relay import Relay
+from isthmus.write_models.timers import (
+    EXPIRE_HOLD,
+    Schedule,
+    Timers,
+    every_minutes,
+    every_seconds,
+    make_partitions,
+    report_verification,
+)
+from isthmus.write_models.verifier import verify
+
+RELAY = "relay"
+_CLOSE_S = 2.0
+_SERVER = {
+    # A plan made while the tables were empty would scan them for ever.
+    "plan_cache_mode": "force_custom_plan",
+    "application_name": "isthmus work",
+    "statement_timeout": "30000",
+    "lock_timeout": "10000",
+    "idle_in_transaction_session_timeout": "10000",
+}
+
+log = structlog.get_logger(__name__)
+
+
+async def run(settings: Settings) -> None:
+    """Until cancelled. Raises where the database cannot be reached at the start."""
+    endpoints = resolve(settings, need=("database", "redis", "kafka"))
+    async with AsyncExitStack() as stack:
+        pool = await stack.enter_async_context(_pool(endpoints))
+        redis = await stack.enter_async_context(_redis(settings, endpoints))
+        side = await stack.enter_async_context(write_side(settings, endpoints.database_url))
+        positions = ProjectionPositions(lambda: _connect(endpoints))
+        await positions.start()
+        stack.push_async_callback(positions.aclose)
+        async with pool.acquire() as connection:
+            identity = await log_identity(connection)
+            await make_partitions(connection, settings.work.partitions_ahead_months)
+        broker = _broker(settings, endpoints)
+        broadcaster = Broadcaster(redis, identity, positions.known)
+        projector = Projector(pool, lambda: KafkaLogConsumer(broker, GROUP), (BusUnavailable,), broadcaster.applied)
+        supervisor = Supervisor()
+        supervisor.add("relay", lambda: _relay(settings, endpoints, broker, pool))
+        supervisor.add("projector", projector.run)
+        supervisor.add("feeds", broadcaster.run)
+        supervisor.add("timers", _timers(settings, endpoints, side).run)
+        health = Health(settings, pool, redis, supervisor, projector)
+        supervisor.add("lag", health.watch_lag)
+        supervisor.add("health", health.serve)
+        log.info("work begins", database=identity)
+        await supervisor.run()
+
+
+async def _relay(settings: Settings, endpoints: Endpoints, broker: Broker, pool: asyncpg.Pool[asyncpg.Record]) -> None:
+    publisher = KafkaPublisher(broker)
+    relay = Relay(lambda: _connect(endpoints), publisher, (BusUnavailable,), settings.work.relay_batch)
+    try:
+        await Leases(pool).while_held(RELAY, relay.run)
+    finally:
+        await publisher.aclose()
+
+
+def _timers(settings: Settings, endpoints: Endpoints, side: WriteSide) -> Timers:
+    async def expire(payload: bytes | None) -> None:
+        assert payload is not None, "the payload is the hold's id"
+        await expire_hold(side.commands, UUID(payload.decode()))
+
+    async def sweep() -> None:
+        await expire_due_holds(side.pool, side.commands, side.clock)
+
+    async def partitions() -> None:
+        async with side.pool.acquire() as connection:
+            await make_partitions(connection, settings.work.partitions_ahead_months)
+
+    async def verify_ledger() -> None:
+        connection = await _connect(endpoints)
+        try:
+            report_verification(await verify(connection), time.time())
+        finally:
+            await connection.close()
+
+    return Timers(
+        lambda: _connect(endpoints),
+        {EXPIRE_HOLD: expire},
+        (
+            Schedule("sweep_holds", every_seconds(settings.work.hold_sweep_s), sweep),
+            Schedule("make_partitions", every_minutes(int(timedelta(days=1) / timedelta(minutes=1))), partitions),
+            Schedule("verify_ledger", every_minutes(settings.work.verify_every_minutes), verify_ledger),
+        ),
+    )
+
+
+def _broker(settings: Settings, endpoints: Endpoints) -> Broker:
+    return Broker(
+        endpoints.kafka_url,
+        embedded=endpoints.kafka_embedded,
+        idempotent_producer=settings.kafka.idempotent_producer,
+        replication_factor=settings.kafka.replication_factor,
+    )
+
+
+async def _connect(endpoints: Endpoints) -> asyncpg.Connection[asyncpg.Record]:
+    return await asyncpg.connect(endpoints.database_url, timeout=5, server_settings=_SERVER)
+
+
+@asynccontextmanager
+async def _pool(endpoints: Endpoints) -> AsyncIterator[asyncpg.Pool[asyncpg.Record]]:
+    pool = await asyncpg.create_pool(
+        endpoints.database_url, min_size=2, max_size=6, timeout=5, command_timeout=35, server_settings=_SERVER
+    )
+    try:
+        yield pool
+    finally:
+        try:
+            async with asyncio.timeout(_CLOSE_S):
+                await pool.close()
+        except TimeoutError:
+            pool.terminate()
+
+
+@asynccontextmanager
+async def _redis(settings: Settings, endpoints: Endpoints) -> AsyncIterator[Redis]:
+    timeout_s = settings.redis.timeout_s
+    redis = Redis.from_pool(
+        BlockingConnectionPool.from_url(
+            endpoints.redis_url,
+            max_connections=8,
+            timeout=timeout_s,
+            socket_timeout=timeout_s,
+            socket_connect_timeout=timeout_s,
+        )
+    )
+    try:
+        yield redis
+    finally:
+        await redis.aclose()

@@ -1,0 +1,78 @@
+"""What a person meets first: help that comes at once, with something to copy."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+
+import pytest
+
+from isthmus.cli import COMMANDS
+from tests.cli.conftest import RunIsthmus
+
+#: Wall clock on a loaded machine; alone it takes a third of that.
+HELP_SECONDS_MAX = 0.4
+COMMAND_HELP_SECONDS_MAX = 3.0
+
+
+def _best_of(times: int, isthmus: RunIsthmus, *arguments: str) -> tuple[float, str]:
+    """The shortest of a few runs: what the command needs, without what the neighbours took."""
+    best, told = float("inf"), ""
+    for _ in range(times):
+        began = time.perf_counter()
+        done = isthmus(*arguments)
+        best = min(best, time.perf_counter() - began)
+        assert done.returncode == 0, done.stderr
+        told = done.stdout
+    return best, told
+
+
+def test_help_lists_every_command_and_comes_at_once(isthmus: RunIsthmus) -> None:
+    seconds, told = _best_of(5, isthmus, "--help")
+
+    assert seconds < HELP_SECONDS_MAX
+    for name, command in COMMANDS.items():
+        assert f"  {name} " in told
+        assert command.summary in told
+
+
+def test_help_imports_no_command() -> None:
+    program = (
+        "import sys\n"
+        "sys.argv = ['isthmus', '--help']\n"
+        "from isthmus.cli import main\n"
+        "try:\n    main()\n"
+        "except SystemExit:\n    pass\n"
+        "heavy = {'pydantic', 'strawberry', 'asyncpg', 'sqlalchemy', 'structlog', 'asyncio', 'rich'} & set(sys.modules)\n"
+        "own = {name for name in sys.modules if name.startswith('isthmus.') and not name.startswith('isthmus.cli')}\n"
+        "sys.exit(', '.join(sorted(heavy | own)))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+
+    assert done.stderr.strip() == ""
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_explains_itself_with_an_example(isthmus: RunIsthmus, name: str) -> None:
+    seconds, told = _best_of(1, isthmus, name, "--help")
+
+    assert seconds < COMMAND_HELP_SECONDS_MAX
+    assert told.startswith(f"Usage: isthmus {name}")
+    example = told[told.index("Example") :]
+    assert f"isthmus {name}" in example
+
+
+def test_version(isthmus: RunIsthmus) -> None:
+    assert isthmus("--version").stdout.startswith("isthmus 0.")
+
+
+def test_a_misspelt_command_is_answered_with_the_right_one(isthmus: RunIsthmus) -> None:
+    done = isthmus("migrat")
+
+    assert done.returncode == 2
+    assert "Did you mean 'migrate'?" in done.stderr
+
+
+def test_an_unknown_option_is_a_usage_error(isthmus: RunIsthmus) -> None:
+    assert isthmus("settings", "--nonsense").returncode == 2
