@@ -73,7 +73,7 @@ _STATEMENTS = (
         check ((revoked_at is null) = (revoked_because is null))
     )
     """,
-    "create index families_session on provider.families (session_digest) where revoked_at is null",
+    "create index families_session on provider.families (session_digest)",
     "create index families_expires_at on provider.families (expires_at)",
     """
     create table provider.codes (
@@ -92,6 +92,7 @@ _STATEMENTS = (
     )
     """,
     "create index codes_expires_at on provider.codes (expires_at)",
+    "create index codes_session on provider.codes (session_digest)",
     """
     create table provider.refresh_tokens (
         digest bytea primary key check (length(digest) = 32),

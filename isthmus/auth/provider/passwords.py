@@ -1,0 +1,112 @@
+"""Sign-in by password: argon2id (RFC 9106) in a thread, as much work for a user who does not exist as for one who does, and a
+limit on failures per account and per address.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from ipaddress import IPv6Address, ip_address, ip_network
+
+import sqlalchemy as sa
+from anyio import CapacityLimiter, to_thread
+from argon2 import PasswordHasher
+from argon2.exceptions import Argon2Error, InvalidHashError
+from limits import RateLimitItemPerMinute
+from limits.storage import MemoryStorage
+from limits.strategies import MovingWindowRateLimiter
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from isthmus.auth.provider.store import new_secret
+from isthmus.auth.provider.users import login_digest
+
+PASSWORD_MAX = 1_024
+
+
+class TooManyAttempts(Exception):
+    def __init__(self, retry_after_s: int) -> None:
+        super().__init__("too many attempts to sign in")
+        self.retry_after_s = retry_after_s
+
+
+class Attempts:
+    """Failed sign-ins per account and per address in a sliding minute, of this process (there is one provider process).
+
+    Those under way count as failed until they have succeeded, so that a burst gets no more tries than a trickle; that, and the
+    steps here being free of waiting, is why the storage is the synchronous one. Account and address alike are counted whether
+    the account exists or not.
+    """
+
+    def __init__(self, per_minute: int) -> None:
+        self._limit = RateLimitItemPerMinute(per_minute)
+        self._limiter = MovingWindowRateLimiter(MemoryStorage())
+        self._under_way: dict[str, int] = {}
+
+    def begin(self, *keys: str) -> None:
+        for key in keys:
+            window = self._limiter.get_window_stats(self._limit, key)
+            if window.remaining - self._under_way.get(key, 0) <= 0:
+                raise TooManyAttempts(max(1, math.ceil(window.reset_time - time.time())))
+        for key in keys:
+            self._under_way[key] = self._under_way.get(key, 0) + 1
+
+    def end(self, *keys: str, failed: bool) -> None:
+        for key in keys:
+            if failed:
+                self._limiter.hit(self._limit, key)
+            self._under_way[key] -= 1
+            if not self._under_way[key]:
+                del self._under_way[key]
+
+
+def network_of(address: str | None) -> str:
+    """What counts as one address: of IPv6 the /64, all of which one host may have."""
+    try:
+        ip = ip_address(address or "")
+    except ValueError:
+        return "unknown"
+    if isinstance(ip, IPv6Address):
+        return str(ip.ipv4_mapped or ip_network((ip, 64), strict=False))
+    return str(ip)
+
+
+class Passwords:
+    def __init__(
+        self, engine: AsyncEngine, login_key: bytes, per_minute: int, hasher: PasswordHasher | None = None
+    ) -> None:
+        self._engine = engine
+        self._login_key = login_key
+        self._attempts = Attempts(per_minute)
+        self._hasher = hasher or PasswordHasher()
+        self._threads = CapacityLimiter(2)  # each takes 64 MiB and a core
+        self._nobodys_hash: str | None = None
+
+    async def subject_of(self, email: str, password: str, address: str | None) -> str | None:
+        """None for a wrong password and for an unknown e-mail alike. Raises TooManyAttempts."""
+        digest = login_digest(self._login_key, email)
+        keys = (f"account:{digest.hex()}", f"address:{network_of(address)}")
+        self._attempts.begin(*keys)
+        failed = True
+        try:
+            if self._nobodys_hash is None:
+                self._nobodys_hash = await to_thread.run_sync(self._hasher.hash, new_secret(), limiter=self._threads)
+            async with self._engine.connect() as connection:  # given back before the hashing, which takes long
+                found = (
+                    await connection.execute(
+                        sa.text("select subject, password_hash from provider.users where login_digest = :digest"),
+                        {"digest": digest},
+                    )
+                ).one_or_none()
+            password_hash = self._nobodys_hash if found is None else found.password_hash
+            right = await to_thread.run_sync(self._verify, password_hash, password, limiter=self._threads)
+            failed = found is None or not right
+            return found.subject if found is not None and right else None
+        finally:
+            self._attempts.end(*keys, failed=failed)
+
+    def _verify(self, password_hash: str, password: str) -> bool:
+        try:
+            right = self._hasher.verify(password_hash, password[:PASSWORD_MAX].encode(errors="surrogatepass"))
+        except (Argon2Error, InvalidHashError):
+            return False
+        return right and len(password) <= PASSWORD_MAX

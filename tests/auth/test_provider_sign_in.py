@@ -1,0 +1,292 @@
+"""Rows C5 (the browser's half), C11 and C12: cookies, forged forms, headers, guessing, and what is kept and logged."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import httpx
+import pytest
+from argon2 import PasswordHasher
+
+from isthmus.auth.provider.passwords import network_of
+from isthmus.auth.provider.users import DEMO_PASSWORD, DEMO_USERS, add_user, find_subject, login_key
+from isthmus.auth.scopes import Role
+from isthmus.domain.identifiers import person_id
+from isthmus.integrations.secrets.master_key import FileMasterKey
+from isthmus.integrations.secrets.person_keys import PersonKeys
+from tests.auth.provider_kit import ADA, CHEAP, WEB, WEB_AFTER, WEB_REDIRECT, Kit, provider, redirected, submit
+from tests.conftest import Database
+
+GRACE = "grace@example.com"
+COOKIE = "isthmus_session"
+
+
+@pytest.fixture
+async def kit(database: Database, tmp_path: Path) -> AsyncIterator[Kit]:
+    async with provider(database.url, database.admin_url, tmp_path) as found:
+        yield found
+
+
+async def test_signing_in_changes_the_cookie_and_ends_the_session_before(kit: Kit) -> None:
+    """No fixation: what an attacker planted stands for nothing afterwards."""
+    web: dict[str, str | None] = {"client_id": WEB, "redirect_uri": WEB_REDIRECT, "prompt": None}
+    planted = "A" * 43
+    kit.http.cookies.set(COOKIE, planted, domain="127.0.0.1")
+    response = await kit.sign_in(**web)
+    first = response.cookies[COOKIE]
+    assert first != planted
+    await kit.sign_in(**web | {"prompt": "login"})
+    for old in (planted, first):
+        async with kit.another_browser() as thief:
+            thief.cookies.set(COOKIE, old, domain="127.0.0.1")
+            assert (await thief.get("/authorize", params=kit.asking(**web))).status_code == 200, "has to sign in"
+    assert len(await kit.rows("select from provider.sessions")) == 1
+
+
+async def test_cookies_over_http_and_over_https(kit: Kit, database: Database, tmp_path: Path) -> None:
+    plain = (await kit.authorize()).headers["set-cookie"]
+    assert {"HttpOnly", "SameSite=lax", "Path=/"} <= set(plain.split("; "))
+    assert "Secure" not in plain
+    assert "Domain" not in plain
+    async with provider(database.url, database.admin_url, tmp_path, issuer="https://id.example.test") as secure:
+        for response in (await secure.authorize(), await secure.sign_in()):
+            cookie = response.headers["set-cookie"]
+            assert cookie.startswith("__Host-isthmus_session=")
+            assert {"HttpOnly", "SameSite=lax", "Path=/", "Secure"} <= set(cookie.split("; "))
+            assert "Domain" not in cookie
+            assert response.headers["strict-transport-security"]
+        assert redirected(response)["iss"] == "https://id.example.test"
+
+
+async def test_every_page_has_the_headers_and_no_script(kit: Kit) -> None:
+    pages = [
+        await kit.authorize(), await kit.authorize(client_id="nobody"), await kit.http.get("/logout"),
+        await kit.http.get("/nowhere"), await kit.http.post("/sign-in", data={}), await kit.http.get("/token"),
+    ]  # fmt: skip
+    for page in pages:
+        policy = page.headers["content-security-policy"]
+        assert policy.startswith("default-src 'none'; style-src 'self'; base-uri 'none'; frame-ancestors 'none'; form-action 'self'")
+        assert page.headers["cache-control"] == "no-store"
+        assert page.headers["x-content-type-options"] == "nosniff"
+        assert page.headers["x-frame-options"] == "DENY"
+        assert "<script" not in page.text
+        assert " style=" not in page.text
+    assert pages[0].headers["content-security-policy"].endswith("form-action 'self' http://127.0.0.1:43211")
+
+
+@pytest.mark.parametrize("text", ['"><script>alert(1)</script>', "'><img src=x onerror=alert(1)>", "{{7*7}}"])
+async def test_what_is_typed_or_sent_is_shown_as_text(kit: Kit, text: str) -> None:
+    page = await submit(kit.http, await kit.authorize(), email=text, password="x")
+    assert page.status_code == 400
+    assert text not in page.text or text == "{{7*7}}"
+    assert "49" not in page.text
+    for response in (await kit.authorize(login_hint=text), await kit.authorize(state=text, prompt="login")):
+        assert "<script" not in response.text
+        assert "<img" not in response.text
+
+
+FORGED: list[Any] = [
+    pytest.param({}, {}, id="none"),
+    pytest.param({"csrf": ""}, {}, id="empty"),
+    pytest.param({"csrf": "0" * 64}, {}, id="guess"),
+    pytest.param({"csrf": "é"}, {}, id="no ASCII"),
+    pytest.param(None, {}, id="another browser's"),
+    pytest.param({"right": "yes"}, {"Origin": "https://evil.test"}, id="another origin"),
+    pytest.param({"right": "yes"}, {"Origin": "null"}, id="origin null"),
+    pytest.param({"right": "yes"}, {"Cookie": ""}, id="no cookie"),
+]
+
+
+@pytest.mark.parametrize(("forged", "headers"), FORGED)
+@pytest.mark.parametrize("path", ["/sign-in", "/continue", "/logout"])
+async def test_a_forged_form_does_nothing(kit: Kit, path: str, forged: dict[str, str] | None, headers: dict[str, str]) -> None:
+    await kit.code()
+    cookie = kit.http.cookies[COOKIE]
+    async with kit.another_browser() as other:
+        foreign = kit.provider.pages.csrf((await other.get("/logout")).cookies[COOKIE])
+    token = {"csrf": foreign} if forged is None else {"csrf": kit.provider.pages.csrf(cookie)} if "right" in forged else forged
+    form = {"email": GRACE, "password": DEMO_PASSWORD, **token}
+    before = await kit.state()
+    if "Cookie" in headers:
+        kit.http.cookies.clear()
+    response = await kit.http.post(path, params=kit.asking(), data=form, headers=headers)
+    assert response.status_code == (403 if path != "/logout" else 200)
+    assert "location" not in response.headers
+    assert await kit.state() == before
+
+
+async def test_a_link_signs_nobody_out(kit: Kit) -> None:
+    token = await kit.tokens()
+    before = await kit.state()
+    page = await kit.http.get("/logout", params={"id_token_hint": token["id_token"]})
+    assert "Sign out" in page.text
+    assert await kit.state() == before
+    done = await submit(kit.http, page)
+    assert "You are signed out" in done.text
+    assert not await kit.rows("select from provider.sessions")
+
+
+@pytest.mark.parametrize(
+    ("asked", "goes"),
+    [
+        ({"client_id": WEB, "post_logout_redirect_uri": WEB_AFTER, "state": "s&t"}, WEB_AFTER + "?state=s%26t"),
+        ({"post_logout_redirect_uri": WEB_AFTER}, None),
+        ({"client_id": WEB, "post_logout_redirect_uri": WEB_AFTER + "/x"}, None),
+        ({"client_id": WEB, "post_logout_redirect_uri": WEB_REDIRECT}, None),
+        ({"client_id": "isthmus-cli", "post_logout_redirect_uri": WEB_AFTER}, None),
+        ({"client_id": "nobody\0", "post_logout_redirect_uri": "https://evil.test"}, None),
+        ({"id_token_hint": "forged", "post_logout_redirect_uri": WEB_AFTER}, None),
+    ],
+)
+async def test_signing_out_leads_only_to_a_registered_address(kit: Kit, asked: dict[str, str], goes: str | None) -> None:
+    await kit.code()
+    response = await submit(kit.http, await kit.http.get("/logout", params=asked))
+    assert response.headers.get("location") == goes
+    response = await kit.http.get("/logout", params=asked)
+    assert response.headers.get("location") == goes, "and so when nobody is signed in"
+
+
+async def test_wrong_password_and_unknown_user_look_the_same(kit: Kit) -> None:
+    pages = []
+    for email, password in ((ADA, "wrong"), ("nobody@example.com", "wrong"), (ADA, ""), ("", "")):
+        async with kit.another_browser() as browser:
+            browser.cookies.set(COOKIE, "A" * 43, domain="127.0.0.1")
+            response = await kit.sign_in(email, password, http=browser)
+            pages.append((response.status_code, response.text.replace(f'value="{email}"', ""), dict(response.headers) | {"content-length": ""}))
+    assert all(page == pages[0] for page in pages)
+    assert pages[0][0] == 400
+    assert "location" not in pages[0][2]
+
+
+async def test_an_unknown_user_costs_a_whole_verification_too(kit: Kit, monkeypatch: pytest.MonkeyPatch) -> None:
+    verified: list[str] = []
+    whole = PasswordHasher.verify
+
+    def verify(self: PasswordHasher, hash: str, password: str) -> bool:
+        verified.append(hash.rsplit("$", 2)[0])
+        return bool(whole(self, hash, password))
+
+    monkeypatch.setattr(PasswordHasher, "verify", verify)
+    for email in (ADA, "nobody@example.com"):
+        await kit.sign_in(email, "wrong")
+    assert len(verified) == 2
+    assert len(set(verified)) == 1, "with the same parameters"
+
+
+async def test_failures_are_limited_per_account_from_everywhere(database: Database, tmp_path: Path) -> None:
+    async with provider(database.url, database.admin_url, tmp_path, attempts=3) as kit:
+        answers = {}
+        for email in (ADA, "nobody@example.com"):
+            answers[email] = [await _try(kit, f"10.0.{number}.{len(email)}", email) for number in range(5)]
+            assert [response.status_code for response in answers[email]] == [400, 400, 400, 429, 429]
+            assert 1 <= int(answers[email][-1].headers["retry-after"]) <= 60
+        right = await _try(kit, "10.9.9.9", ADA, DEMO_PASSWORD)
+        assert right.status_code == 429, "the right password tells nobody that it is right"
+        assert (await _try(kit, "10.9.9.9", GRACE, DEMO_PASSWORD)).status_code == 303
+
+
+async def test_failures_are_limited_per_address_over_all_accounts(database: Database, tmp_path: Path) -> None:
+    async with provider(database.url, database.admin_url, tmp_path, attempts=3) as kit:
+        tried = [await _try(kit, "10.0.0.1", f"user{number}@example.com") for number in range(5)]
+        assert [response.status_code for response in tried] == [400, 400, 400, 429, 429]
+        assert (await _try(kit, "10.0.0.1", GRACE, DEMO_PASSWORD)).status_code == 429
+        assert (await _try(kit, "10.0.0.2", GRACE, DEMO_PASSWORD)).status_code == 303
+
+
+async def test_a_burst_gets_no_more_tries_and_success_is_not_counted(database: Database, tmp_path: Path) -> None:
+    async with provider(database.url, database.admin_url, tmp_path, attempts=3) as kit:
+        for _ in range(5):
+            assert (await _try(kit, "10.0.0.1", ADA, DEMO_PASSWORD)).status_code == 303
+        burst = await asyncio.gather(*(_try(kit, f"10.0.1.{number}", ADA) for number in range(8)))
+        assert sorted(response.status_code for response in burst) == [400] * 3 + [429] * 5
+
+
+async def _try(kit: Kit, address: str, email: str, password: str = "wrong") -> httpx.Response:
+    async with kit.another_browser(address) as browser:
+        return await kit.sign_in(email, password, http=browser)
+
+
+def test_an_address_of_ipv6_counts_by_its_network() -> None:
+    assert network_of("2001:db8:1:2::1") == network_of("2001:db8:1:2:ffff::9") != network_of("2001:db8:1:3::1")
+    assert network_of("::ffff:10.0.0.1") == network_of("10.0.0.1") == "10.0.0.1"
+    assert network_of(None) == network_of("testclient") == "unknown"
+
+
+async def test_nothing_is_kept_or_logged_that_opens_a_door_or_names_a_person(
+    kit: Kit, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    seen = [DEMO_PASSWORD, "wrong-canary-password"]
+    seen += [text for user in DEMO_USERS for text in (user.email, *user.name.split()) if text != "Operator"]
+    code = await kit.code()
+    tokens = (await kit.exchange(code)).json()
+    after = (await kit.refresh(tokens["refresh_token"])).json()
+    pending = await kit.code()
+    await kit.sign_in(ADA, "wrong-canary-password")
+    await kit.userinfo(after["access_token"])
+    await kit.exchange(code)
+    await kit.refresh(tokens["refresh_token"])
+    await kit.http.post("/revoke", data={"client_id": "isthmus-cli", "token": after["access_token"]})
+    seen += [code, pending, kit.verifier, kit.http.cookies[COOKIE], kit.provider.pages.csrf(kit.http.cookies[COOKIE])]
+    seen += [tokens[name] for name in ("access_token", "refresh_token", "id_token")] + [after["access_token"], after["refresh_token"]]
+    tables = [*(f"provider.{row[0]}" for row in await kit.rows("select tablename from pg_tables where schemaname = 'provider'")), "person_keys"]
+    assert len(tables) == 8
+    kept = "\n".join([str(row[0]) for table in tables for row in await kit.rows(f"select t::text from {table} t")]).lower()
+    lines = [record.getMessage() for record in caplog.records if not record.name.startswith(("httpx", "httpcore"))]
+    output = "\n".join([*lines, *capfd.readouterr()])
+    for secret in seen:
+        assert secret.lower() not in kept
+        assert secret.encode().hex() not in kept
+        assert secret not in output
+    assert '"d"' not in kept, "the private part of a key"
+    assert "refresh_token_reused" in output, "what is worth knowing is logged"
+
+
+async def test_authlib_would_print_tokens_if_it_were_let(kit: Kit, caplog: pytest.LogCaptureFixture) -> None:
+    """The guard's other side: if this fails, authlib has stopped, and the guard may go."""
+    caplog.set_level(logging.DEBUG, logger="authlib")
+    token = await kit.tokens()
+    assert token["refresh_token"] in caplog.text
+
+
+async def test_a_user_is_found_by_any_spelling_and_made_once(kit: Kit, database: Database, tmp_path: Path) -> None:
+    master = FileMasterKey.load(tmp_path / "secrets" / "master.key")
+    connection = await asyncpg.connect(database.url)
+    assert await find_subject(connection, login_key(master), " ADA@Example.com ") == DEMO_USERS[0].subject
+    assert await find_subject(connection, login_key(master), "nobody@example.com") is None
+    new: dict[str, Any] = {"name": "New", "password_hash": CHEAP.hash("x"), "roles": [Role.CUSTOMER]}
+    subject = await add_user(connection, master, "isthmus", email="new@example.com", **new)
+    assert await find_subject(connection, login_key(master), "NEW@example.com") == subject
+    with pytest.raises(Exception, match="in use"):
+        await add_user(connection, master, "isthmus", email="New@Example.com", **new)
+    await connection.close()
+
+
+async def test_a_person_whose_key_was_destroyed_has_no_name_any_more(kit: Kit, tmp_path: Path) -> None:
+    token = await kit.tokens()
+    keys = PersonKeys(FileMasterKey.load(tmp_path / "secrets" / "master.key"))
+    await keys.destroy(kit.admin, person_id("isthmus", DEMO_USERS[0].subject))
+    assert (await kit.userinfo(token["access_token"])).json() == {"sub": DEMO_USERS[0].subject}
+
+
+async def test_forms_are_bounded(kit: Kit) -> None:
+    kind = {"content-type": "application/x-www-form-urlencoded"}
+    assert (await kit.http.post("/token", content=b"a" * 20_000, headers=kind)).status_code == 413
+    assert (await kit.http.post("/token", content=b"&".join([b"a=b"] * 100), headers=kind)).status_code == 400
+    assert (await kit.http.post("/token", content=b"\xff", headers=kind)).status_code == 400
+    assert (await kit.http.post("/token", json={"grant_type": "authorization_code"})).status_code == 415
+    assert (await kit.http.get("/authorize?" + "a" * 20_000)).status_code == 414
+
+
+async def test_a_session_ends_by_itself(kit: Kit) -> None:
+    await kit.code()
+    kit.clock.advance(timedelta(hours=8))
+    assert "Sign in" in (await kit.authorize(prompt=None)).text
+    await kit.provider.keep()
+    assert not await kit.rows("select from provider.sessions")
