@@ -1,0 +1,1 @@
+"""Questions: projectors write these tables and feeds, readers answer from them. Shares nothing with the write side but events."""

@@ -1,0 +1,103 @@
+"""Balances: the current one from the cache or the read model, and the one at any instant from the ledger itself.
+
+`balance(asOf: t)` is the figures at the highest position committed at or before t (docs/ledger.md, Order). Entries and pending
+entries hold the figures after them, so it is one index descent each, however old the account is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from decimal import Decimal
+from uuid import UUID
+
+import asyncpg
+
+from isthmus.read_models.database import ACQUIRE_TIMEOUT_S, Sight
+
+ZERO = Decimal(0)
+#: A transaction that stamped itself before t may commit a little after it; none takes as long as this.
+_UNSETTLED = timedelta(seconds=1)
+
+
+@dataclass(frozen=True)
+class Balance:
+    posted: Decimal
+    pending_in: Decimal
+    pending_out: Decimal
+    version: int
+    as_of: datetime
+
+
+class FutureInstant(Exception):
+    """A balance was asked for as of a time that is not over."""
+
+
+class BalanceReader:
+    def __init__(self, pool: asyncpg.Pool) -> None:
+        self._pool = pool
+
+    async def load_many(self, sight: Sight, keys: Sequence[UUID]) -> list[Balance | None]:
+        """What the projection has."""
+        async with self._pool.acquire(timeout=ACQUIRE_TIMEOUT_S) as connection:
+            rows = await connection.fetch(
+                "select account_id, posted, pending_in, pending_out, version, as_of from read_models.accounts "
+                "where account_id = any($1::uuid[]) and (owner = $2 or $3)",
+                list(keys),
+                sight.person,
+                sight.all_accounts,
+            )
+        found = {row["account_id"]: _balance(row) for row in rows}
+        return [found.get(key) for key in keys]
+
+    async def load_many_at(self, sight: Sight, keys: Sequence[tuple[UUID, datetime]]) -> list[Balance | Exception]:
+        """Per (account, instant). FutureInstant in the place of a key whose instant is not over."""
+        async with self._pool.acquire(timeout=ACQUIRE_TIMEOUT_S) as connection, connection.transaction():
+            clocks = await connection.fetchrow("select committed_at as head, clock_timestamp() as now from log_head")
+            assert clocks is not None, "log_head has its one row"
+            now, limit = clocks["now"], max(clocks["head"], clocks["now"])
+            if any(now - _UNSETTLED < instant <= limit for _, instant in keys):
+                # Whoever stamped at or before t holds this row's lock until the commit: wait for that.
+                await connection.execute("select from log_head for share")
+            rows = await connection.fetch(AT_SQL, [key[0] for key in keys], [key[1] for key in keys], *_of(sight))
+        found = {row["n"]: row for row in rows}
+        answers: list[Balance | Exception] = []
+        for n, (_, instant) in enumerate(keys, start=1):
+            if instant > limit:
+                answers.append(FutureInstant())
+            elif (row := found.get(n)) is None:
+                answers.append(Balance(ZERO, ZERO, ZERO, 0, instant))
+            else:
+                answers.append(_balance(row))
+        return answers
+
+
+def _of(sight: Sight) -> tuple[UUID, bool]:
+    return sight.person, sight.all_accounts
+
+
+# Before its first movement an account is at zero since it was opened; before that (no row), at zero at the instant asked for.
+AT_SQL = """
+select k.n, coalesce(f.posted, 0) as posted, coalesce(f.pending_in, 0) as pending_in, coalesce(f.pending_out, 0) as pending_out,
+    coalesce(f.version, 0) as version, coalesce(f.as_of, o.committed_at) as as_of
+from unnest($1::uuid[], $2::timestamptz[]) with ordinality as k (account_id, instant, n)
+join accounts a on a.id = k.account_id and (a.owner = $3 or $4)
+join event_store o on o.aggregate_id = a.id and o.version = 1 and o.committed_at <= k.instant
+left join lateral (
+    select posted, pending_in, pending_out, version, as_of from (
+        (select e.posted_after as posted, e.pending_in_after as pending_in, e.pending_out_after as pending_out,
+            e.account_version as version, e.posted_at as as_of
+        from entries e where e.account_id = k.account_id and e.posted_at <= k.instant
+        order by e.posted_at desc, e.account_version desc limit 1)
+        union all
+        (select p.posted_after, p.pending_in_after, p.pending_out_after, p.account_version, p.posted_at
+        from pending_entries p where p.account_id = k.account_id and p.posted_at <= k.instant
+        order by p.posted_at desc, p.account_version desc limit 1)
+    ) as both_phases order by version desc limit 1
+) f on true
+"""
+
+
+def _balance(row: asyncpg.Record) -> Balance:
+    return Balance(row["posted"], row["pending_in"], row["pending_out"], row["version"], row["as_of"])

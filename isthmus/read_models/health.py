@@ -1,0 +1,38 @@
+"""How far behind the bus and the projections are: in positions, and in seconds since the oldest event that they lack."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import asyncpg
+
+from isthmus.read_models.database import ACQUIRE_TIMEOUT_S
+
+
+@dataclass(frozen=True)
+class Lag:
+    position: int
+    behind: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class LogHealth:
+    head: int
+    bus: Lag
+    projections: Lag
+
+
+async def log_health(pool: asyncpg.Pool) -> LogHealth:
+    async with pool.acquire(timeout=ACQUIRE_TIMEOUT_S) as connection:
+        head = await connection.fetchval("select position from log_head")
+        relayed = await connection.fetchval("select coalesce(max(position), 0) from relay_state where name = 'relay'")
+        projected = await connection.fetchval("select coalesce(min(position), 0) from read_models.projection_positions")
+        lags = []
+        for position in (relayed, projected):
+            seconds = await connection.fetchval(
+                "select extract(epoch from clock_timestamp() - committed_at)::float8 from event_store where position = $1 + 1",
+                position,
+            )
+            lags.append(Lag(position, max(head - position, 0), max(seconds or 0.0, 0.0)))
+    return LogHealth(head, *lags)

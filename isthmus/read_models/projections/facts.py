@@ -1,0 +1,69 @@
+"""What a projection reads: an event as one account sees it, lifted to today's schema version."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+from uuid import UUID
+
+import asyncpg
+from asyncpg.pool import PoolConnectionProxy
+
+from isthmus.domain.ledger import Figures, HoldVoided, JournalPosted, JournalReserved, LedgerEvent
+from isthmus.domain.log import LoggedEvent, Metadata, Record
+
+Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record] | PoolConnectionProxy[asyncpg.Record]"
+
+_PERSON = "person:"
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """`own`: what the event did to the account `key`; None where it moved nothing."""
+
+    key: UUID
+    row: LoggedEvent
+    event: LedgerEvent
+    written: Metadata
+    own: Figures | None
+
+    @property
+    def position(self) -> int:
+        return self.row.position
+
+    def people(self) -> set[UUID]:
+        """Who may see it in the audit trail: owners of the accounts touched, and the person who did it."""
+        if isinstance(self.event, JournalPosted | JournalReserved | HoldVoided):
+            people = {figures.owner for figures in self.event.figures if figures.owner is not None}
+        else:
+            people = set() if self.event.owner is None else {self.event.owner}
+        if self.written.actor.startswith(_PERSON):
+            people.add(UUID(self.written.actor.removeprefix(_PERSON)))
+        return people
+
+
+def facts_of(records: Iterable[Record]) -> list[Fact]:
+    """In log order, each once. Raises UnknownEvent where a newer release wrote one."""
+    lifted: dict[int, tuple[LedgerEvent, Metadata, dict[UUID, Figures]]] = {}
+    facts: dict[tuple[int, UUID], Fact] = {}
+    for record in records:
+        known = lifted.get(record.position)
+        if known is None:
+            event = record.event.lifted()
+            figures: tuple[Figures, ...] = getattr(event, "figures", ())
+            known = event, record.event.written(), {one.account_id: one for one in figures}
+            lifted[record.position] = known
+        facts[record.position, record.key] = Fact(
+            record.key, record.event, known[0], known[1], known[2].get(record.key)
+        )
+    return [facts[place] for place in sorted(facts)]
+
+
+def columns(rows: Iterable[tuple[Any, ...]], width: int) -> list[list[Any]]:
+    """Rows as the arrays that `unnest` takes."""
+    arrays: list[list[Any]] = [[] for _ in range(width)]
+    for row in rows:
+        for array, value in zip(arrays, row, strict=True):
+            array.append(value)
+    return arrays

@@ -1,0 +1,212 @@
+"""Projectors: the log's partitions into rows, woken by the bus, safe without it.
+
+Kafka's group says who works on which partition; what counts is the table of positions, locked in the same transaction as the rows.
+So two that believe they own a partition do no harm, whatever the bus loses is filled from the event store, and where the bus brings
+nothing at all for a while (it is down, or the group is still forming) the store is read directly.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import asyncpg
+import structlog
+from prometheus_client import Counter, Histogram
+
+from isthmus.domain.log import PARTITIONS, Received, read_messages
+from isthmus.read_models.positions import log_identity, stored_positions
+from isthmus.read_models.projections import Advanced, Step, advance, ensure_positions, read_steps
+from isthmus.read_models.projections.facts import Connection
+from isthmus.read_models.window import Window
+
+GROUP = "isthmus.projectors"
+FILL_EVENTS = 500
+POLL_RECORDS_MAX = 4_000
+_POLL_S = 1.0
+_SWEEP_S = 0.25
+_STALLED_S = 1.0
+_REMEMBER_S = 2.0
+_PAUSE_S, _PAUSE_MAX_S = 0.1, 2.0
+
+_applied = Counter("isthmus_projector_records_total", "Records applied to the projections.")
+_filled = Counter("isthmus_projector_filled_total", "Partitions filled from the event store, by cause.", ["cause"])
+_failed = Counter("isthmus_projector_failures_total", "Runs that failed and are tried again.")
+_seconds = Histogram(
+    "isthmus_projector_transaction_seconds",
+    "One transaction of the projections.",
+    buckets=(0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 2),
+)
+
+Shift = Callable[[frozenset[int]], Awaitable[None]]
+
+log = structlog.get_logger(__name__)
+
+
+class LogConsumer(Protocol):
+    """The port to the bus. Its failures are of the types given to the projector."""
+
+    async def start(self, assigned: Shift, revoked: Shift, /) -> None: ...
+
+    async def aclose(self) -> None: ...
+
+    async def poll(self, timeout_s: float, records_max: int) -> Mapping[int, list[Received]]: ...
+
+    async def remember(self, offsets: Mapping[int, int]) -> None: ...
+
+
+@dataclass
+class Projector:
+    """`run` until cancelled. `applied` is told, after each commit, what moved; it must not block."""
+
+    pool: asyncpg.Pool[asyncpg.Record]
+    consumer: Callable[[], LogConsumer]
+    failures: tuple[type[Exception], ...]
+    applied: Callable[[Sequence[Advanced]], None]
+    assigned: frozenset[int] = frozenset()
+    _windows: dict[int, Window] = field(default_factory=dict)
+    _offsets: dict[int, int] = field(default_factory=dict)
+
+    async def run(self) -> None:
+        async with self.pool.acquire() as connection:
+            await ensure_positions(connection)
+            identity = await log_identity(connection)
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._consume(identity), name="projector: consume")
+            tasks.create_task(self._sweep(), name="projector: sweep")
+
+    async def _consume(self, identity: str) -> None:
+        pause_s = _PAUSE_S
+        while True:
+            consumer = self.consumer()
+            try:
+                await consumer.start(self._on_assigned, self._on_revoked)
+                remembered = time.monotonic()
+                while True:
+                    polled = await consumer.poll(_POLL_S, POLL_RECORDS_MAX)
+                    pause_s = _PAUSE_S
+                    await self._process(identity, polled)
+                    if time.monotonic() - remembered > _REMEMBER_S and self._offsets:
+                        offsets, self._offsets = self._offsets, {}
+                        await consumer.remember(offsets)
+                        remembered = time.monotonic()
+            except self.failures as error:
+                log.warning("the bus does not answer; reading the event store meanwhile", error=str(error))
+            finally:
+                self._windows.clear()
+                self.assigned = frozenset()
+                await consumer.aclose()
+            await asyncio.sleep(random.uniform(pause_s / 2, pause_s))
+            pause_s = min(pause_s * 2, _PAUSE_MAX_S)
+
+    async def _on_assigned(self, partitions: frozenset[int]) -> None:
+        log.info("partitions assigned", partitions=sorted(partitions))
+        self._windows.clear()
+        self.assigned = partitions
+
+    async def _on_revoked(self, partitions: frozenset[int]) -> None:
+        for partition in partitions:
+            self._windows.pop(partition, None)
+        self.assigned -= partitions
+
+    async def _process(self, identity: str, polled: Mapping[int, Sequence[Received]]) -> None:
+        if any(partition not in self._windows for partition in polled):
+            async with self.pool.acquire() as connection:
+                stored = await stored_positions(connection)
+            for partition in polled:
+                self._windows.setdefault(partition, Window(stored[partition]))
+        steps: dict[int, Step] = {}
+        holes: dict[int, int] = {}
+        for partition, received in polled.items():
+            window = self._windows[partition]
+            for item in read_messages(identity, received):
+                window.take(item)
+            step, hole = window.drain()
+            if step is not None:
+                steps[partition] = step
+            if hole is not None:
+                holes[partition] = hole
+        try:
+            holes |= await self._apply(steps)
+            await self.fill(holes, "hole")
+        except Exception as error:  # noqa: BLE001 - whatever it was, nothing was moved; the next tick finds the hole
+            _failed.inc()
+            log.error("projecting failed; trying again", error=f"{type(error).__name__}: {error}")
+            self._windows.clear()
+            await asyncio.sleep(random.uniform(_PAUSE_S, 2 * _PAUSE_S))
+        else:
+            self._offsets |= {partition: received[-1].offset + 1 for partition, received in polled.items()}
+
+    async def _apply(self, steps: Mapping[int, Step]) -> dict[int, int]:
+        """Everything polled in one transaction. Returns what could not be taken, to be filled up to there."""
+        if not steps:
+            return {}
+        now = await self._commit(steps)
+        return {number: step.end for number, step in steps.items() if now.get(number, step.start) < step.end}
+
+    async def _commit(self, steps: Mapping[int, Step], *, patient: bool = True) -> dict[int, int]:
+        with _seconds.time():
+            async with self.pool.acquire() as connection, connection.transaction():
+                moved, now = await advance(connection, steps, patient=patient)
+        if moved:
+            _applied.inc(sum(len(one.facts) for one in moved))
+            self.applied(moved)
+        return now
+
+    async def fill(self, ends: Mapping[int, int], cause: str, *, patient: bool = True) -> bool:
+        """Bring partitions up to `ends` from the event store. Whether any moved."""
+        progress = False
+        while ends:
+            async with self.pool.acquire() as connection:
+                stored = await stored_positions(connection)
+                todo = {number: stored[number] for number, end in ends.items() if stored[number] < end}
+                if not todo:
+                    break
+                end = min(max(ends.values()), min(todo.values()) + FILL_EVENTS)
+                steps = await read_steps(connection, {n: at for n, at in todo.items() if at < end}, end)
+            now = await self._commit(steps, patient=patient)
+            _filled.labels(cause).inc(len(steps))
+            if not any(now.get(number, 0) > step.start for number, step in steps.items()):
+                break
+            progress = True
+        return progress
+
+    async def _sweep(self) -> None:
+        """Partitions that are behind the log and have not moved for a second, whoever's they are: nobody is bringing them on."""
+        since: dict[int, tuple[int, float]] = {}
+        patience_s = dict.fromkeys(range(PARTITIONS), _STALLED_S)
+        while True:
+            await asyncio.sleep(_SWEEP_S)
+            try:
+                async with self.pool.acquire() as connection:
+                    stored, head = await _behind(connection)
+                now, stalled = time.monotonic(), {}
+                for number, at in stored.items():
+                    if at >= head or since.get(number, (-1, now))[0] != at:
+                        if at > since.get(number, (at, now))[0]:
+                            patience_s[number] = _STALLED_S
+                        since[number] = at, now
+                    elif now - since[number][1] >= patience_s[number]:
+                        stalled[number] = head
+                if stalled and await self.fill(stalled, "stalled", patient=False):
+                    # Until someone else moves it, a stalled partition is looked after without waiting again.
+                    stored, _ = await self._positions()
+                    for number in stalled:
+                        since[number], patience_s[number] = (stored[number], time.monotonic()), _SWEEP_S
+            except Exception as error:  # noqa: BLE001 - the database is away, or an event is not understood: seen, and tried again
+                _failed.inc()
+                log.error("sweeping failed; trying again", error=f"{type(error).__name__}: {error}")
+                await asyncio.sleep(random.uniform(_PAUSE_S, _PAUSE_MAX_S))
+
+    async def _positions(self) -> tuple[dict[int, int], int]:
+        async with self.pool.acquire() as connection:
+            return await _behind(connection)
+
+
+async def _behind(connection: Connection) -> tuple[dict[int, int], int]:
+    stored = await stored_positions(connection)
+    return stored, await connection.fetchval("select position from log_head")
