@@ -1,0 +1,249 @@
+"""The ASGI application: routes, middleware, lifespan; nothing else. `serve` gives `create_app(settings)` to uvicorn."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from importlib.metadata import version as version_of
+from typing import Any
+
+import orjson
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route, WebSocketRoute
+from starlette.types import Receive, Scope, Send
+
+from isthmus.graphql.edge import Edge, http_error
+from isthmus.graphql.endpoint import Endpoint
+from isthmus.graphql.execution import Executor
+from isthmus.graphql.services import Readers, Services
+from isthmus.settings import Settings
+
+CHECK_TIMEOUT_S = 2.0
+LAG_MAX_S = 10.0
+_METADATA = "/.well-known/oauth-protected-resource"
+
+Check = Callable[[], Awaitable[dict[str, Any]]]
+
+
+class NotReady(Exception):
+    """A part is there but not fit to serve; the message says why."""
+
+
+@dataclass(frozen=True)
+class Running:
+    """What a lifespan brings up."""
+
+    services: Services
+    checks: dict[str, Check]
+    metadata: dict[str, Any]
+    metadata_url: str | None = None
+
+
+Wiring = Callable[[Settings], AbstractAsyncContextManager[Running]]
+
+
+class _Graphql:
+    """The endpoint exists once the lifespan has begun; routes exist before."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await scope["app"].state.endpoint(scope, receive, send)
+
+
+def create_app(settings: Settings, wiring: Wiring | None = None) -> Starlette:
+    """`wiring` brings up what the API is built on; tests give their own."""
+
+    @asynccontextmanager
+    async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        async with (wiring or wired)(settings) as running:
+            challenge = f'Bearer resource_metadata="{running.metadata_url}"' if running.metadata_url else "Bearer"
+            app.state.running = running
+            app.state.endpoint = Endpoint(Executor(running.services, settings.api), challenge)
+            yield
+
+    graphql = _Graphql()
+    middleware = [Middleware(Edge)]
+    if settings.api.allowed_origins:
+        middleware.append(
+            Middleware(
+                CORSMiddleware,
+                allow_origins=settings.api.allowed_origins,
+                allow_methods=["GET", "POST"],
+                allow_headers=["Authorization", "Content-Type", "X-Isthmus-Position", "X-Correlation-Id"],
+                expose_headers=["X-Correlation-Id", "Retry-After"],
+            )
+        )
+    app = Starlette(
+        lifespan=lifespan,
+        middleware=middleware,
+        exception_handlers={HTTPException: http_error},
+        routes=[
+            Route("/graphql", graphql),
+            WebSocketRoute("/graphql", graphql),
+            Route("/livez", _livez),
+            Route("/readyz", _readyz),
+            Route("/metrics", _metrics),
+            Route("/version", _version),
+            Route(_METADATA, _protected_resource),
+        ],
+    )
+    app.router.redirect_slashes = False  # one address, one spelling: a redirect would be neither JSON nor GraphQL
+    return app
+
+
+async def _livez(_: Request) -> Response:
+    return _json({"status": "ok"})
+
+
+async def _readyz(request: Request) -> Response:
+    """Each part by itself, so that an operator sees which one it is."""
+    checks: dict[str, Check] = request.app.state.running.checks
+    answers = await asyncio.gather(*(_checked(check) for check in checks.values()))
+    parts = dict(zip(checks, answers, strict=True))
+    ready = all(part["ready"] for part in parts.values())
+    return _json({"ready": ready, "parts": parts}, 200 if ready else 503)
+
+
+async def _checked(check: Check) -> dict[str, Any]:
+    try:
+        async with asyncio.timeout(CHECK_TIMEOUT_S):
+            return {"ready": True, **await check()}
+    except NotReady as reason:
+        return {"ready": False, "reason": str(reason)}
+    except Exception as error:  # noqa: BLE001  # whatever it is, the part does not answer
+        return {"ready": False, "reason": type(error).__name__}
+
+
+async def _metrics(_: Request) -> Response:
+    return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
+
+
+async def _version(_: Request) -> Response:
+    return _json({"name": "isthmus", "version": version_of("isthmus")})
+
+
+async def _protected_resource(request: Request) -> Response:
+    return _json(request.app.state.running.metadata)
+
+
+def _json(body: dict[str, Any], status: int = 200) -> Response:
+    return Response(orjson.dumps(body), status, media_type="application/json; charset=utf-8")
+
+
+@asynccontextmanager
+async def wired(settings: Settings) -> AsyncIterator[Running]:
+    """The product itself."""
+    import asyncpg
+    import httpx
+    from redis.asyncio import BlockingConnectionPool, Redis
+
+    from isthmus.auth.metadata import protected_resource_metadata, resource_of
+    from isthmus.auth.tokens import TokenVerifier
+    from isthmus.domain.identifiers import uuid7_source
+    from isthmus.read_models.accounts import AccountReader
+    from isthmus.read_models.assets import AssetRegistry
+    from isthmus.read_models.audit import AuditReader
+    from isthmus.read_models.balance_cache import BalanceCache
+    from isthmus.read_models.balances import BalanceReader
+    from isthmus.read_models.database import read_pool
+    from isthmus.read_models.feeds import BalanceFeed
+    from isthmus.read_models.health import log_health
+    from isthmus.read_models.journals import JournalReader
+    from isthmus.read_models.log import LogReader
+    from isthmus.read_models.positions import ProjectionPositions, log_identity
+    from isthmus.read_models.texts import TextReader
+    from isthmus.read_models.transactions import TransactionReader
+    from isthmus.runtime.endpoints import resolve
+    from isthmus.runtime.wiring import write_side
+
+    endpoints = resolve(settings, need=("database", "redis", "issuer"))
+    async with AsyncExitStack() as stack:
+        pool = await read_pool(
+            endpoints.database_url,
+            size=settings.database.pool_size,
+            statement_timeout_ms=settings.database.statement_timeout_ms,
+            lock_timeout_ms=settings.database.lock_timeout_ms,
+        )
+        stack.push_async_callback(pool.close)
+        side = await stack.enter_async_context(write_side(settings, endpoints.database_url))
+        redis = Redis.from_pool(
+            BlockingConnectionPool.from_url(
+                endpoints.redis_url,
+                max_connections=32,
+                timeout=settings.redis.timeout_s,
+                socket_timeout=settings.redis.timeout_s,
+                socket_connect_timeout=settings.redis.timeout_s,
+            )
+        )
+        stack.push_async_callback(redis.aclose)
+        positions = ProjectionPositions(lambda: asyncpg.connect(endpoints.database_url, timeout=5))
+        await positions.start()
+        stack.push_async_callback(positions.aclose)
+        async with pool.acquire() as connection:
+            cache = BalanceCache(redis, await log_identity(connection))
+        feed = BalanceFeed(pool, redis, positions)
+        await feed.start()
+        stack.push_async_callback(feed.aclose)
+        http = await stack.enter_async_context(httpx.AsyncClient(timeout=5))
+        verifier = TokenVerifier(settings.issuer, endpoints.issuer_url, side.clock, http)
+        await verifier.start()
+        stack.push_async_callback(verifier.aclose)
+
+        async def database() -> dict[str, Any]:
+            async with pool.acquire(timeout=CHECK_TIMEOUT_S) as connection:
+                await connection.fetchval("select 1")
+            return {}
+
+        async def cached() -> dict[str, Any]:
+            await redis.ping()
+            return {}
+
+        async def issuer() -> dict[str, Any]:
+            if not verifier.ready:
+                raise NotReady("its keys are not known")
+            return {}
+
+        async def lag_of(part: str) -> dict[str, Any]:
+            health = await log_health(pool)
+            lag = getattr(health, part)
+            if lag.seconds > LAG_MAX_S:
+                raise NotReady(f"{lag.behind} positions and {lag.seconds:.0f} s behind the log")
+            return {"position": lag.position, "behind": lag.behind, "lag_s": round(lag.seconds, 3)}
+
+        yield Running(
+            Services(
+                clock=side.clock,
+                ids=uuid7_source(side.clock.now),
+                verifier=verifier,
+                commands=side.commands,
+                positions=positions,
+                cache=cache,
+                feed=feed,
+                read=Readers(
+                    accounts=AccountReader(pool),
+                    balances=BalanceReader(pool),
+                    transactions=TransactionReader(pool),
+                    journals=JournalReader(pool),
+                    audit=AuditReader(pool),
+                    assets=AssetRegistry(pool),
+                    texts=TextReader(pool, side.texts),
+                    log=LogReader(pool),
+                ),
+            ),
+            checks={
+                "database": database,
+                "redis": cached,
+                "issuer": issuer,
+                "bus": lambda: lag_of("bus"),
+                "projections": lambda: lag_of("projections"),
+            },
+            metadata=protected_resource_metadata(settings, endpoints.issuer_url, endpoints.api_url),
+            metadata_url=resource_of(endpoints.api_url) + _METADATA if endpoints.api_url else None,
+        )

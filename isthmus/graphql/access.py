@@ -1,0 +1,61 @@
+"""Who may do what: one row for each field of Query, Mutation and Subscription, put around the field when the schema is made.
+
+A field without a row stops the start, so that none is ever open by being forgotten.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from typing import Any
+
+from graphql import GraphQLObjectType, GraphQLSchema
+
+from isthmus.auth.scopes import Scope
+from isthmus.graphql.errors import Forbidden
+
+
+#: What the token must carry. A token never carries more than its person's roles allow (auth/scopes.py).
+ACCESS: Mapping[str, Scope] = {
+    "Query.viewer": Scope.READ,
+    "Query.node": Scope.READ,
+    "Query.assets": Scope.READ,
+    "Query.auditTrail": Scope.READ,
+    "Mutation.openAccount": Scope.WRITE,
+    "Mutation.renameAccount": Scope.WRITE,
+    "Mutation.closeAccount": Scope.WRITE,
+    "Mutation.transferInternally": Scope.WRITE,
+    "Mutation.freezeAccount": Scope.OPERATE,
+    "Mutation.unfreezeAccount": Scope.OPERATE,
+    "Mutation.settleDeposit": Scope.OPERATE,
+    "Subscription.balanceChanged": Scope.READ,
+}
+
+
+def guard(schema: GraphQLSchema, table: Mapping[str, Scope] = ACCESS) -> None:
+    """Put each root field behind its row. Raises where a field has no row, or a row no field."""
+    roots = [root for root in (schema.query_type, schema.mutation_type, schema.subscription_type) if root]
+    names = {f"{root.name}.{field}" for root in roots for field in root.fields}
+    if names != table.keys():
+        raise LookupError(f"access is not declared for, or declared without a field: {sorted(names ^ table.keys())}")
+    for root in roots:
+        _guard_fields(root, table, subscribing=root is schema.subscription_type)
+
+
+def _guard_fields(root: GraphQLObjectType, table: Mapping[str, Scope], *, subscribing: bool) -> None:
+    for name, field in root.fields.items():
+        scope = table[f"{root.name}.{name}"]
+        if subscribing:
+            field.subscribe = _guarded(scope, field.subscribe)
+        else:
+            field.resolve = _guarded(scope, field.resolve)
+
+
+def _guarded(scope: Scope, inner: Callable[..., Any] | None) -> Callable[..., Any]:
+    assert inner is not None, "every root field has a resolver"
+
+    def resolve(root: Any, info: Any, /, **arguments: Any) -> Awaitable[Any] | AsyncIterator[Any] | Any:
+        if not info.context.caller.may(scope):
+            raise Forbidden(f"This needs the scope {scope.value}.")
+        return inner(root, info, **arguments)
+
+    return resolve

@@ -1,0 +1,97 @@
+"""Around every request: its correlation id, the headers that keep answers private, one log line, and no error that is not JSON."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import orjson
+import structlog
+from graphql import GraphQLError
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from structlog.contextvars import bound_contextvars
+
+from isthmus.graphql.correlation import HEADER, drawn, well_formed
+from isthmus.graphql.errors import BadUserInput, log_errors, shaped
+
+log = structlog.get_logger(__name__)
+
+_PRIVATE = {
+    "Cache-Control": "no-store",
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+}
+_HSTS = "max-age=31536000; includeSubDomains"
+_PROBES = frozenset({"/livez", "/readyz", "/metrics"})
+
+
+class Edge:
+    """The outermost middleware of ours."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] not in ("http", "websocket"):
+            await self._app(scope, receive, send)
+            return
+        correlation_id = well_formed(Headers(scope=scope).get(HEADER)) or drawn()
+        scope["correlation_id"] = correlation_id
+        with bound_contextvars(correlation_id=correlation_id):
+            if scope["type"] == "websocket":
+                await self._app(scope, receive, send)
+            else:
+                await self._http(scope, receive, send, correlation_id)
+
+    async def _http(self, scope: Scope, receive: Receive, send: Send, correlation_id: str) -> None:
+        began, status = time.perf_counter(), 0
+
+        async def send_with_headers(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                headers = MutableHeaders(scope=message)
+                headers[HEADER] = correlation_id
+                for name, value in _PRIVATE.items():
+                    headers.setdefault(name, value)
+                if scope["scheme"] == "https":
+                    headers.setdefault("Strict-Transport-Security", _HSTS)
+            await send(message)
+
+        try:
+            await self._app(scope, receive, send_with_headers)
+        except Exception as error:
+            fault = GraphQLError("", original_error=error)
+            log_errors([fault], correlation_id, "http")
+            if status:
+                raise  # the answer was under way: only breaking the connection tells the client
+            await failure(fault, 500, correlation_id)(scope, receive, send_with_headers)
+        if scope["path"] not in _PROBES:
+            log.info(
+                "request",
+                method=scope["method"],
+                path=scope["path"][:200],
+                status=status,
+                duration_ms=round((time.perf_counter() - began) * 1_000, 1),
+            )
+
+
+def failure(
+    error: GraphQLError, status: int, correlation_id: str, headers: Mapping[str, str] | None = None
+) -> Response:
+    body: dict[str, Any] = {"errors": [shaped(error, correlation_id)], "extensions": {"correlationId": correlation_id}}
+    return Response(orjson.dumps(body), status, headers=headers, media_type="application/json; charset=utf-8")
+
+
+async def http_error(request: Request, error: Exception) -> Response:
+    """Starlette's own 404 and 405, as JSON."""
+    assert isinstance(error, HTTPException)
+    sentence = {404: "There is nothing at this address.", 405: "That method is not taken here."}
+    shown = BadUserInput(sentence.get(error.status_code, "The request cannot be answered."))
+    return failure(shown, error.status_code, request.scope.get("correlation_id") or drawn(), error.headers)

@@ -1,0 +1,125 @@
+"""Running one operation, whatever it came in by: wait for its position, execute within the deadline, shape the answer."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass
+from typing import Any
+
+from graphql import GraphQLError, OperationType
+from prometheus_client import Histogram
+from strawberry.types import ExecutionResult
+
+from isthmus.auth.caller import Caller
+from isthmus.graphql.context import RequestContext
+from isthmus.graphql.documents import Documents, Prepared
+from isthmus.graphql.errors import NotYetVisible, Unavailable, classify, log_errors, shaped
+from isthmus.graphql.limits import Limits
+from isthmus.graphql.schema import Schema, build_schema
+from isthmus.graphql.services import Services
+from isthmus.settings import ApiSettings
+
+_duration = Histogram(
+    "isthmus_graphql_operation_duration_seconds",
+    "Operations by kind and outcome: ok, or the code of their first error. Of a subscription, each message.",
+    ["operation", "outcome"],
+)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """`executed` False: nothing ran, so there is no `data` at all."""
+
+    data: Mapping[str, Any] | None
+    errors: Sequence[GraphQLError]
+    executed: bool = True
+
+    def shape(self, correlation_id: str) -> dict[str, Any]:
+        shape: dict[str, Any] = {}
+        if self.errors:
+            shape["errors"] = [shaped(error, correlation_id) for error in self.errors]
+        if self.executed:
+            shape["data"] = self.data
+        shape["extensions"] = {"correlationId": correlation_id}
+        return shape
+
+    @property
+    def outcome(self) -> str:
+        return classify(self.errors[0]).value if self.errors else "ok"
+
+
+def nothing_ran(*errors: GraphQLError) -> Answer:
+    return Answer(None, errors, executed=False)
+
+
+class Executor:
+    def __init__(self, services: Services, api: ApiSettings, schema: Schema | None = None) -> None:
+        self.services = services
+        self.api = api
+        self._schema = schema or build_schema()
+        self._documents = Documents(
+            self._schema._schema,
+            Limits(api.depth_max, api.aliases_max, api.cost_max),
+            tokens_max=api.tokens_max,
+            introspection=api.introspection,
+        )
+
+    def prepare(self, text: str, variables: Mapping[str, Any] | None, operation_name: str | None) -> Prepared:
+        """Raises documents.Refused."""
+        return self._documents.prepare(text, variables, operation_name)
+
+    async def visible(self, prepared: Prepared, position: int | None) -> None:
+        """Wait until what is read has passed `position`. Raises NotYetVisible. A mutation reads nothing old."""
+        if position is None or prepared.kind is OperationType.MUTATION:
+            return
+        if not await self.services.positions.wait_for(position, self.api.position_wait_ms / 1_000):
+            raise NotYetVisible("That position is not visible yet. Try again.")
+
+    def context(self, caller: Caller, correlation_id: str, prepared: Prepared) -> RequestContext:
+        wait_s = self.api.position_wait_ms / 1_000
+        return RequestContext(caller, correlation_id, self.services, prepared, wait_s)
+
+    async def run(self, context: RequestContext) -> Answer:
+        """A query or a mutation."""
+        began = time.perf_counter()
+        prepared = context.prepared
+        try:
+            async with asyncio.timeout(self.api.request_timeout_s):
+                result = await self._schema.execute(
+                    prepared.text,
+                    variable_values=dict(prepared.variables),
+                    context_value=context,
+                    operation_name=prepared.operation_name,
+                )
+            answer = Answer(result.data, result.errors or ())
+        except TimeoutError:
+            answer = nothing_ran(
+                Unavailable("The operation took too long; what it was to change may have been changed.")
+            )
+        self._observe(context, answer, time.perf_counter() - began)
+        return answer
+
+    async def stream(self, context: RequestContext) -> AsyncGenerator[Answer, None]:
+        """A subscription's messages."""
+        prepared = context.prepared
+        source = await self._schema.stream(
+            prepared.text,
+            variable_values=dict(prepared.variables),
+            context_value=context,
+            operation_name=prepared.operation_name,
+        )
+        async with aclosing(source) as results:
+            async for result in results:
+                assert isinstance(result, ExecutionResult), "the schema has no @defer and no @stream"
+                started = result.data is not None or any(e.path for e in result.errors or ())
+                answer = Answer(result.data, result.errors or (), executed=started)
+                self._observe(context, answer, None)
+                yield answer
+
+    def _observe(self, context: RequestContext, answer: Answer, seconds: float | None) -> None:
+        kind = context.prepared.kind.value
+        log_errors(answer.errors, context.correlation_id, kind)
+        _duration.labels(kind, answer.outcome).observe(seconds or 0.0)

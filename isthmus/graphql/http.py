@@ -1,0 +1,191 @@
+"""GraphQL over HTTP: POST for anything but subscriptions, GET for queries; always JSON, and `errors` whatever the status.
+
+Nothing is looked at for whoever is not signed in. Under application/json an error in the document is 200, as the specification
+wants for old clients; under application/graphql-response+json it is 4xx.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+from graphql import GraphQLError, OperationType
+from starlette.requests import Request
+from starlette.responses import Response
+
+from isthmus.auth.caller import Caller
+from isthmus.auth.tokens import IssuerUnavailable, TokenRefused
+from isthmus.graphql.documents import Refused
+from isthmus.graphql.errors import (
+    RETRYABLE,
+    ApiError,
+    BadUserInput,
+    ErrorCode,
+    NotYetVisible,
+    Unauthenticated,
+    Unavailable,
+    classify,
+)
+from isthmus.graphql.execution import Answer, Executor, nothing_ran
+from isthmus.graphql.media import GRAPHQL, JSON, is_json_body, pick
+from isthmus.graphql.scalars import parse_position
+
+POSITION_HEADER = "x-isthmus-position"
+
+
+@dataclass(frozen=True)
+class Call:
+    """A request's parameters, of the right types."""
+
+    query: str
+    variables: Mapping[str, Any] | None
+    operation_name: str | None
+    extensions: Mapping[str, Any] | None
+
+    @classmethod
+    def of(cls, body: Any) -> Call:
+        """Raises BadUserInput."""
+        if not isinstance(body, dict):
+            raise BadUserInput("The body must be one JSON object with a query; batches are not taken.")
+        query, name = body.get("query"), body.get("operationName")
+        if not isinstance(query, str) or not query:
+            raise BadUserInput("query: give the document as a string.")
+        if not isinstance(name, str | None):
+            raise BadUserInput("operationName: must be a string.")
+        for field in ("variables", "extensions"):
+            if not isinstance(body.get(field), dict | None):
+                raise BadUserInput(f"{field}: must be an object.")
+        return cls(query, body.get("variables"), name, body.get("extensions"))
+
+
+class HttpError(Exception):
+    """An answer by status: the request never became an operation."""
+
+    def __init__(self, status: int, error: GraphQLError, headers: Mapping[str, str] | None = None) -> None:
+        super().__init__(error.message)
+        self.status = status
+        self.error = error
+        self.headers = dict(headers or {})
+
+
+class HttpTransport:
+    def __init__(self, executor: Executor, challenge: str = "Bearer") -> None:
+        """`challenge` is what WWW-Authenticate says: where to learn how to sign in."""
+        self._executor = executor
+        self._challenge = challenge
+        self._body_max = executor.api.body_bytes_max
+
+    async def handle(self, request: Request, correlation_id: str) -> Response:
+        media_type = pick(request.headers.get("accept"))
+        try:
+            if request.method not in ("GET", "POST"):
+                raise HttpError(405, BadUserInput("Use POST, or GET for queries."), {"Allow": "GET, POST"})
+            if media_type is None:
+                raise HttpError(406, BadUserInput(f"The answer comes as {GRAPHQL} or {JSON}."))
+            if request.method == "POST" and not is_json_body(request.headers.get("content-type")):
+                raise HttpError(415, BadUserInput("The body must be application/json in UTF-8."))
+            caller = await self._caller(request)
+            position = _position(request)
+            call = await self._call(request)
+            answer = await self._answer(request.method, caller, correlation_id, call, position)
+            status, headers = _status(answer, media_type), {}
+            if answer.errors and classify(answer.errors[0]) in RETRYABLE:
+                headers["Retry-After"] = "1"
+        except HttpError as refusal:
+            answer, status, headers = nothing_ran(refusal.error), refusal.status, refusal.headers
+        return Response(
+            orjson.dumps(answer.shape(correlation_id)),
+            status,
+            headers={**headers, "Content-Type": f"{media_type or JSON}; charset=utf-8"},
+        )
+
+    async def _caller(self, request: Request) -> Caller:
+        scheme, _, token = request.headers.get("authorization", "").partition(" ")
+        challenge = {"WWW-Authenticate": self._challenge}
+        if scheme.lower() != "bearer" or not token.strip():
+            raise HttpError(401, Unauthenticated("Sign in: send an access token as a bearer token."), challenge)
+        try:
+            return await self._executor.services.verifier.verify(token.strip())
+        except TokenRefused:
+            challenge = {"WWW-Authenticate": f'{self._challenge}, error="invalid_token"'}
+            if self._challenge == "Bearer":
+                challenge = {"WWW-Authenticate": 'Bearer error="invalid_token"'}
+            raise HttpError(401, Unauthenticated("The access token is not valid. Sign in again."), challenge) from None
+        except IssuerUnavailable:
+            raise HttpError(503, Unavailable("Tokens cannot be checked right now."), {"Retry-After": "1"}) from None
+
+    async def _call(self, request: Request) -> Call:
+        try:
+            if request.method == "GET":
+                return Call.of(_query_parameters(request))
+            return Call.of(orjson.loads(await self._body(request)))
+        except orjson.JSONDecodeError:
+            raise HttpError(400, BadUserInput("That is not JSON, or is nested too deeply.")) from None
+        except ApiError as error:
+            raise HttpError(400, error) from None
+
+    async def _body(self, request: Request) -> bytes:
+        if request.headers.get("content-encoding", "identity").lower() != "identity":
+            raise HttpError(415, BadUserInput("The body must not be compressed."))
+        too_long = HttpError(
+            413, BadUserInput(f"The body is longer than {self._body_max} bytes."), {"Connection": "close"}
+        )
+        if int(request.headers.get("content-length", "0")) > self._body_max:
+            raise too_long
+        body = bytearray()
+        try:
+            async with asyncio.timeout(self._executor.api.request_timeout_s):
+                async for chunk in request.stream():
+                    body += chunk
+                    if len(body) > self._body_max:
+                        raise too_long
+        except TimeoutError:
+            raise HttpError(408, BadUserInput("The body did not come in time."), {"Connection": "close"}) from None
+        return bytes(body)
+
+    async def _answer(
+        self, method: str, caller: Caller, correlation_id: str, call: Call, position: int | None
+    ) -> Answer:
+        try:
+            prepared = self._executor.prepare(call.query, call.variables, call.operation_name)
+        except Refused as refused:
+            return nothing_ran(*refused.errors)
+        if prepared.kind is OperationType.SUBSCRIPTION:
+            return nothing_ran(BadUserInput("Subscriptions come over WebSocket, at the same address."))
+        if method == "GET" and prepared.kind is not OperationType.QUERY:
+            raise HttpError(405, BadUserInput("GET is for queries only."), {"Allow": "POST"})
+        try:
+            await self._executor.visible(prepared, position)
+        except NotYetVisible as error:
+            return nothing_ran(error)
+        return await self._executor.run(self._executor.context(caller, correlation_id, prepared))
+
+
+def _position(request: Request) -> int | None:
+    text = request.headers.get(POSITION_HEADER)
+    if text is None:
+        return None
+    try:
+        return parse_position(text)
+    except BadUserInput:
+        raise HttpError(
+            400, BadUserInput("X-Isthmus-Position: give back the digits that a mutation answered.")
+        ) from None
+
+
+def _query_parameters(request: Request) -> dict[str, Any]:
+    parameters: dict[str, Any] = dict(request.query_params)
+    for name in ("variables", "extensions"):
+        if name in parameters:
+            parameters[name] = orjson.loads(parameters[name])
+    return parameters
+
+
+def _status(answer: Answer, media_type: str) -> int:
+    if answer.executed or media_type == JSON:
+        return 200
+    code = classify(answer.errors[0])
+    return 503 if code in RETRYABLE else 500 if code is ErrorCode.INTERNAL else 400

@@ -1,0 +1,57 @@
+"""Global ids: opaque to clients. One thing has one id: any other spelling of it is malformed, and answered as missing."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from enum import Enum
+from uuid import UUID
+
+from isthmus.domain.identifiers import NOWHERE
+
+_LENGTH_MAX = 100
+
+
+class Kind(Enum):
+    """Two bytes each, so that no id needs padding."""
+
+    ACCOUNT = b"ac"
+    AGGREGATE = b"ag"
+    JOURNAL = b"jo"
+    PERSON = b"pe"
+    TRANSACTION = b"tx"
+
+
+def encode(kind: Kind, *parts: UUID) -> str:
+    raw = kind.value + b"".join(part.bytes for part in parts)
+    return base64.urlsafe_b64encode(raw).decode().rstrip("=")
+
+
+def decode(text: str) -> tuple[Kind, tuple[UUID, ...]] | None:
+    """None for whatever `encode` did not make."""
+    if not text.isascii() or len(text) > _LENGTH_MAX:
+        return None
+    try:
+        raw = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
+        kind = Kind(raw[:2])
+    except (binascii.Error, ValueError):
+        return None
+    body = raw[2:]
+    if len(body) != (32 if kind is Kind.TRANSACTION else 16):
+        return None
+    parts = tuple(UUID(bytes=body[start : start + 16]) for start in range(0, len(body), 16))
+    return (kind, parts) if encode(kind, *parts) == text else None
+
+
+def account_key(text: str) -> UUID:
+    """The account's id, or NOWHERE: a malformed id goes the same way as a missing one."""
+    match decode(text):
+        case (Kind.ACCOUNT, (account_id,)):
+            return account_id
+        case _:
+            return NOWHERE
+
+
+def aggregate_id(aggregate_type: str, key: UUID) -> str:
+    known = {"account": Kind.ACCOUNT, "journal": Kind.JOURNAL}
+    return encode(known.get(aggregate_type, Kind.AGGREGATE), key)

@@ -1,0 +1,170 @@
+"""How much a document asks for, weighed after parsing and before validation: a hostile document must not reach either twice.
+
+Each fragment is weighed once, so that exponential spreads cost nothing. A directive list or an argument list that is absent is
+None in graphql-core 3.3, not empty.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from graphql import (
+    DocumentNode,
+    FieldNode,
+    FragmentDefinitionNode,
+    FragmentSpreadNode,
+    GraphQLField,
+    GraphQLInterfaceType,
+    GraphQLNamedType,
+    GraphQLObjectType,
+    GraphQLSchema,
+    InlineFragmentNode,
+    IntValueNode,
+    OperationDefinitionNode,
+    SelectionSetNode,
+    VariableNode,
+    get_named_type,
+)
+
+from isthmus.graphql.connections import FIRST_DEFAULT, FIRST_MAX
+from isthmus.graphql.errors import QueryTooComplex
+
+DIRECTIVES_MAX = 50
+INTROSPECTION_DEPTH_MAX = 30
+_PAGE_ARGUMENT = "first"
+
+
+@dataclass(frozen=True)
+class Limits:
+    depth_max: int
+    aliases_max: int
+    cost_max: int
+
+
+@dataclass(frozen=True)
+class Weight:
+    """`cost` is the number of listed objects that may be answered: the product of page sizes, summed over all lists."""
+
+    depth: int = 0
+    aliases: int = 0
+    directives: int = 0
+    cost: int = 0
+
+    def beside(self, other: Weight) -> Weight:
+        return Weight(
+            max(self.depth, other.depth),
+            self.aliases + other.aliases,
+            self.directives + other.directives,
+            self.cost + other.cost,
+        )
+
+
+class _Scales:
+    def __init__(
+        self, schema: GraphQLSchema, document: DocumentNode, variables: Mapping[str, Any], limits: Limits
+    ) -> None:
+        self._schema = schema
+        self._variables = variables
+        self._limits = limits
+        self._fragments = {
+            node.name.value: node for node in document.definitions if isinstance(node, FragmentDefinitionNode)
+        }
+        self._weighed: dict[str, Weight] = {}
+        self._defaults: dict[str, Any] = {}
+        self.pages_vary = False
+
+    def operation(self, node: OperationDefinitionNode) -> Weight:
+        self._defaults = {
+            definition.variable.name.value: definition.default_value for definition in node.variable_definitions or ()
+        }
+        root = self._schema.get_root_type(node.operation)
+        weight = self._selections(node.selection_set, root, level=1, introspecting=False)
+        return weight.beside(Weight(directives=len(node.directives or ())))
+
+    def _selections(
+        self, selections: SelectionSetNode | None, parent: GraphQLNamedType | None, level: int, introspecting: bool
+    ) -> Weight:
+        if selections is None:
+            return Weight()
+        if level > (INTROSPECTION_DEPTH_MAX if introspecting else self._limits.depth_max):
+            raise QueryTooComplex(f"The query is deeper than {self._limits.depth_max} levels.")
+        total = Weight()
+        for node in selections.selections:
+            own = Weight(directives=len(node.directives or ()))
+            if isinstance(node, FieldNode):
+                own = own.beside(self._field(node, parent, level, introspecting))
+            elif isinstance(node, InlineFragmentNode):
+                condition = node.type_condition
+                inner = self._schema.get_type(condition.name.value) if condition else parent
+                own = own.beside(self._selections(node.selection_set, inner, level, introspecting))
+            elif isinstance(node, FragmentSpreadNode):
+                own = own.beside(self._fragment(node.name.value, introspecting))
+            total = total.beside(own)
+        return total
+
+    def _field(self, node: FieldNode, parent: GraphQLNamedType | None, level: int, introspecting: bool) -> Weight:
+        name = node.name.value
+        if name.startswith("__") and not introspecting:
+            inner = self._selections(node.selection_set, None, 1, introspecting=True)
+            return Weight(1, inner.aliases + bool(node.alias), inner.directives, 0)
+        field = self._definition(parent, name)
+        named = get_named_type(field.type) if field is not None else None
+        inner = self._selections(node.selection_set, named, level + 1, introspecting)
+        pages = field is not None and _PAGE_ARGUMENT in field.args
+        cost = self._page_size(node) * (1 + inner.cost) if pages else inner.cost
+        return Weight(inner.depth + 1, inner.aliases + bool(node.alias), inner.directives, cost)
+
+    def _fragment(self, name: str, introspecting: bool) -> Weight:
+        known = self._weighed.get(name)
+        if known is not None:
+            return known
+        self._weighed[name] = Weight()  # a circle weighs nothing: validation refuses it
+        node = self._fragments.get(name)
+        if node is None:
+            return Weight()
+        parent = self._schema.get_type(node.type_condition.name.value)
+        weight = self._selections(node.selection_set, parent, 1, introspecting)
+        weight = weight.beside(Weight(directives=len(node.directives or ())))
+        self._weighed[name] = weight
+        return weight
+
+    def _definition(self, parent: GraphQLNamedType | None, name: str) -> GraphQLField | None:
+        return parent.fields.get(name) if isinstance(parent, GraphQLObjectType | GraphQLInterfaceType) else None
+
+    def _page_size(self, node: FieldNode) -> int:
+        """What the resolver will take: the value, else the variable's, else the default. Out of range is its affair, not ours."""
+        value: Any = FIRST_DEFAULT
+        for argument in node.arguments or ():
+            if argument.name.value == _PAGE_ARGUMENT:
+                given: Any = argument.value
+                if isinstance(given, VariableNode):
+                    self.pages_vary = True
+                    given = self._variables.get(given.name.value, self._defaults.get(given.name.value))
+                if isinstance(given, IntValueNode):
+                    given = int(given.value) if len(given.value) <= 10 else FIRST_MAX
+                value = FIRST_DEFAULT if given is None else given
+        if not isinstance(value, int) or isinstance(value, bool):
+            return FIRST_MAX
+        return min(max(value, 1), FIRST_MAX)
+
+
+def weigh(schema: GraphQLSchema, document: DocumentNode, variables: Mapping[str, Any], limits: Limits) -> bool:
+    """Raises QueryTooComplex. Answers whether the weight depends on the variables, so that it must be taken each time."""
+    scales = _Scales(schema, document, variables, limits)
+    total = Weight()
+    for node in document.definitions:
+        if isinstance(node, OperationDefinitionNode):
+            total = total.beside(scales.operation(node))
+    if total.depth > limits.depth_max:
+        raise QueryTooComplex(f"The query is deeper than {limits.depth_max} levels.")
+    if total.aliases > limits.aliases_max:
+        raise QueryTooComplex(f"The query has more than {limits.aliases_max} aliases.")
+    if total.directives > DIRECTIVES_MAX:
+        raise QueryTooComplex(f"The query has more than {DIRECTIVES_MAX} directives.")
+    if total.cost > limits.cost_max:
+        raise QueryTooComplex(
+            f"The query asks for more than {limits.cost_max} objects (the product of its page sizes)."
+        )
+    return scales.pages_vary

@@ -1,0 +1,82 @@
+"""Batches: one set per request, and a new one per event of a subscription, so that nothing is remembered across either."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import datetime
+from functools import cached_property
+from typing import Any, TypeVar
+from uuid import UUID
+
+from aiodataloader import DataLoader
+
+from isthmus.graphql.services import Figures, Services
+from isthmus.read_models.accounts import AccountRow
+from isthmus.read_models.balances import Balance
+from isthmus.read_models.database import Sight
+from isthmus.read_models.journals import JournalRow
+from isthmus.read_models.transactions import Page, PageOf, TransactionRow
+
+Key = TypeVar("Key")
+Value = TypeVar("Value")
+
+
+class Loaders:
+    """Each is made when a field first asks for it."""
+
+    def __init__(self, services: Services, sight: Sight) -> None:
+        self._services = services
+        self._sight = sight
+
+    @cached_property
+    def accounts(self) -> DataLoader[UUID, AccountRow | None]:
+        return self._seen(self._services.read.accounts.load_many)
+
+    @cached_property
+    def journals(self) -> DataLoader[UUID, JournalRow | None]:
+        return self._seen(self._services.read.journals.load_many)
+
+    @cached_property
+    def transactions(self) -> DataLoader[tuple[UUID, UUID], TransactionRow | None]:
+        return self._seen(self._services.read.transactions.load_many)
+
+    @cached_property
+    def pages(self) -> DataLoader[PageOf, Page]:
+        return self._seen(self._services.read.transactions.pages)
+
+    @cached_property
+    def counts(self) -> DataLoader[tuple[UUID, str], int]:
+        return self._seen(self._services.read.transactions.counts)
+
+    @cached_property
+    def balances_at(self) -> DataLoader[tuple[UUID, datetime], Balance]:
+        """Loading raises FutureInstant for a key whose instant is not over; its neighbours are answered."""
+        loader: DataLoader[tuple[UUID, datetime], Any] = self._seen(self._services.read.balances.load_many_at)
+        return loader
+
+    @cached_property
+    def balances(self) -> DataLoader[UUID, Figures | None]:
+        return DataLoader(self._current_balances)
+
+    @cached_property
+    def texts(self) -> DataLoader[str, str | None]:
+        read = self._services.read.texts
+
+        async def load(keys: list[str]) -> list[str | None]:
+            return await read.load_many(keys)
+
+        return DataLoader(load)
+
+    async def _current_balances(self, keys: list[UUID]) -> list[Figures | None]:
+        """Redis first; what it does not have, or has too old, from the projection."""
+        cached = await self._services.cache.get_many(keys, self._services.positions.known())
+        missing = [key for key in keys if key not in cached]
+        read = await self._services.read.balances.load_many(self._sight, missing) if missing else []
+        found: dict[UUID, Figures | None] = {**cached, **dict(zip(missing, read, strict=True))}
+        return [found[key] for key in keys]
+
+    def _seen(self, load_many: Callable[[Sight, Sequence[Key]], Awaitable[Sequence[Value]]]) -> DataLoader[Key, Value]:
+        async def load(keys: list[Key]) -> list[Value]:
+            return list(await load_many(self._sight, keys))
+
+        return DataLoader(load)

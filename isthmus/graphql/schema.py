@@ -1,0 +1,72 @@
+"""The schema: resolvers put together, with our scalars, our access table, and errors that are logged by us alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import cache
+from typing import Any
+
+import strawberry
+from graphql import GraphQLError
+from strawberry.extensions import SchemaExtension
+from strawberry.schema.config import StrawberryConfig
+from strawberry.types import ExecutionContext
+
+from isthmus.graphql.access import guard
+from isthmus.graphql.scalars import SCALARS
+from isthmus.resolvers.account_mutations import AccountMutations
+from isthmus.resolvers.accounts import LedgerAccount
+from isthmus.resolvers.assets import AssetQueries
+from isthmus.resolvers.audit import AuditQueries
+from isthmus.resolvers.journals import Journal
+from isthmus.resolvers.money_mutations import MoneyMutations
+from isthmus.resolvers.subscriptions import BalanceSubscriptions
+from isthmus.resolvers.transactions import Transaction
+from isthmus.resolvers.user_errors import TYPES
+from isthmus.resolvers.viewer import ViewerQueries
+
+
+@strawberry.type(description="Questions.")
+class Query(ViewerQueries, AssetQueries, AuditQueries):
+    pass
+
+
+@strawberry.type(
+    description="Wishes. Each says No in its payload's `errors`, and is safe to send again with the same key."
+)
+class Mutation(AccountMutations, MoneyMutations):
+    pass
+
+
+@strawberry.type(description="What happens, as it happens.")
+class Subscription(BalanceSubscriptions):
+    pass
+
+
+class UsePrepared(SchemaExtension):
+    """Hands execution the document that was parsed, weighed and validated before (documents.py)."""
+
+    def on_parse(self) -> Iterator[None]:
+        context: Any = self.execution_context.context
+        self.execution_context.graphql_document = context.prepared.document
+        self.execution_context.pre_execution_errors = []
+        yield
+
+
+class Schema(strawberry.Schema):
+    def process_errors(self, errors: list[GraphQLError], execution_context: ExecutionContext | None = None) -> None:
+        """The library's own log line would hold the values of variables; the transports log without them (errors.py)."""
+
+
+@cache
+def build_schema() -> Schema:
+    schema = Schema(
+        query=Query,
+        mutation=Mutation,
+        subscription=Subscription,
+        types=[LedgerAccount, Journal, Transaction, *TYPES.values()],
+        extensions=[UsePrepared],
+        config=StrawberryConfig(scalar_map=SCALARS, disable_field_suggestions=True),
+    )
+    guard(schema._schema)
+    return schema

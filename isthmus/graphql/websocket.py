@@ -1,0 +1,207 @@
+"""GraphQL over WebSocket: graphql-transport-ws and nothing else, on the library's handler where that is right.
+
+What it leaves open is closed here: messages of the wrong shape (4400), a token that ends while the socket is open (4403), and
+documents that go the same way as over HTTP. Every operation is authorised anew, with the caller that signed the socket in.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from typing import TYPE_CHECKING, Any
+
+import orjson
+from graphql import GraphQLError, OperationType
+from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
+from strawberry.exceptions import ConnectionRejectionError
+from strawberry.http.exceptions import NonJsonMessageReceived, NonTextMessageReceived, WebSocketDisconnected
+from strawberry.subscriptions.protocols.graphql_transport_ws.handlers import BaseGraphQLTransportWSHandler, Operation
+
+from isthmus.auth.caller import Caller
+from isthmus.auth.tokens import IssuerUnavailable, TokenRefused
+from isthmus.graphql.correlation import drawn, well_formed
+from isthmus.graphql.documents import Refused
+from isthmus.graphql.errors import ApiError, RateLimited, Unauthenticated, shaped
+from isthmus.graphql.execution import Executor
+from isthmus.graphql.http import Call
+from isthmus.graphql.scalars import parse_position
+
+if TYPE_CHECKING:
+    _Handler = BaseGraphQLTransportWSHandler["Socket", None]
+else:
+    _Handler = BaseGraphQLTransportWSHandler
+
+OPERATIONS_MAX = 100
+_TRY_AGAIN = 1013
+
+
+class Socket:
+    """What is known of one connection. The library sets `connection_params` from connection_init."""
+
+    def __init__(self, executor: Executor, correlation_id: str | None) -> None:
+        self.executor = executor
+        self.correlation_id = correlation_id
+        self.connection_params: dict[str, object] | None = None
+        self.caller: Caller | None = None
+
+    async def sign_in(self) -> None:
+        """Raises ConnectionRejectionError, which closes with 4403."""
+        given = (self.connection_params or {}).get("Authorization")
+        scheme, _, token = given.partition(" ") if isinstance(given, str) else ("", "", "")
+        if scheme.lower() != "bearer" or not token.strip():
+            raise ConnectionRejectionError
+        try:
+            self.caller = await self.executor.services.verifier.verify(token.strip())
+        except TokenRefused:
+            raise ConnectionRejectionError from None
+
+
+class TransportHandler(_Handler):
+    _expiry: asyncio.TimerHandle | None = None
+
+    async def handle_message(self, message: Any) -> None:
+        """The right shape first: the library takes what comes and fails later."""
+        fault = _fault(message)
+        if fault is not None:
+            await self.handle_invalid_message(fault)
+            return
+        await super().handle_message(message)
+
+    async def handle_connection_init(self, message: Any) -> None:
+        try:
+            await super().handle_connection_init(message)
+        except IssuerUnavailable:
+            await self.websocket.close(code=_TRY_AGAIN, reason="Tokens cannot be checked right now")
+        caller = self.context.caller
+        if self.connection_acknowledged and caller is not None and self._expiry is None:
+            left = caller.expires_at - self.context.executor.services.clock.now()
+            loop = asyncio.get_running_loop()
+            self._expiry = loop.call_later(max(left.total_seconds(), 0), lambda: loop.create_task(self._expire()))
+
+    async def handle_subscribe(self, message: Any) -> None:
+        if not self.connection_acknowledged:
+            await self.websocket.close(code=4401, reason="Unauthorized")
+            return
+        if message["id"] in self.operations:
+            await self.websocket.close(code=4409, reason=f"Subscriber for {message['id'][:80]} already exists")
+            return
+        payload = message["payload"]
+        correlation_id = well_formed((payload.get("extensions") or {}).get("correlationId"))
+        correlation_id = correlation_id or self.context.correlation_id or drawn()
+        if len(self.operations) >= OPERATIONS_MAX:
+            await self._errors(message["id"], correlation_id, [RateLimited("Too many operations on one socket.")])
+            return
+        try:
+            call = Call.of(payload)
+        except ApiError as error:
+            await self._errors(message["id"], correlation_id, [error])
+            return
+        operation = Operation(self, message["id"], call.query, None, call.operation_name)
+        operation.task = asyncio.create_task(self._run(operation, call, correlation_id))
+        operation.task.add_done_callback(self._task_done)
+        self.operations[message["id"]] = operation
+
+    async def shutdown(self) -> None:
+        if self._expiry is not None:
+            self._expiry.cancel()
+        await super().shutdown()
+
+    async def _run(self, operation: Operation[Any, None], call: Call, correlation_id: str) -> None:
+        try:
+            await self._deliver(operation, call, correlation_id)
+        except (Refused, ApiError) as refusal:
+            errors: list[GraphQLError] = refusal.errors if isinstance(refusal, Refused) else [refusal]
+            self.operations.pop(operation.id, None)
+            await self._errors(operation.id, correlation_id, errors)
+        except (WebSocketDisconnected, WebSocketDisconnect):
+            self.operations.pop(operation.id, None)
+
+    async def _deliver(self, operation: Operation[Any, None], call: Call, correlation_id: str) -> None:
+        executor, caller = self.context.executor, self.context.caller
+        assert caller is not None, "nothing is acknowledged before the token is"
+        if caller.expires_at <= executor.services.clock.now():
+            raise Unauthenticated("The access token has ended.")
+        prepared = executor.prepare(call.query, call.variables, call.operation_name)
+        position = (call.extensions or {}).get("position")
+        await executor.visible(prepared, None if position is None else parse_position(position))
+        context = executor.context(caller, correlation_id, prepared)
+        if prepared.kind is OperationType.SUBSCRIPTION:
+            async with aclosing(executor.stream(context)) as answers:
+                async for answer in answers:
+                    if not answer.executed:
+                        raise Refused(answer.errors)
+                    await self._next(operation, answer.shape(correlation_id))
+        else:
+            answer = await executor.run(context)
+            if not answer.executed:
+                raise Refused(answer.errors)
+            await self._next(operation, answer.shape(correlation_id))
+        await operation.send_operation_message({"id": operation.id, "type": "complete"})
+
+    async def _next(self, operation: Operation[Any, None], payload: Any) -> None:
+        await operation.send_operation_message({"id": operation.id, "type": "next", "payload": payload})
+
+    async def _errors(self, operation_id: str, correlation_id: str, errors: list[GraphQLError]) -> None:
+        payload: Any = [shaped(error, correlation_id) for error in errors]
+        await self.send_message({"id": operation_id, "type": "error", "payload": payload})
+
+    async def _expire(self) -> None:
+        await self.websocket.close(code=4403, reason="Forbidden")
+
+
+def _fault(message: Any) -> str | None:
+    if not isinstance(message, dict) or not isinstance(message.get("type"), str):
+        return "A message must be an object with a type"
+    if not isinstance(message.get("payload"), dict | None) and message["type"] in ("connection_init", "ping", "pong"):
+        return "payload must be an object"
+    identified = isinstance(message.get("id"), str) and message["id"]
+    if message["type"] in ("subscribe", "complete") and not identified:
+        return "id must be a string that is not empty"
+    if message["type"] == "subscribe":
+        payload = message.get("payload")
+        if not isinstance(payload, dict) or not isinstance(payload.get("query"), str):
+            return "payload must be an object with a query"
+        if not isinstance(payload.get("operationName"), str | None):
+            return "operationName must be a string"
+        if any(not isinstance(payload.get(name), dict | None) for name in ("variables", "extensions")):
+            return "variables and extensions must be objects"
+    return None
+
+
+class SocketAdapter:
+    """Text frames of JSON, both ways, no longer than a request's body may be."""
+
+    def __init__(self, view: Any, _: WebSocket, response: WebSocket) -> None:
+        self._socket = response
+        self._bytes_max: int = view.executor.api.body_bytes_max
+
+    async def iter_json(self) -> AsyncGenerator[object, None]:
+        while self._socket.application_state is not WebSocketState.DISCONNECTED:
+            message = await self._socket.receive()
+            if message["type"] == "websocket.disconnect":
+                return
+            text = message.get("text")
+            if text is None:
+                raise NonTextMessageReceived
+            try:
+                if len(text) > self._bytes_max:
+                    raise NonJsonMessageReceived
+                decoded: object = orjson.loads(text)
+            except ValueError:
+                raise NonJsonMessageReceived from None
+            yield decoded
+
+    async def send_json(self, message: Any) -> None:
+        try:
+            # Text, never bytes: browsers would get Blobs.
+            await self._socket.send_text(orjson.dumps(message).decode())
+        except (WebSocketDisconnect, RuntimeError) as error:
+            raise WebSocketDisconnected from error
+
+    async def close(self, code: int, reason: str) -> None:
+        if self._socket.application_state is WebSocketState.CONNECTED:
+            try:
+                await self._socket.close(code=code, reason=reason)
+            except (WebSocketDisconnect, RuntimeError):
+                return

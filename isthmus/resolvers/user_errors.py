@@ -1,0 +1,185 @@
+"""Refusals as data: one GraphQL type for each refusal of the domain, by one map that is total (a test counts them)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import Enum
+
+import strawberry
+
+from isthmus.domain import refusals
+from isthmus.domain.refusals import Refusal
+from isthmus.graphql.context import RequestContext
+from isthmus.resolvers.money import Money, money
+
+
+@strawberry.enum(description="Why a wish was refused.")
+class UserErrorCode(Enum):
+    INVALID_INPUT = strawberry.enum_value("INVALID_INPUT", description="A field of the input is wrong.")
+    INVALID_AMOUNT = strawberry.enum_value(
+        "INVALID_AMOUNT", description="Not an amount of that asset that can be moved."
+    )
+    UNKNOWN_ASSET = strawberry.enum_value("UNKNOWN_ASSET", description="Not an asset that can be held here.")
+    IDEMPOTENCY_KEY_REUSED = strawberry.enum_value(
+        "IDEMPOTENCY_KEY_REUSED", description="The key came with another body before, whose answer stands."
+    )
+    CONFLICT = strawberry.enum_value(
+        "CONFLICT", description="Others kept changing the same thing. Retry with the same key."
+    )
+    ACCOUNT_NOT_FOUND = strawberry.enum_value("ACCOUNT_NOT_FOUND", description="There is no such account of yours.")
+    RECIPIENT_NOT_FOUND = strawberry.enum_value(
+        "RECIPIENT_NOT_FOUND", description="There is no open account with that id in that asset."
+    )
+    ASSET_MISMATCH = strawberry.enum_value("ASSET_MISMATCH", description="The account holds another asset.")
+    SAME_ACCOUNT = strawberry.enum_value("SAME_ACCOUNT", description="Payer and payee are the same account.")
+    INSUFFICIENT_FUNDS = strawberry.enum_value("INSUFFICIENT_FUNDS", description="There is not enough available.")
+    ACCOUNT_FROZEN = strawberry.enum_value("ACCOUNT_FROZEN", description="The account is frozen: it only receives.")
+    ACCOUNT_CLOSED = strawberry.enum_value("ACCOUNT_CLOSED", description="The account is closed.")
+    ACCOUNT_NOT_EMPTY = strawberry.enum_value("ACCOUNT_NOT_EMPTY", description="Only an empty account can be closed.")
+    JOURNAL_NOT_FOUND = strawberry.enum_value("JOURNAL_NOT_FOUND", description="There is no such journal.")
+    ALREADY_REVERSED = strawberry.enum_value("ALREADY_REVERSED", description="A journal is reversed once.")
+    ALREADY_RESOLVED = strawberry.enum_value("ALREADY_RESOLVED", description="A hold is posted or voided once.")
+    HOLD_NOT_DUE = strawberry.enum_value("HOLD_NOT_DUE", description="The hold's time is not over.")
+    EXCEEDS_HOLD = strawberry.enum_value("EXCEEDS_HOLD", description="More than the hold holds.")
+    UNBALANCED = strawberry.enum_value("UNBALANCED", description="Debits and credits differ.")
+
+
+@strawberry.interface(description="A refusal. Nothing was changed.")
+class UserError:
+    code: UserErrorCode = strawberry.field(description="Why, for programs.")
+    message: str = strawberry.field(description="Why, for people.")
+    path: list[str] = strawberry.field(description="The input field at fault; empty where it is none in particular.")
+
+
+@strawberry.type(description="A field of the input is wrong. Not remembered: mend it and send it with the same key.")
+class InvalidInput(UserError):
+    pass
+
+
+@strawberry.type(description="The amount is not one that can be moved. Not remembered: mend it and use the same key.")
+class InvalidAmount(UserError):
+    pass
+
+
+@strawberry.type(description="Not an asset that can be held here. Not remembered.")
+class UnknownAsset(UserError):
+    pass
+
+
+@strawberry.type(description="The key came with another body before; that body's answer stands. Use a new key.")
+class IdempotencyKeyReused(UserError):
+    pass
+
+
+@strawberry.type(description="Others kept changing the same thing. Retry with the same key.")
+class Conflict(UserError):
+    pass
+
+
+@strawberry.type(description="There is no such account of yours.")
+class AccountNotFound(UserError):
+    pass
+
+
+@strawberry.type(description="There is no open account with that id in that asset.")
+class RecipientNotFound(UserError):
+    pass
+
+
+@strawberry.type(description="The account holds another asset.")
+class AssetMismatch(UserError):
+    pass
+
+
+@strawberry.type(description="Payer and payee are the same account.")
+class SameAccount(UserError):
+    pass
+
+
+@strawberry.type(description="There is not enough available in the account.")
+class InsufficientFunds(UserError):
+    available: Money = strawberry.field(description="What was available when the wish was decided.")
+    required: Money = strawberry.field(description="What the wish needed.")
+
+
+@strawberry.type(description="The account is frozen: it only receives.")
+class AccountFrozen(UserError):
+    pass
+
+
+@strawberry.type(description="The account is closed.")
+class AccountClosed(UserError):
+    pass
+
+
+@strawberry.type(description="Only an account with nothing in it and nothing pending can be closed.")
+class AccountNotEmpty(UserError):
+    pass
+
+
+@strawberry.type(description="There is no such journal.")
+class JournalNotFound(UserError):
+    pass
+
+
+@strawberry.type(description="A journal is reversed once, and a reversal never.")
+class AlreadyReversed(UserError):
+    pass
+
+
+@strawberry.type(description="A hold is posted or voided once.")
+class AlreadyResolved(UserError):
+    pass
+
+
+@strawberry.type(description="The hold's time is not over.")
+class HoldNotDue(UserError):
+    pass
+
+
+@strawberry.type(description="A hold cannot be posted for more than it holds.")
+class ExceedsHold(UserError):
+    pass
+
+
+@strawberry.type(description="Debits and credits differ.")
+class Unbalanced(UserError):
+    pass
+
+
+TYPES: Mapping[type[Refusal], type[UserError]] = {
+    refusals.InvalidInput: InvalidInput,
+    refusals.InvalidAmount: InvalidAmount,
+    refusals.UnknownAsset: UnknownAsset,
+    refusals.IdempotencyKeyReused: IdempotencyKeyReused,
+    refusals.Conflict: Conflict,
+    refusals.AccountNotFound: AccountNotFound,
+    refusals.RecipientNotFound: RecipientNotFound,
+    refusals.AssetMismatch: AssetMismatch,
+    refusals.SameAccount: SameAccount,
+    refusals.InsufficientFunds: InsufficientFunds,
+    refusals.AccountFrozenRefusal: AccountFrozen,
+    refusals.AccountClosedRefusal: AccountClosed,
+    refusals.AccountNotEmpty: AccountNotEmpty,
+    refusals.JournalNotFound: JournalNotFound,
+    refusals.AlreadyReversed: AlreadyReversed,
+    refusals.AlreadyResolved: AlreadyResolved,
+    refusals.HoldNotDue: HoldNotDue,
+    refusals.ExceedsHold: ExceedsHold,
+    refusals.Unbalanced: Unbalanced,
+}
+
+
+async def user_error(context: RequestContext, refusal: Refusal) -> UserError:
+    code, path = UserErrorCode[refusal.code.name], list(refusal.path)
+    if isinstance(refusal, refusals.InsufficientFunds):
+        assert refusal.available is not None, "the ledger says how much there is"
+        assert refusal.required is not None, "and how much was needed"
+        return InsufficientFunds(
+            code=code,
+            message=refusal.message,
+            path=path,
+            available=await money(context, refusal.available.amount, refusal.available.asset),
+            required=await money(context, refusal.required.amount, refusal.required.asset),
+        )
+    return TYPES[type(refusal)](code=code, message=refusal.message, path=path)

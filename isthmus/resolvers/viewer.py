@@ -1,0 +1,97 @@
+"""Who is asking, and anything by its id."""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import Annotated
+
+import strawberry
+from strawberry import UNSET
+
+from isthmus.graphql.connections import FIRST_DEFAULT, edges_of, page_info, page_size, position_of
+from isthmus.graphql.context import AppInfo
+from isthmus.graphql.ids import Kind, decode, encode
+from isthmus.resolvers.accounts import AFTER, FIRST, AccountConnection, AccountFilter
+from isthmus.resolvers.journals import journal_of
+from isthmus.resolvers.ledger_accounts import account_from
+from isthmus.resolvers.nodes import Node
+from isthmus.resolvers.transactions import transaction_of
+
+_CURSOR = "account"
+
+
+@strawberry.enum(description="What someone is to the platform.")
+class Role(Enum):
+    CUSTOMER = strawberry.enum_value("customer", description="Owns accounts.")
+    OPERATOR = strawberry.enum_value("operator", description="Runs the platform: settles deposits, freezes accounts.")
+    AUDITOR = strawberry.enum_value("auditor", description="Sees everyone's audit trail and changes nothing.")
+    SERVICE = strawberry.enum_value("service", description="A program.")
+
+
+@strawberry.type(description="Whoever is signed in.")
+class Viewer(Node):
+    subject: str = strawberry.field(description="Who that is to the issuer that signed them in.")
+    roles: list[Role] = strawberry.field(description="What they are to the platform.")
+
+    @strawberry.field(description="Their accounts, oldest first.")
+    async def accounts(
+        self,
+        info: AppInfo,
+        first: Annotated[int, strawberry.argument(description=FIRST)] = FIRST_DEFAULT,
+        after: Annotated[str | None, strawberry.argument(description=AFTER)] = UNSET,
+        filter: Annotated[AccountFilter | None, strawberry.argument(description="Only some of them.")] = UNSET,
+    ) -> AccountConnection:
+        size, position = page_size(first), position_of(_CURSOR, after or None)
+        kinds = (
+            [kind.name for kind in filter.kinds]
+            if filter and filter.kinds is not None and filter.kinds is not UNSET
+            else None
+        )
+        reader, owner = info.context.services.read.accounts, info.context.caller.person_id
+        rows, more = await reader.page(owner, size, position, kinds)
+        edges = edges_of(_CURSOR, rows, lambda row: row.opened_position, account_from)
+        return AccountConnection(
+            kinds=kinds,
+            edges=edges,
+            page_info=page_info([edge.cursor for edge in edges], more=more, after=after or None),
+        )
+
+
+def viewer_of(info: AppInfo) -> Viewer:
+    caller = info.context.caller
+    return Viewer(
+        id=strawberry.ID(encode(Kind.PERSON, caller.person_id)),
+        subject=caller.subject,
+        roles=[Role[role.name] for role in sorted(caller.roles)],
+    )
+
+
+@strawberry.type
+class ViewerQueries:
+    @strawberry.field(description="Whoever is signed in.")
+    def viewer(self, info: AppInfo) -> Viewer:
+        return viewer_of(info)
+
+    @strawberry.field(
+        description="Anything by its id; null for what does not exist, is someone else's, or is not an id at all."
+    )
+    async def node(
+        self,
+        info: AppInfo,
+        id: Annotated[strawberry.ID, strawberry.argument(description="An id as any field gave it.")],
+    ) -> Node | None:
+        loaders = info.context.loaders
+        match decode(id):
+            case (Kind.ACCOUNT, (key,)):
+                account = await loaders.accounts.load(key)
+                return None if account is None else account_from(account)
+            case (Kind.JOURNAL, (key,)):
+                journal = await loaders.journals.load(key)
+                return None if journal is None else journal_of(journal)
+            case (Kind.TRANSACTION, (account_id, journal_id)):
+                transaction = await loaders.transactions.load((account_id, journal_id))
+                return None if transaction is None else transaction_of(transaction)
+            case (Kind.PERSON, (person,)) if person == info.context.caller.person_id:
+                return viewer_of(info)
+            case _:
+                return None

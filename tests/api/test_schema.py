@@ -1,0 +1,165 @@
+"""The contract: what clients ship runs, every word is described, and every root field says who may ask it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from graphql import (
+    GraphQLEnumType,
+    GraphQLInputObjectType,
+    GraphQLInterfaceType,
+    GraphQLObjectType,
+    GraphQLSchema,
+    OperationDefinitionNode,
+    build_schema,
+    parse,
+    validate,
+)
+
+from isthmus.domain import refusals
+from isthmus.domain.refusals import Refusal, RefusalCode
+from isthmus.graphql.access import ACCESS, guard
+from isthmus.graphql.sdl import difference, sdl, snapshot
+from isthmus.resolvers.user_errors import TYPES, UserErrorCode
+
+CONTRACT = Path(__file__).parent.parent / "contract"
+
+
+@pytest.fixture(scope="module")
+def schema() -> GraphQLSchema:
+    return build_schema(sdl())
+
+
+def test_the_snapshot_is_what_the_code_says() -> None:
+    assert not difference(snapshot(), sdl()), "isthmus schema --check says what changed"
+
+
+def test_every_operation_of_the_contract_validates(schema: GraphQLSchema) -> None:
+    document = parse((CONTRACT / "01-spine.graphql").read_text(encoding="utf-8"))
+    names = [
+        node.name.value for node in document.definitions if isinstance(node, OperationDefinitionNode) and node.name
+    ]
+
+    assert validate(schema, document) == []
+    assert names == [
+        "Viewer", "OpenAccount", "TransferInternally", "AccountHistory", "BalanceChanged", "AuditTrail",
+    ]  # fmt: skip
+
+
+def test_null_is_only_where_the_contract_says(schema: GraphQLSchema) -> None:
+    nullable = {
+        f"{kind.name}.{name}"
+        for kind in schema.type_map.values()
+        if isinstance(kind, GraphQLObjectType | GraphQLInterfaceType) and not kind.name.startswith("__")
+        for name, field in kind.fields.items()
+        if not str(field.type).endswith("!")
+    }
+
+    assert nullable == {
+        "Query.node",
+        "Account.name",
+        "LedgerAccount.name",
+        "AuditEvent.causationId",
+        "BalanceChange.cause",
+        "Journal.reference",
+        "JournalEntry.account",
+        "PageInfo.startCursor",
+        "PageInfo.endCursor",
+        "Transaction.description",
+        "Transaction.journal",
+        "OpenAccountPayload.account",
+        "RenameAccountPayload.account",
+        "CloseAccountPayload.account",
+        "FreezeAccountPayload.account",
+        "UnfreezeAccountPayload.account",
+        "TransferInternallyPayload.journal",
+        "SettleDepositPayload.journal",
+    }
+
+
+def test_items_of_lists_are_never_null(schema: GraphQLSchema) -> None:
+    lists = [
+        str(field.type)
+        for kind in schema.type_map.values()
+        if isinstance(kind, GraphQLObjectType | GraphQLInterfaceType) and not kind.name.startswith("__")
+        for field in kind.fields.values()
+        if "[" in str(field.type)
+    ]
+
+    assert lists
+    assert all(text.endswith("!]!") for text in lists)
+
+
+def test_everything_is_described(schema: GraphQLSchema) -> None:
+    bare = []
+    for kind in schema.type_map.values():
+        if kind.name.startswith("__") or kind.name in ("String", "Int", "Boolean", "ID", "Float"):
+            continue
+        bare += [] if kind.description else [kind.name]
+        if isinstance(kind, GraphQLEnumType):
+            bare += [f"{kind.name}.{name}" for name, value in kind.values.items() if not value.description]
+        if isinstance(kind, GraphQLObjectType | GraphQLInterfaceType | GraphQLInputObjectType):
+            for name, field in kind.fields.items():
+                bare += [] if field.description else [f"{kind.name}.{name}"]
+                arguments = getattr(field, "args", {})
+                bare += [f"{kind.name}.{name}({a})" for a, value in arguments.items() if not value.description]
+
+    assert bare == []
+
+
+def test_every_refusal_has_a_type_and_every_code_a_value() -> None:
+    kinds = {
+        kind
+        for kind in vars(refusals).values()
+        if isinstance(kind, type) and issubclass(kind, Refusal) and kind is not Refusal
+    }
+
+    assert kinds == TYPES.keys()
+    assert len(set(TYPES.values())) == len(TYPES)
+    assert {code.name for code in RefusalCode} == {code.name for code in UserErrorCode}
+
+
+def test_every_root_field_declares_who_may_ask_it(schema: GraphQLSchema) -> None:
+    roots = [root for root in (schema.query_type, schema.mutation_type, schema.subscription_type) if root]
+
+    assert ACCESS.keys() == {f"{root.name}.{field}" for root in roots for field in root.fields}
+
+
+@pytest.mark.parametrize("forgotten", sorted(ACCESS))
+def test_a_field_without_a_declared_scope_stops_the_start(schema: GraphQLSchema, forgotten: str) -> None:
+    with pytest.raises(LookupError, match=forgotten):
+        guard(schema, {name: scope for name, scope in ACCESS.items() if name != forgotten})
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "breaking"),
+    [
+        ("type Query { a: Int! b: Int }", "type Query { a: Int! }", True),
+        ("type Query { a: Int! }", "type Query { a: Int }", True),
+        ("type Query { a: Int }", "type Query { a(b: Int!): Int }", True),
+        ("type Query { a: Int! }", "type Query { a: Int! b: Int }", False),
+        ("type Query { a: Int! }", '"Words." type Query { a: Int! }', False),
+    ],
+)
+def test_a_breaking_change_is_told_from_an_addition(before: str, after: str, breaking: bool) -> None:
+    found = difference(before, after)
+
+    assert found
+    assert bool(found.breaking) is breaking
+
+
+def test_the_command_says_what_would_break(tmp_path: Path) -> None:
+    older = tmp_path / "older.graphql"
+    older.write_text(sdl().replace("type Query {", "type Query {\n  gone: Int\n", 1), encoding="utf-8")
+    code = "import sys, typer; from isthmus.cli.schema import schema; typer.run(schema)"
+
+    same = subprocess.run([sys.executable, "-c", code, "--check"], capture_output=True, text=True, check=False)
+    other = subprocess.run(
+        [sys.executable, "-c", code, "--against", str(older)], capture_output=True, text=True, check=False
+    )
+
+    assert (same.returncode, other.returncode) == (0, 1)
+    assert "FIELD_REMOVED: Field Query.gone was removed." in other.stdout
