@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
+from uuid import uuid4
 
 import asyncpg
 import httpx
@@ -22,6 +23,7 @@ from isthmus.auth.provider.clients import register_client
 from isthmus.auth.provider.context import Provider
 from isthmus.auth.provider.users import DEMO_PASSWORD, ensure_demo_users
 from isthmus.domain.clock import SettableClock
+from isthmus.runtime.servers import EmbeddedServers
 from isthmus.settings import load_settings
 
 ISSUER = "http://127.0.0.1:9876"
@@ -38,7 +40,7 @@ Query = dict[str, str]
 
 
 @dataclass(frozen=True)
-class _Reached:
+class Reached:
     database_url: str
 
 
@@ -49,6 +51,9 @@ class Kit:
     clock: SettableClock
     admin: asyncpg.Connection
     verifier: str
+    app_url: str
+    admin_url: str
+    data_dir: Path
 
     @property
     def provider(self) -> Provider:
@@ -56,7 +61,9 @@ class Kit:
         return found
 
     def another_browser(self, address: str = "127.0.0.1") -> httpx.AsyncClient:
-        return httpx.AsyncClient(transport=httpx.ASGITransport(self.app, client=(address, 50_000)), base_url=self.provider.issuer)
+        return httpx.AsyncClient(
+            transport=httpx.ASGITransport(self.app, client=(address, 50_000)), base_url=self.provider.issuer
+        )
 
     def asking(self, **changed: str | None) -> Query:
         """An authorization request of the command line's; None leaves a parameter out."""
@@ -81,11 +88,11 @@ class Kit:
         password: str = DEMO_PASSWORD,
         *,
         http: httpx.AsyncClient | None = None,
-        **changed: str | None,
+        **changed: Any,
     ) -> httpx.Response:
         """By the page's own form, as a browser sends it."""
         http = http or self.http
-        page = await http.get("/authorize", params=self.asking(**{"prompt": "login"} | changed))
+        page = await http.get("/authorize", params=self.asking(**({"prompt": "login"} | changed)))
         assert page.status_code == 200, page.text
         return await submit(http, page, email=email, password=password)
 
@@ -122,7 +129,10 @@ class Kit:
 
     async def state(self) -> str:
         """Everything that a refusal must leave as it was."""
-        parts = [f"(select coalesce(string_agg(t::text, '|' order by t::text), '') from provider.{name} t)" for name in TABLES]
+        parts = [
+            f"(select coalesce(string_agg(t::text, '|' order by t::text), '') from provider.{name} t)"
+            for name in TABLES
+        ]
         return str((await self.rows(f"select concat_ws(E'\\n', {', '.join(parts)})"))[0][0])
 
 
@@ -142,15 +152,30 @@ def redirected(response: httpx.Response) -> Query:
 
 
 @asynccontextmanager
-async def provider(app_url: str, admin_url: str, data_dir: Path, *, issuer: str = ISSUER, attempts: int = 1_000) -> AsyncIterator[Kit]:
+async def provider(
+    app_url: str, admin_url: str, data_dir: Path, *, issuer: str = ISSUER, attempts: int = 1_000
+) -> AsyncIterator[Kit]:
     settings = load_settings(data_dir=data_dir, issuer={"login_attempts_per_minute": attempts})
-    await ensure_demo_users(settings, _Reached(app_url), CHEAP)
+    await ensure_demo_users(settings, Reached(app_url), CHEAP)
     admin = await asyncpg.connect(admin_url)
     await register_client(admin, WEB, [WEB_REDIRECT], post_logout_redirect_uris=[WEB_AFTER])
     clock = SettableClock(datetime(2026, 11, 23, 12, tzinfo=UTC))
     app = create_provider_app(settings, database_url=app_url, issuer_url=issuer, clock=clock, hasher=CHEAP)
     transport = httpx.ASGITransport(app, client=("127.0.0.1", 50_000))
     async with httpx.AsyncClient(transport=transport, base_url=issuer) as http:
-        yield Kit(app, http, clock, admin, new_verifier())
+        yield Kit(app, http, clock, admin, new_verifier(), app_url, admin_url, data_dir)
     await app.state.provider.close()
     await admin.close()
+
+
+@asynccontextmanager
+async def on_its_own_database(servers: EmbeddedServers, template: str, data_dir: Path) -> AsyncIterator[Kit]:
+    """For a whole module's tests: a database of each test's own would take most of their time."""
+    name = f"provider_{uuid4().hex}"
+    connection = await asyncpg.connect(servers.admin_url)
+    await connection.execute(f"create database {name} template {template} strategy file_copy")
+    app_url, admin_url = (f"{url.rsplit('/', 1)[0]}/{name}" for url in (servers.app_url, servers.admin_url))
+    async with provider(app_url, admin_url, data_dir) as kit:
+        yield kit
+    await connection.execute(f"drop database {name} with (force)")
+    await connection.close()

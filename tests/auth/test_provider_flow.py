@@ -10,20 +10,48 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import httpx
 import jwt
 import pytest
+import pytest_asyncio
 
 from isthmus.auth.provider.asgi import create_provider_app
 from isthmus.auth.provider.users import DEMO_USERS, ensure_demo_users
+from isthmus.runtime.servers import EmbeddedServers
 from isthmus.settings import load_settings
-from tests.auth.provider_kit import ADA, CHEAP, CLI, ISSUER, LOOPBACK, WEB, WEB_REDIRECT, Kit, provider, redirected, submit
+from tests.auth.provider_kit import (
+    ADA,
+    CHEAP,
+    CLI,
+    ISSUER,
+    LOOPBACK,
+    WEB,
+    WEB_REDIRECT,
+    Kit,
+    Reached,
+    on_its_own_database,
+    provider,
+    redirected,
+    submit,
+)
 from tests.conftest import Database
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def shared(
+    servers: EmbeddedServers, template: str, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[Kit]:
+    async with on_its_own_database(servers, template, tmp_path_factory.mktemp("provider")) as kit:
+        yield kit
 
 
 @pytest.fixture
-async def kit(database: Database, tmp_path: Path) -> AsyncIterator[Kit]:
-    async with provider(database.url, database.admin_url, tmp_path) as found:
-        yield found
+def kit(shared: Kit) -> Kit:
+    """In a browser that nobody is signed in with."""
+    shared.http.cookies.clear()
+    return shared
 
 
 async def claims_of(kit: Kit, token: str, audience: str) -> dict[str, Any]:
@@ -57,7 +85,11 @@ async def test_the_whole_way(kit: Kit) -> None:
     response = await kit.exchange(answer["code"])
     token = response.json()
     assert response.headers["cache-control"] == "no-store"
-    assert (token["token_type"], token["expires_in"], token["scope"]) == ("Bearer", 600, "openid profile email read write")
+    assert (token["token_type"], token["expires_in"], token["scope"]) == (
+        "Bearer",
+        600,
+        "openid profile email read write",
+    )
     now, ada = int(kit.clock.now().timestamp()), DEMO_USERS[0].subject
 
     assert jwt.get_unverified_header(token["access_token"])["typ"] == "at+jwt"
@@ -95,16 +127,18 @@ async def test_scopes_are_those_asked_for_that_the_roles_allow(kit: Kit, email: 
 
 
 async def test_who_may_have_nothing_of_it_gets_no_code(kit: Kit) -> None:
+    codes = await kit.rows("select from provider.codes")
     assert redirected(await kit.sign_in("alan@example.com", scope="write operate"))["error"] == "access_denied"
-    assert not await kit.rows("select from provider.codes")
+    assert await kit.rows("select from provider.codes") == codes
 
 
-async def test_roles_that_were_taken_away_are_gone_at_the_next_refresh(kit: Kit) -> None:
-    token = await kit.tokens("olga@example.com", scope="read operate")
-    await kit.rows("update provider.users set roles = '{customer}' where subject = $1", DEMO_USERS[2].subject)
-    token = (await kit.refresh(token["refresh_token"])).json()
-    assert token["scope"] == "read"
-    assert (await claims_of(kit, token["access_token"], "isthmus-api"))["roles"] == ["customer"]
+async def test_roles_that_were_taken_away_are_gone_at_the_next_refresh(database: Database, tmp_path: Path) -> None:
+    async with provider(database.url, database.admin_url, tmp_path) as kit:
+        token = await kit.tokens("olga@example.com", scope="read operate")
+        await kit.rows("update provider.users set roles = '{customer}' where subject = $1", DEMO_USERS[2].subject)
+        token = (await kit.refresh(token["refresh_token"])).json()
+        assert token["scope"] == "read"
+        assert (await claims_of(kit, token["access_token"], "isthmus-api"))["roles"] == ["customer"]
 
 
 async def test_the_user_can_say_no(kit: Kit) -> None:
@@ -150,69 +184,55 @@ async def test_userinfo_takes_no_id_token_no_expired_one_and_none_without_openid
     assert (await kit.userinfo(token["access_token"])).status_code == 401
 
 
-async def test_keys_are_published_before_they_sign_and_until_what_they_signed_has_expired(kit: Kit) -> None:
-    async def published() -> list[str]:
-        return [key["kid"] for key in (await kit.http.get("/jwks")).json()["keys"]]
+async def test_keys_are_published_before_they_sign_and_until_what_they_signed_has_expired(
+    database: Database, tmp_path: Path
+) -> None:
+    async with provider(database.url, database.admin_url, tmp_path) as kit:
 
-    async def signs() -> str:
-        return str(jwt.get_unverified_header((await kit.tokens())["access_token"])["kid"])
+        async def published() -> list[str]:
+            return [key["kid"] for key in (await kit.http.get("/jwks")).json()["keys"]]
 
-    first = await signs()
-    second = await kit.provider.rotate_keys(timedelta(hours=1))
-    assert await published() == [first, second]
-    assert await signs() == first
-    kit.clock.advance(timedelta(minutes=59, seconds=59))
-    last = await kit.tokens()
-    kit.clock.advance(timedelta(seconds=1))
-    assert await signs() == second
-    kit.clock.advance(timedelta(minutes=9, seconds=58))
-    assert (await kit.userinfo(last["access_token"])).status_code == 200
-    assert await published() == [first, second]
-    kit.clock.advance(timedelta(minutes=6))
-    assert await published() == [second]
-    third = await kit.provider.rotate_keys(timedelta(0))
-    assert await signs() == third
-    kit.clock.advance(timedelta(days=31))
-    await kit.provider.keep()
-    assert len(await published()) == 2, "rotated by itself when it was due"
+        async def signs() -> str:
+            return str(jwt.get_unverified_header((await kit.tokens())["access_token"])["kid"])
 
-
-async def test_two_processes_that_start_at_once_agree_on_a_key(kit: Kit) -> None:
-    found = await asyncio.gather(*(kit.http.get("/jwks") for _ in range(6)))
-    assert len({response.text for response in found}) == 1
+        first = await signs()
+        second = await kit.provider.rotate_keys(timedelta(hours=1))
+        assert await published() == [first, second]
+        assert await signs() == first
+        kit.clock.advance(timedelta(minutes=59, seconds=59))
+        last = await kit.tokens()
+        kit.clock.advance(timedelta(seconds=1))
+        assert await signs() == second
+        kit.clock.advance(timedelta(minutes=9, seconds=58))
+        assert (await kit.userinfo(last["access_token"])).status_code == 200
+        assert await published() == [first, second]
+        kit.clock.advance(timedelta(minutes=6))
+        assert await published() == [second]
+        third = await kit.provider.rotate_keys(timedelta(0))
+        assert await signs() == third
+        kit.clock.advance(timedelta(days=31))
+        await kit.provider.keep()
+        assert len(await published()) == 2, "rotated by itself when it was due"
 
 
-async def test_demo_users_are_made_once(kit: Kit, database: Database, tmp_path: Path) -> None:
+async def test_two_processes_that_start_at_once_agree_on_a_key(database: Database, tmp_path: Path) -> None:
+    async with provider(database.url, database.admin_url, tmp_path) as kit:
+        found = await asyncio.gather(*(kit.http.get("/jwks") for _ in range(6)))
+        assert len({response.text for response in found}) == 1
+
+
+async def test_demo_users_are_made_once(kit: Kit) -> None:
     before = await kit.state()
-    await ensure_demo_users(load_settings(data_dir=tmp_path), _Reached(database.url), CHEAP)
+    await ensure_demo_users(load_settings(data_dir=kit.data_dir), Reached(kit.app_url), CHEAP)
     assert await kit.state() == before
 
 
-class _Reached:
-    def __init__(self, database_url: str) -> None:
-        self.database_url = database_url
-
-
 async def test_a_database_that_is_away_is_said_to_be(tmp_path: Path) -> None:
-    async with _lost(tmp_path) as (http, app):
+    url = "postgresql://nobody:secret@127.0.0.1:1/none"
+    app = create_provider_app(load_settings(data_dir=tmp_path), database_url=url, issuer_url=ISSUER)
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url=ISSUER) as http:
         response = await http.get("/jwks")
         assert (response.status_code, response.headers["retry-after"]) == (503, "1")
         assert response.json() == {"error": "temporarily_unavailable"}
         assert (await http.get("/.well-known/openid-configuration")).status_code == 200
-        await app.state.provider.close()
-
-
-def _lost(tmp_path: Path) -> Any:
-    from contextlib import asynccontextmanager
-
-    import httpx
-
-    @asynccontextmanager
-    async def run() -> AsyncIterator[Any]:
-        app = create_provider_app(
-            load_settings(data_dir=tmp_path), database_url="postgresql://nobody:secret@127.0.0.1:1/none", issuer_url=ISSUER
-        )
-        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url=ISSUER) as http:
-            yield http, app
-
-    return run()
+    await app.state.provider.close()

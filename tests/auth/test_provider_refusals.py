@@ -6,14 +6,13 @@ import asyncio
 from collections.abc import AsyncIterator
 from datetime import timedelta
 
-import asyncpg
 import pytest
 import pytest_asyncio
 
 from isthmus.auth.pkce import challenge_of, new_verifier
 from isthmus.auth.provider.clients import register_client
 from isthmus.runtime.servers import EmbeddedServers
-from tests.auth.provider_kit import CLI, ISSUER, LOOPBACK, WEB, WEB_REDIRECT, Kit, provider, redirected
+from tests.auth.provider_kit import CLI, ISSUER, LOOPBACK, WEB, WEB_REDIRECT, Kit, on_its_own_database, redirected
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -21,16 +20,11 @@ VERIFIER = new_verifier()
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def shared(servers: EmbeddedServers, template: str, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Kit]:
-    """One database and one provider for all of these: they leave it as it was."""
-    name = "provider_refusals"
-    connection = await asyncpg.connect(servers.admin_url)
-    await connection.execute(f"create database {name} template {template} strategy file_copy")
-    app_url, admin_url = (f"{url.rsplit('/', 1)[0]}/{name}" for url in (servers.app_url, servers.admin_url))
-    async with provider(app_url, admin_url, tmp_path_factory.mktemp("provider")) as kit:
+async def shared(
+    servers: EmbeddedServers, template: str, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[Kit]:
+    async with on_its_own_database(servers, template, tmp_path_factory.mktemp("provider")) as kit:
         yield kit
-    await connection.execute(f"drop database {name} with (force)")
-    await connection.close()
 
 
 @pytest.fixture
@@ -159,7 +153,9 @@ async def test_a_parameter_that_is_there_twice_is_refused(kit: Kit, name: str) -
     response = await kit.http.get("/authorize", params=[*asking.items(), (name, asking[name])])
     assert response.status_code == 400
     response = await kit.http.post(
-        "/token", content=b"grant_type=authorization_code&code=a&code=b", headers={"content-type": "application/x-www-form-urlencoded"}
+        "/token",
+        content=b"grant_type=authorization_code&code=a&code=b",
+        headers={"content-type": "application/x-www-form-urlencoded"},
     )
     assert (response.status_code, response.json()["error"]) == (400, "invalid_request")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import html
 import logging
 from collections.abc import AsyncIterator
 from datetime import timedelta
@@ -12,6 +13,7 @@ from typing import Any
 import asyncpg
 import httpx
 import pytest
+import pytest_asyncio
 from argon2 import PasswordHasher
 
 from isthmus.auth.provider.passwords import network_of
@@ -20,17 +22,41 @@ from isthmus.auth.scopes import Role
 from isthmus.domain.identifiers import person_id
 from isthmus.integrations.secrets.master_key import FileMasterKey
 from isthmus.integrations.secrets.person_keys import PersonKeys
-from tests.auth.provider_kit import ADA, CHEAP, WEB, WEB_AFTER, WEB_REDIRECT, Kit, provider, redirected, submit
+from isthmus.runtime.servers import EmbeddedServers
+from tests.auth.provider_kit import (
+    ADA,
+    CHEAP,
+    WEB,
+    WEB_AFTER,
+    WEB_REDIRECT,
+    Kit,
+    on_its_own_database,
+    provider,
+    redirected,
+    submit,
+)
 from tests.conftest import Database
 
 GRACE = "grace@example.com"
 COOKIE = "isthmus_session"
 
 
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def shared(
+    servers: EmbeddedServers, template: str, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[Kit]:
+    async with on_its_own_database(servers, template, tmp_path_factory.mktemp("provider")) as kit:
+        yield kit
+
+
 @pytest.fixture
-async def kit(database: Database, tmp_path: Path) -> AsyncIterator[Kit]:
-    async with provider(database.url, database.admin_url, tmp_path) as found:
-        yield found
+def kit(shared: Kit) -> Kit:
+    """In a browser that nobody is signed in with."""
+    shared.http.cookies.clear()
+    return shared
 
 
 async def test_signing_in_changes_the_cookie_and_ends_the_session_before(kit: Kit) -> None:
@@ -46,15 +72,14 @@ async def test_signing_in_changes_the_cookie_and_ends_the_session_before(kit: Ki
         async with kit.another_browser() as thief:
             thief.cookies.set(COOKIE, old, domain="127.0.0.1")
             assert (await thief.get("/authorize", params=kit.asking(**web))).status_code == 200, "has to sign in"
-    assert len(await kit.rows("select from provider.sessions")) == 1
 
 
-async def test_cookies_over_http_and_over_https(kit: Kit, database: Database, tmp_path: Path) -> None:
+async def test_cookies_over_http_and_over_https(kit: Kit) -> None:
     plain = (await kit.authorize()).headers["set-cookie"]
     assert {"HttpOnly", "SameSite=lax", "Path=/"} <= set(plain.split("; "))
     assert "Secure" not in plain
     assert "Domain" not in plain
-    async with provider(database.url, database.admin_url, tmp_path, issuer="https://id.example.test") as secure:
+    async with provider(kit.app_url, kit.admin_url, kit.data_dir, issuer="https://id.example.test") as secure:
         for response in (await secure.authorize(), await secure.sign_in()):
             cookie = response.headers["set-cookie"]
             assert cookie.startswith("__Host-isthmus_session=")
@@ -71,7 +96,9 @@ async def test_every_page_has_the_headers_and_no_script(kit: Kit) -> None:
     ]  # fmt: skip
     for page in pages:
         policy = page.headers["content-security-policy"]
-        assert policy.startswith("default-src 'none'; style-src 'self'; base-uri 'none'; frame-ancestors 'none'; form-action 'self'")
+        assert policy.startswith(
+            "default-src 'none'; style-src 'self'; base-uri 'none'; frame-ancestors 'none'; form-action 'self'"
+        )
         assert page.headers["cache-control"] == "no-store"
         assert page.headers["x-content-type-options"] == "nosniff"
         assert page.headers["x-frame-options"] == "DENY"
@@ -84,8 +111,7 @@ async def test_every_page_has_the_headers_and_no_script(kit: Kit) -> None:
 async def test_what_is_typed_or_sent_is_shown_as_text(kit: Kit, text: str) -> None:
     page = await submit(kit.http, await kit.authorize(), email=text, password="x")
     assert page.status_code == 400
-    assert text not in page.text or text == "{{7*7}}"
-    assert "49" not in page.text
+    assert f'value="{html.escape(text)}"' in page.text.replace("&#34;", "&quot;").replace("&#39;", "&#x27;")
     for response in (await kit.authorize(login_hint=text), await kit.authorize(state=text, prompt="login")):
         assert "<script" not in response.text
         assert "<img" not in response.text
@@ -105,12 +131,20 @@ FORGED: list[Any] = [
 
 @pytest.mark.parametrize(("forged", "headers"), FORGED)
 @pytest.mark.parametrize("path", ["/sign-in", "/continue", "/logout"])
-async def test_a_forged_form_does_nothing(kit: Kit, path: str, forged: dict[str, str] | None, headers: dict[str, str]) -> None:
+async def test_a_forged_form_does_nothing(
+    kit: Kit, path: str, forged: dict[str, str] | None, headers: dict[str, str]
+) -> None:
     await kit.code()
     cookie = kit.http.cookies[COOKIE]
     async with kit.another_browser() as other:
         foreign = kit.provider.pages.csrf((await other.get("/logout")).cookies[COOKIE])
-    token = {"csrf": foreign} if forged is None else {"csrf": kit.provider.pages.csrf(cookie)} if "right" in forged else forged
+    token = (
+        {"csrf": foreign}
+        if forged is None
+        else {"csrf": kit.provider.pages.csrf(cookie)}
+        if "right" in forged
+        else forged
+    )
     form = {"email": GRACE, "password": DEMO_PASSWORD, **token}
     before = await kit.state()
     if "Cookie" in headers:
@@ -129,7 +163,7 @@ async def test_a_link_signs_nobody_out(kit: Kit) -> None:
     assert await kit.state() == before
     done = await submit(kit.http, page)
     assert "You are signed out" in done.text
-    assert not await kit.rows("select from provider.sessions")
+    assert (await kit.userinfo(token["access_token"])).status_code == 401
 
 
 @pytest.mark.parametrize(
@@ -144,7 +178,9 @@ async def test_a_link_signs_nobody_out(kit: Kit) -> None:
         ({"id_token_hint": "forged", "post_logout_redirect_uri": WEB_AFTER}, None),
     ],
 )
-async def test_signing_out_leads_only_to_a_registered_address(kit: Kit, asked: dict[str, str], goes: str | None) -> None:
+async def test_signing_out_leads_only_to_a_registered_address(
+    kit: Kit, asked: dict[str, str], goes: str | None
+) -> None:
     await kit.code()
     response = await submit(kit.http, await kit.http.get("/logout", params=asked))
     assert response.headers.get("location") == goes
@@ -158,7 +194,13 @@ async def test_wrong_password_and_unknown_user_look_the_same(kit: Kit) -> None:
         async with kit.another_browser() as browser:
             browser.cookies.set(COOKIE, "A" * 43, domain="127.0.0.1")
             response = await kit.sign_in(email, password, http=browser)
-            pages.append((response.status_code, response.text.replace(f'value="{email}"', ""), dict(response.headers) | {"content-length": ""}))
+            pages.append(
+                (
+                    response.status_code,
+                    response.text.replace(f'value="{email}"', ""),
+                    dict(response.headers) | {"content-length": ""},
+                )
+            )
     assert all(page == pages[0] for page in pages)
     assert pages[0][0] == 400
     assert "location" not in pages[0][2]
@@ -179,8 +221,8 @@ async def test_an_unknown_user_costs_a_whole_verification_too(kit: Kit, monkeypa
     assert len(set(verified)) == 1, "with the same parameters"
 
 
-async def test_failures_are_limited_per_account_from_everywhere(database: Database, tmp_path: Path) -> None:
-    async with provider(database.url, database.admin_url, tmp_path, attempts=3) as kit:
+async def test_failures_are_limited_per_account_from_everywhere(shared: Kit) -> None:
+    async with provider(shared.app_url, shared.admin_url, shared.data_dir, attempts=3) as kit:
         answers = {}
         for email in (ADA, "nobody@example.com"):
             answers[email] = [await _try(kit, f"10.0.{number}.{len(email)}", email) for number in range(5)]
@@ -191,16 +233,16 @@ async def test_failures_are_limited_per_account_from_everywhere(database: Databa
         assert (await _try(kit, "10.9.9.9", GRACE, DEMO_PASSWORD)).status_code == 303
 
 
-async def test_failures_are_limited_per_address_over_all_accounts(database: Database, tmp_path: Path) -> None:
-    async with provider(database.url, database.admin_url, tmp_path, attempts=3) as kit:
+async def test_failures_are_limited_per_address_over_all_accounts(shared: Kit) -> None:
+    async with provider(shared.app_url, shared.admin_url, shared.data_dir, attempts=3) as kit:
         tried = [await _try(kit, "10.0.0.1", f"user{number}@example.com") for number in range(5)]
         assert [response.status_code for response in tried] == [400, 400, 400, 429, 429]
         assert (await _try(kit, "10.0.0.1", GRACE, DEMO_PASSWORD)).status_code == 429
         assert (await _try(kit, "10.0.0.2", GRACE, DEMO_PASSWORD)).status_code == 303
 
 
-async def test_a_burst_gets_no_more_tries_and_success_is_not_counted(database: Database, tmp_path: Path) -> None:
-    async with provider(database.url, database.admin_url, tmp_path, attempts=3) as kit:
+async def test_a_burst_gets_no_more_tries_and_success_is_not_counted(shared: Kit) -> None:
+    async with provider(shared.app_url, shared.admin_url, shared.data_dir, attempts=3) as kit:
         for _ in range(5):
             assert (await _try(kit, "10.0.0.1", ADA, DEMO_PASSWORD)).status_code == 303
         burst = await asyncio.gather(*(_try(kit, f"10.0.1.{number}", ADA) for number in range(8)))
@@ -212,7 +254,7 @@ async def _try(kit: Kit, address: str, email: str, password: str = "wrong") -> h
         return await kit.sign_in(email, password, http=browser)
 
 
-def test_an_address_of_ipv6_counts_by_its_network() -> None:
+async def test_an_address_of_ipv6_counts_by_its_network() -> None:
     assert network_of("2001:db8:1:2::1") == network_of("2001:db8:1:2:ffff::9") != network_of("2001:db8:1:3::1")
     assert network_of("::ffff:10.0.0.1") == network_of("10.0.0.1") == "10.0.0.1"
     assert network_of(None) == network_of("testclient") == "unknown"
@@ -223,7 +265,9 @@ async def test_nothing_is_kept_or_logged_that_opens_a_door_or_names_a_person(
 ) -> None:
     caplog.set_level(logging.DEBUG)
     seen = [DEMO_PASSWORD, "wrong-canary-password"]
-    seen += [text for user in DEMO_USERS for text in (user.email, *user.name.split()) if text != "Operator"]
+    seen += [
+        text for user in DEMO_USERS for text in (user.email, user.name, user.name.split()[1]) if text != "Operator"
+    ]
     code = await kit.code()
     tokens = (await kit.exchange(code)).json()
     after = (await kit.refresh(tokens["refresh_token"])).json()
@@ -234,10 +278,21 @@ async def test_nothing_is_kept_or_logged_that_opens_a_door_or_names_a_person(
     await kit.refresh(tokens["refresh_token"])
     await kit.http.post("/revoke", data={"client_id": "isthmus-cli", "token": after["access_token"]})
     seen += [code, pending, kit.verifier, kit.http.cookies[COOKIE], kit.provider.pages.csrf(kit.http.cookies[COOKIE])]
-    seen += [tokens[name] for name in ("access_token", "refresh_token", "id_token")] + [after["access_token"], after["refresh_token"]]
-    tables = [*(f"provider.{row[0]}" for row in await kit.rows("select tablename from pg_tables where schemaname = 'provider'")), "person_keys"]
+    seen += [tokens[name] for name in ("access_token", "refresh_token", "id_token")] + [
+        after["access_token"],
+        after["refresh_token"],
+    ]
+    tables = [
+        *(
+            f"provider.{row[0]}"
+            for row in await kit.rows("select tablename from pg_tables where schemaname = 'provider'")
+        ),
+        "person_keys",
+    ]
     assert len(tables) == 8
-    kept = "\n".join([str(row[0]) for table in tables for row in await kit.rows(f"select t::text from {table} t")]).lower()
+    kept = "\n".join(
+        [str(row[0]) for table in tables for row in await kit.rows(f"select t::text from {table} t")]
+    ).lower()
     lines = [record.getMessage() for record in caplog.records if not record.name.startswith(("httpx", "httpcore"))]
     output = "\n".join([*lines, *capfd.readouterr()])
     for secret in seen:
@@ -255,9 +310,9 @@ async def test_authlib_would_print_tokens_if_it_were_let(kit: Kit, caplog: pytes
     assert token["refresh_token"] in caplog.text
 
 
-async def test_a_user_is_found_by_any_spelling_and_made_once(kit: Kit, database: Database, tmp_path: Path) -> None:
-    master = FileMasterKey.load(tmp_path / "secrets" / "master.key")
-    connection = await asyncpg.connect(database.url)
+async def test_a_user_is_found_by_any_spelling_and_made_once(kit: Kit) -> None:
+    master = FileMasterKey.load(kit.data_dir / "secrets" / "master.key")
+    connection = await asyncpg.connect(kit.app_url)
     assert await find_subject(connection, login_key(master), " ADA@Example.com ") == DEMO_USERS[0].subject
     assert await find_subject(connection, login_key(master), "nobody@example.com") is None
     new: dict[str, Any] = {"name": "New", "password_hash": CHEAP.hash("x"), "roles": [Role.CUSTOMER]}
@@ -268,11 +323,12 @@ async def test_a_user_is_found_by_any_spelling_and_made_once(kit: Kit, database:
     await connection.close()
 
 
-async def test_a_person_whose_key_was_destroyed_has_no_name_any_more(kit: Kit, tmp_path: Path) -> None:
-    token = await kit.tokens()
-    keys = PersonKeys(FileMasterKey.load(tmp_path / "secrets" / "master.key"))
-    await keys.destroy(kit.admin, person_id("isthmus", DEMO_USERS[0].subject))
-    assert (await kit.userinfo(token["access_token"])).json() == {"sub": DEMO_USERS[0].subject}
+async def test_a_person_whose_key_was_destroyed_has_no_name_any_more(database: Database, tmp_path: Path) -> None:
+    async with provider(database.url, database.admin_url, tmp_path) as kit:
+        token = await kit.tokens()
+        keys = PersonKeys(FileMasterKey.load(tmp_path / "secrets" / "master.key"))
+        await keys.destroy(kit.admin, person_id("isthmus", DEMO_USERS[0].subject))
+        assert (await kit.userinfo(token["access_token"])).json() == {"sub": DEMO_USERS[0].subject}
 
 
 async def test_forms_are_bounded(kit: Kit) -> None:
@@ -289,4 +345,4 @@ async def test_a_session_ends_by_itself(kit: Kit) -> None:
     kit.clock.advance(timedelta(hours=8))
     assert "Sign in" in (await kit.authorize(prompt=None)).text
     await kit.provider.keep()
-    assert not await kit.rows("select from provider.sessions")
+    assert not await kit.rows("select from provider.sessions where expires_at <= $1", kit.clock.now())

@@ -35,6 +35,7 @@ class Provider:
     consent: bool = False
     slow: bool = False
     loops: bool = False
+    signed_in: bool = False
     seen: list[tuple[str, str]] = field(default_factory=list)
     asked: dict[str, str] = field(default_factory=dict)
     passwords: list[str] = field(default_factory=list)
@@ -53,7 +54,10 @@ class Provider:
             case "/.well-known/openid-configuration":
                 return httpx.Response(200, json=self._document())
             case "/authorize":
+                assert not cookie
                 self.asked = dict(request.url.params)
+                if self.signed_in:
+                    return self._back()
                 return httpx.Response(302, headers={"location": "/page", "set-cookie": "__Host-s=1; Path=/; Secure"})
             case "/page":
                 assert cookie == "__Host-s=1"
@@ -134,9 +138,18 @@ async def test_from_a_base_address_to_tokens(base: str) -> None:
     assert (tokens.refresh_token, tokens.expires_in, tokens.scope) == ("refresh", 600, "openid read write")
     assert provider.asked["code_challenge_method"] == "S256"
     assert provider.asked["scope"] == DEFAULT_SCOPE
+    assert provider.asked["prompt"] == "login"
     assert re.fullmatch(r"http://127\.0\.0\.1:\d{5}/callback", provider.asked["redirect_uri"])
     assert "refresh" not in repr(tokens)
     assert "access" not in repr(tokens).replace("access_token", "")
+
+
+async def test_one_client_for_many_people_carries_no_session_over() -> None:
+    first = Provider()
+    async with first.http() as http:
+        http.cookies.set("__Host-s", "somebody")
+        for _ in range(2):
+            assert (await sign_in(API, EMAIL, PASSWORD, http=http)).access_token
 
 
 async def test_a_page_that_asks_to_go_on() -> None:
@@ -180,6 +193,7 @@ async def test_a_wrong_password_is_sent_once() -> None:
     ("provider", "sentence"),
     [
         (Provider(slow=True), "too many attempts to sign in; try again in 30 seconds"),
+        (Provider(signed_in=True), "without asking for a password"),
         (Provider(loops=True), "redirects without end"),
         (Provider(resource={"resource": "https://other.example"}), "describes another API"),
         (Provider(resource={"authorization_servers": []}), "does not say where to sign in"),

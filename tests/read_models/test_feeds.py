@@ -1,0 +1,184 @@
+"""Per account first the current balance, then every version once, whatever becomes of the hints."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from uuid import UUID, uuid4
+
+import pytest
+from redis.asyncio import Redis
+
+from isthmus.read_models import feed_subscriber
+from isthmus.read_models.feed_wire import FEED
+from isthmus.runtime.servers import EmbeddedServers
+from tests.conftest import Database
+from tests.read_models.live import Faults, Live, Watcher, feed_on, live
+from tests.write_models.driver import Driver
+
+
+@pytest.fixture
+async def running(database: Database, redis: Redis) -> AsyncIterator[Live]:
+    async with live(database, redis) as made:
+        yield made
+
+
+async def versions(made: Live) -> dict[UUID, int]:
+    rows = await made.pool.fetch("select account_id, version from account_balances")
+    return {row["account_id"]: row["version"] for row in rows}
+
+
+@pytest.mark.parametrize(("lost", "doubled"), [(0.0, 0.0), (0.5, 0.3), (1.0, 0.0)])
+async def test_no_gap_and_no_repetition_whatever_share_of_hints_is_lost(
+    database: Database, redis: Redis, ledger: Driver, lost: float, doubled: float
+) -> None:
+    async with live(database, redis, Faults(lost, doubled)) as made, feed_on(made) as feed:
+        ada, grace = uuid4(), uuid4()
+        mine = [await ledger.funded(ada, "1000") for _ in range(2)]
+        theirs = await ledger.funded(grace, "1000")
+        await made.project()
+        watchers = []
+        for n in range(60):
+            if n % 6 == 0:
+                watchers += [Watcher(feed, ada), Watcher(feed, ada, frozenset(mine[:1])), Watcher(feed, grace)]
+            await ledger.transfer(ada, mine[n % 2], theirs, "1")
+            if n % 3:
+                await made.project()
+            if n % 10 == 5:
+                await redis.client_kill_filter(_type="pubsub")
+        await made.project()
+        reached = await versions(made)
+
+        for watcher in watchers:
+            await watcher.reaches({account: reached[account] for account in watcher.messages})
+        assert [set(one.messages) for one in watchers[:3]] == [set(mine), {mine[0]}, {theirs}]
+        for watcher in watchers:
+            await watcher.check(made.pool)
+            await watcher.leave()
+
+
+async def test_an_account_opened_later_comes_with_its_balance_first(running: Live, ledger: Driver) -> None:
+    async with feed_on(running) as feed:
+        ada = uuid4()
+        everything = Watcher(feed, ada)
+        await asyncio.sleep(0.1)
+        assert everything.messages == {}
+        account = await ledger.funded(ada, "5")
+        await running.project()
+        other = await ledger.open(ada, "ETH")
+        await running.project()
+        await ledger.deposit(account, ada, "6")
+        await running.project()
+
+        await everything.reaches({account: 2, other: 0})
+
+        await everything.check(running.pool)
+        await everything.leave()
+
+
+async def test_an_account_named_before_it_is_projected_is_waited_for(running: Live, ledger: Driver) -> None:
+    ada = uuid4()
+    account = await ledger.open(ada)
+    async with feed_on(running) as feed:
+        named = Watcher(feed, ada, frozenset({account}))
+        await asyncio.sleep(0.1)
+        await running.project()
+
+        await named.reaches({account: 0})
+
+        await named.leave()
+
+
+async def test_nobody_gets_what_is_not_theirs(running: Live, ledger: Driver) -> None:
+    ada, grace = uuid4(), uuid4()
+    account = await ledger.funded(ada, "5")
+    await running.project()
+    async with feed_on(running) as feed:
+        stranger, owner = Watcher(feed, grace, frozenset({account})), Watcher(feed, ada)
+        await owner.reaches({account: 1})
+        await ledger.deposit(account, ada, "1")
+        await running.project()
+
+        await owner.reaches({account: 2})
+
+        assert stranger.messages == {}
+        await stranger.leave()
+        await owner.leave()
+
+
+async def test_a_slow_subscriber_loses_nothing_and_holds_little(
+    running: Live, ledger: Driver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(feed_subscriber, "QUEUE_MAX", 5)
+    monkeypatch.setattr(feed_subscriber, "PAGE", 4)
+    ada = uuid4()
+    account = await ledger.funded(ada, "5")
+    await running.project()
+    async with feed_on(running) as feed:
+        slow, quick = feed.subscribe(None, ada), Watcher(feed, ada)
+        got = [await anext(slow)]
+        for _ in range(40):
+            await ledger.deposit(account, ada, "1")
+            await running.project()
+        await quick.reaches({account: 41})
+        (subscriber,) = [one for one in feed._watches[account].subscribers if one.lagging]
+        assert len(subscriber._queue) <= 5
+
+        async with asyncio.timeout(5):
+            while got[-1].version < 41:
+                got.append(await anext(slow))
+
+        assert [message.version for message in got] == list(range(1, 42))
+        await quick.check(running.pool)
+        await quick.leave()
+        await slow.aclose()  # type: ignore[attr-defined]
+        assert feed._watches == {}, "who left leaves nothing behind"
+
+
+async def test_without_redis_the_database_alone_delivers(
+    servers: EmbeddedServers, running: Live, ledger: Driver
+) -> None:
+    ada = uuid4()
+    account = await ledger.funded(ada, "5")
+    await running.project()
+    async with feed_on(running) as feed:
+        watcher = Watcher(feed, ada)
+        await watcher.reaches({account: 1})
+        servers.kill_server("valkey")
+        try:
+            for n in range(5):
+                await ledger.deposit(account, ada, "1")
+                await running.project()
+                began = time.monotonic()
+                await watcher.reaches({account: n + 2}, within_s=2)
+                assert n == 0 or time.monotonic() - began < 0.5
+        finally:
+            servers.start_server("valkey")
+        await ledger.deposit(account, ada, "1")
+        await running.project()
+
+        await watcher.reaches({account: 7})
+
+        await watcher.check(running.pool)
+        await watcher.leave()
+
+
+async def test_one_redis_subscription_carries_thousands_of_subscribers(running: Live, ledger: Driver) -> None:
+    owners = [uuid4() for _ in range(5)]
+    accounts = [await ledger.funded(owner, "5") for owner in owners]
+    await running.project()
+    async with feed_on(running) as feed:
+        watchers = [Watcher(feed, owners[n % 5]) for n in range(2_000)]
+        for n, watcher in enumerate(watchers):
+            await watcher.reaches({accounts[n % 5]: 1}, within_s=20)
+        began = time.process_time()
+        for n in range(5):
+            await ledger.deposit(accounts[n], owners[n], "1")
+        await running.project()
+        for n, watcher in enumerate(watchers):
+            await watcher.reaches({accounts[n % 5]: 2}, within_s=20)
+
+        assert time.process_time() - began < 2.0
+        assert await running.redis.pubsub_numsub(FEED) == [(FEED.encode(), 1)]
+        await asyncio.gather(*(watcher.leave() for watcher in watchers))
