@@ -6,12 +6,14 @@ table for the docs. A wrong value stops the start with a sentence that names it 
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, cast, get_origin
 
 from pydantic import BaseModel, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import SettingsError as UnreadableSetting
 
 LOOPBACK = "127.0.0.1"
 
@@ -186,12 +188,27 @@ def load_settings(**overrides: object) -> Settings:
     except ValidationError as error:
         sentences = [f"{variable_name(e['loc'])}: {e['msg'].removeprefix('Value error, ')}" for e in error.errors()]
         raise SettingsError("; ".join(sentences)) from None
-    known = {variable_name(path) for path in setting_paths()}
-    groups = {name.split("__")[0] for name in known if "__" in name}
+    except UnreadableSetting:  # pydantic names the group only
+        unreadable = [name for name in map(variable_name, setting_paths()) if not _reads_as_list(name)]
+        raise SettingsError("; ".join(f'{name}: must be a JSON list, as ["a", "b"]' for name in unreadable)) from None
+    known = {variable_name(path) for path in setting_paths()} | {
+        variable_name((group,)) for group in Settings.model_fields
+    }
     for name in os.environ:
-        if name.split("__")[0] in groups and name not in known and "__" in name:
+        if name.upper().startswith("ISTHMUS_") and name.upper() not in known:
             raise SettingsError(f"{name}: there is no such setting; `isthmus settings` lists them all")
     return settings
+
+
+def _reads_as_list(name: str) -> bool:
+    group, _, field = name.removeprefix("ISTHMUS_").lower().partition("__")
+    annotation = cast(Any, Settings.model_fields[group].annotation)
+    if name not in os.environ or not field or get_origin(annotation.model_fields[field].annotation) is not tuple:
+        return True
+    try:
+        return isinstance(json.loads(os.environ[name]), list)
+    except ValueError:
+        return False
 
 
 def setting_paths() -> list[tuple[str, ...]]:

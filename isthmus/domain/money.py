@@ -61,7 +61,10 @@ def plain(amount: Decimal) -> Decimal:
 
 def text_of(amount: Decimal) -> str:
     """How an amount is written into events and SQL: plain digits, never an exponent."""
-    return format(plain(amount), "f")
+    text = format(amount, "f")
+    if "." in text:
+        text = text.rstrip("0").rstrip(".")
+    return "0" if text == "-0" else text
 
 
 def printed(amount: Decimal, scale: int) -> str:

@@ -217,7 +217,8 @@ select format('event %s at position %s has no outbox row and was not published',
 from event_store e left join outbox o on o.id = e.event_id
 where o.id is null and e.position > coalesce((select min(position) from relay_state where name = 'relay'), 0)
 union all
-select format('the relay is at %s, beyond the log''s end', r.position) from relay_state r, log_head h where r.name = 'relay' and r.position > h.position""",
+select format('the relay is at %s, beyond the log''s end', r.position) from relay_state r, log_head h
+where r.name = 'relay' and r.position > h.position""",
         "select count(*) from outbox",
     ),
     Check(

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 from uuid import UUID
+
+import orjson
 
 from isthmus.domain.accounts import AccountOpened, AccountRenamed, Direction
 from isthmus.domain.event_codec import EVENT_TYPES, encode, stream_of
@@ -53,7 +54,6 @@ class Writer:
         event_id = self.ids()
         kind = type(event).__name__
         aggregate_type, aggregate_id = stream_of(event)
-        data = encode(event)
         wave = self._waves.get(aggregate_id, -1) + 1
         self._waves[aggregate_id] = wave
         metadata = {
@@ -64,17 +64,16 @@ class Writer:
         }
         self.rows.events.append(
             (self.k, wave, event_id, aggregate_type, aggregate_id, version, kind, EVENT_TYPES[kind][1],
-             json.dumps(data), json.dumps(metadata))
+             encode(event).decode(), orjson.dumps(metadata).decode())
         )  # fmt: skip
-        public = integration_event(event, data)
-        payload = {
-            "event_id": str(event_id),
+        about = {
+            "event_id": event_id,
             "occurred_at": metadata["occurred_at"],
             "correlation_id": envelope.correlation_id,
-            **public.payload,
         }
+        public = integration_event(event, about)
         self.rows.outbox.append(
-            (self.k, event_id, public.aggregatetype, public.aggregateid, public.type, json.dumps(payload),
+            (self.k, event_id, public.aggregatetype, public.aggregateid, public.type, public.payload,
              envelope.correlation_id)
         )  # fmt: skip
         match event:

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
-from isthmus.domain.event_codec import stream_of
+from isthmus.domain.event_codec import encode_fields, stream_of
 from isthmus.domain.ledger import LedgerEvent
-
-Payload = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -19,35 +16,31 @@ class IntegrationEvent:
     type: str
     aggregatetype: str
     aggregateid: str
-    payload: Payload
+    payload: str
 
 
-def _only(*names: str) -> Callable[[Payload], Payload]:
-    return lambda data: {name: data[name] for name in names}
-
-
-_PUBLIC: Mapping[str, tuple[str, Callable[[Payload], Payload]]] = {
-    "AccountOpened": ("accounts.account.opened.v1", _only("account_id", "account_type", "asset", "owner")),
-    "AccountRenamed": ("accounts.account.renamed.v1", _only("account_id", "owner")),
-    "AccountFrozen": ("accounts.account.frozen.v1", _only("account_id", "owner", "reason")),
-    "AccountUnfrozen": ("accounts.account.unfrozen.v1", _only("account_id", "owner", "reason")),
-    "AccountClosed": ("accounts.account.closed.v1", _only("account_id", "owner")),
+_PUBLIC: Mapping[str, tuple[str, tuple[str, ...]]] = {
+    "AccountOpened": ("accounts.account.opened.v1", ("account_id", "account_type", "asset", "owner")),
+    "AccountRenamed": ("accounts.account.renamed.v1", ("account_id", "owner")),
+    "AccountFrozen": ("accounts.account.frozen.v1", ("account_id", "owner", "reason")),
+    "AccountUnfrozen": ("accounts.account.unfrozen.v1", ("account_id", "owner", "reason")),
+    "AccountClosed": ("accounts.account.closed.v1", ("account_id", "owner")),
     "JournalPosted": (
         "ledger.journal.posted.v1",
-        _only("journal_id", "kind", "legs", "figures", "reverses", "resolves", "linked"),
+        ("journal_id", "kind", "legs", "figures", "reverses", "resolves", "linked"),
     ),
     "JournalReserved": (
         "ledger.journal.reserved.v1",
-        _only("journal_id", "kind", "legs", "figures", "expires_at", "linked"),
+        ("journal_id", "kind", "legs", "figures", "expires_at", "linked"),
     ),
-    "HoldVoided": ("ledger.hold.voided.v1", _only("journal_id", "reason", "figures")),
+    "HoldVoided": ("ledger.hold.voided.v1", ("journal_id", "reason", "figures")),
 }
 
 TOPICS: tuple[str, ...] = tuple(topic for topic, _ in _PUBLIC.values())
 
 
-def integration_event(event: LedgerEvent, data: Payload) -> IntegrationEvent:
-    """`data` is the event as encoded for the store, so that it is encoded once."""
+def integration_event(event: LedgerEvent, about: Mapping[str, object]) -> IntegrationEvent:
+    """`about`: what every payload says beside the event's public fields."""
     topic, public = _PUBLIC[type(event).__name__]
     aggregate_type, aggregate_id = stream_of(event)
-    return IntegrationEvent(topic, aggregate_type, str(aggregate_id), public(data))
+    return IntegrationEvent(topic, aggregate_type, str(aggregate_id), encode_fields(event, public, about).decode())

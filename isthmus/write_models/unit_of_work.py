@@ -10,8 +10,8 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
-from typing import Any
+from datetime import datetime, timedelta
+from typing import Any, NamedTuple
 from uuid import UUID
 
 import asyncpg
@@ -39,6 +39,7 @@ from isthmus.write_models.envelope import Done, Outcome, Recorded, Refused
 from isthmus.write_models.flush import flush, flush_refusals
 from isthmus.write_models.handlers import HANDLERS, Loaded
 from isthmus.write_models.journal import Writer
+from isthmus.write_models.timers import expire_hold_at
 
 _MICROSECOND = timedelta(microseconds=1)
 
@@ -52,6 +53,11 @@ class _Decided:
     refusal: Refusal | None = None
     remembered: asyncpg.Record | None = None
     k: int = 0
+
+
+class _HoldWithAnEnd(NamedTuple):
+    journal_id: UUID
+    expires_at: datetime
 
 
 _LOCK = """
@@ -165,6 +171,9 @@ class UnitOfWork:
             if writer.rows.keys:
                 return await flush_refusals(self._connection, writer.rows.keys), {}
             return await self._connection.fetchval("select position from log_head"), {}
+        # Before the flush: nothing may come between it and the commit.
+        for hold in _holds_with_an_end(decided):
+            await expire_hold_at(self._connection, hold.journal_id, hold.expires_at - loaded.now)
         writer.balances(loaded.book)
         base, stamp = await flush(self._connection, writer.rows, self._clock.stamp())
         return base, {k: stamp + (k - 1) * _MICROSECOND for k in range(1, writer.k + 1)}
@@ -195,6 +204,15 @@ class UnitOfWork:
             Recorded(event, event_id, base + k, stamps[k], correlation_id) for k, event_id, event in one.events
         )
         return Done(recorded, base + one.k, replayed=twin)
+
+
+def _holds_with_an_end(decided: Sequence[_Decided]) -> list[_HoldWithAnEnd]:
+    return [
+        _HoldWithAnEnd(event.journal_id, event.expires_at)
+        for one in decided
+        for _, _, event in one.events
+        if isinstance(event, JournalReserved) and event.expires_at is not None
+    ]
 
 
 def _positions(remembered: asyncpg.Record) -> range:

@@ -66,7 +66,7 @@ def hold() -> LedgerEvent:
 def test_an_encoded_event_satisfies_its_schema(event: LedgerEvent) -> None:
     name = file_name(type(event).__name__, EVENT_TYPES[type(event).__name__][1])
 
-    Draft202012Validator(published(name)).validate(encode(event))
+    Draft202012Validator(published(name)).validate(json.loads(encode(event)))
 
 
 def change(schema: dict[str, Any], what: str) -> dict[str, Any]:

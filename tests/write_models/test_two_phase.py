@@ -7,6 +7,8 @@ from datetime import timedelta
 from decimal import Decimal
 from uuid import UUID, uuid4
 
+import asyncpg
+
 from isthmus.domain.accounts import Direction
 from isthmus.domain.clock import SettableClock
 from isthmus.domain.holds import PostHold, PostLinked, ReserveFunds, ReverseJournal, VoidHold
@@ -15,7 +17,8 @@ from isthmus.domain.refusals import AlreadyResolved, AlreadyReversed, Insufficie
 from isthmus.runtime.wiring import WriteSide, write_side
 from isthmus.settings import Settings
 from isthmus.write_models.commands import Done, Refused
-from isthmus.write_models.holds import expire_due_holds
+from isthmus.write_models.holds import expire_due_holds, expire_hold
+from isthmus.write_models.timers import EXPIRE_HOLD, Timers
 from tests.conftest import Database
 from tests.write_models.driver import Driver, assert_sound, journal_of
 
@@ -74,6 +77,46 @@ async def test_a_hold_cannot_be_overspent_and_expires(ledger: Driver, side: Writ
     assert await expire_due_holds(side.pool, side.commands, clock) == 0
     assert await available(side, source) == 100
     await assert_sound(side.pool)
+
+
+async def test_the_timer_of_a_hold_begins_in_its_transaction(
+    ledger: Driver, side: WriteSide, clock: SettableClock
+) -> None:
+    source, target = await ledger.funded(ADA, "100"), await ledger.open(GRACE)
+    soon = clock.now() + timedelta(minutes=10)
+    draft = move(source, target, "60")
+    await ledger.done(ReserveFunds(draft, expires_at=soon))
+    assert isinstance(await ledger.run(ReserveFunds(move(source, target, "60"), expires_at=soon)), Refused)
+    jobs = await side.pool.fetch("select entrypoint, payload from pgqueuer")
+    assert [(job["entrypoint"], job["payload"].decode()) for job in jobs] == [("expire_hold", str(draft.journal_id))]
+
+
+async def test_a_hold_runs_out_by_its_timer(settings: Settings, database: Database) -> None:
+    """On the real clock, through the queue that `work` runs."""
+
+    async def expire(payload: bytes | None) -> None:
+        assert payload is not None
+        await expire_hold(side.commands, UUID(payload.decode()))
+
+    async with write_side(settings, database.url) as side:
+        ledger = Driver(side.commands)
+        source, target = await ledger.funded(ADA, "100"), await ledger.open(GRACE)
+        timers = Timers(lambda: asyncpg.connect(database.url), {EXPIRE_HOLD: expire})
+        running = asyncio.create_task(timers.run())
+        try:
+            await ledger.done(
+                ReserveFunds(move(source, target, "60"), expires_at=side.clock.now() + timedelta(seconds=1))
+            )
+            assert await available(side, source) == 40
+            for _ in range(100):
+                if await available(side, source) == 100:
+                    break
+                await asyncio.sleep(0.1)
+            assert await available(side, source) == 100
+        finally:
+            running.cancel()
+            await asyncio.gather(running, return_exceptions=True)
+        await assert_sound(side.pool)
 
 
 async def test_linked_journals_commit_together_or_not_at_all(ledger: Driver, side: WriteSide) -> None:
