@@ -1,6 +1,6 @@
 """Watch a person's balances live: graphql-transport-ws with nothing but a WebSocket library.
 
-    .venv/bin/python examples/live_balances.py http://127.0.0.1:8000 ada@example.com
+.venv/bin/python examples/live_balances.py http://127.0.0.1:8000 ada@example.com
 """
 
 from __future__ import annotations
@@ -38,13 +38,20 @@ async def watch(base: str, email: str, password: str) -> None:
                 posted, cause = change["balance"]["posted"], change["cause"]
                 why = cause["eventType"] if cause else "as it is now"
                 name = change["account"]["name"]
-                print(f"{name:<12} {posted['amount']:>12} {posted['asset']}  version {change['balance']['version']}  {why}", flush=True)
+                print(
+                    f"{name:<12} {posted['amount']:>12} {posted['asset']}  version {change['balance']['version']}  {why}",
+                    flush=True,
+                )
 
 
 if __name__ == "__main__":
     if len(sys.argv) < 3:
         sys.exit(__doc__)
     try:
-        asyncio.run(watch(sys.argv[1].removesuffix("/graphql"), sys.argv[2], sys.argv[3] if len(sys.argv) > 3 else "isthmus-demo"))
+        asyncio.run(
+            watch(
+                sys.argv[1].removesuffix("/graphql"), sys.argv[2], sys.argv[3] if len(sys.argv) > 3 else "isthmus-demo"
+            )
+        )
     except KeyboardInterrupt:
         sys.exit(130)

@@ -128,6 +128,7 @@ class _Walk:
             "scope": self._scope,
             "state": self._state,
             "nonce": self._nonce,
+            "prompt": "login",
             "code_challenge": pkce.challenge_of(self._verifier),
             "code_challenge_method": pkce.METHOD,
         }
@@ -169,13 +170,16 @@ class _Walk:
         return values
 
     async def _send(self, method: str, url: str, form: Mapping[str, str] | None = None) -> httpx.Response:
-        """Cookies by hand: a client's jar keeps those marked Secure from http on this machine, where a browser sends them."""
+        """Cookies by hand: nobody's session from before takes part, and those marked Secure go over http on this machine, as in
+        browsers. Hence a request that the client did not build: it would add its jar."""
         if _origin(url) != self._origin:
             raise SignInFailed(f"{self._origin} leads elsewhere, to {_origin(url)}, where no password is sent")
         headers = {"accept": "text/html", "origin": self._origin}
         if self._cookies:
             headers["cookie"] = "; ".join(f"{name}={value}" for name, value in self._cookies.items())
-        response = await self._http.request(method, url, data=form, headers=headers, follow_redirects=False)
+        patience = {"timeout": httpx.Timeout(_TIMEOUT_S).as_dict()}
+        request = httpx.Request(method, url, data=form, headers=headers, extensions=patience)
+        response = await self._http.send(request, follow_redirects=False)
         for line in response.headers.get_list("set-cookie"):
             name, _, value = line.partition(";")[0].partition("=")
             self._cookies[name.strip()] = value.strip()
@@ -194,6 +198,8 @@ class _Walk:
             raise SignInFailed("the answer comes from another issuer (iss)")
         if "code" not in answer:
             raise SignInFailed(f"the issuer refused: {_told(answer, 'no code')}")
+        if not self._typed:
+            raise SignInFailed("the issuer signed somebody in without asking for a password")
         return answer["code"]
 
     async def _exchange(self, code: str) -> Tokens:

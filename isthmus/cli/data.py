@@ -22,11 +22,11 @@ def rebuild(json: JSON = False) -> None:
 
     Example: isthmus rebuild --json
     """
-    from isthmus.runtime.endpoints import resolve
+    from isthmus.runtime.endpoints import DATABASE, resolve
     from isthmus.settings import load_settings
 
     began = time.monotonic()
-    endpoints = resolve(load_settings(), need=("database",))
+    endpoints = resolve(load_settings(), need=DATABASE)
     done = asyncio.run(_rebuild(endpoints.database_url))
     seconds = round(time.monotonic() - began, 3)
     if json:

@@ -20,10 +20,10 @@ def migrate() -> None:
     Example: isthmus migrate
     """
     from isthmus.migrations import migrate as run
-    from isthmus.runtime.endpoints import resolve
+    from isthmus.runtime.endpoints import DATABASE, resolve
     from isthmus.settings import load_settings
 
-    asyncio.run(run(resolve(load_settings(), need=("database",)).admin_url))
+    asyncio.run(run(resolve(load_settings(), need=DATABASE).admin_url))
     typer.echo("the database is at the newest revision", err=True)
 
 
@@ -33,11 +33,11 @@ def demo(json: JSON = False) -> None:
     Example: isthmus demo
     """
     from isthmus.cli.demo_data import seed
-    from isthmus.runtime.endpoints import resolve
+    from isthmus.runtime.endpoints import DATABASE, resolve
     from isthmus.settings import load_settings
 
     settings = load_settings()
-    position = asyncio.run(seed(settings, resolve(settings, need=("database",))))
+    position = asyncio.run(seed(settings, resolve(settings, need=DATABASE)))
     typer.echo(json_module.dumps({"position": position}) if json else f"demo data are there from position {position}")
 
 
@@ -46,10 +46,10 @@ def verify(json: JSON = False) -> None:
 
     Example: isthmus verify --json
     """
-    from isthmus.runtime.endpoints import resolve
+    from isthmus.runtime.endpoints import DATABASE, resolve
     from isthmus.settings import load_settings
 
-    report = asyncio.run(_verify(resolve(load_settings(), need=("database",)).database_url))
+    report = asyncio.run(_verify(resolve(load_settings(), need=DATABASE).database_url))
     typer.echo(_as_json(report) if json else _as_text(report))
     if not report.sound:
         raise typer.Exit(1)

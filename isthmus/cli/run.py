@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 import typer
 
-from isthmus.settings import LOOPBACK, LogSettings, Settings, load_settings
+from isthmus.settings import LOOPBACK, LogSettings, Settings, SettingsError, load_settings
 
 DataDir = Annotated[Path | None, typer.Option("--data-dir", help="Data directory, instead of ISTHMUS_DATA_DIR.")]
 Port = Annotated[int | None, typer.Option("--port", min=0, max=65535, help="Port of the API; 0 takes a free one.")]
@@ -107,6 +107,8 @@ def issuer() -> None:
     from isthmus.runtime.telemetry import configure_logging
 
     settings = load_settings()
+    if settings.issuer.url is not None:
+        raise SettingsError("ISTHMUS_ISSUER__URL names another issuer: unset it to run the embedded one")
     url = resolve(settings, need=("database", "issuer")).issuer_url
     configure_logging(settings, "issuer")
     parts = urlsplit(url)

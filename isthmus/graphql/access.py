@@ -13,7 +13,6 @@ from graphql import GraphQLObjectType, GraphQLSchema
 from isthmus.auth.scopes import Scope
 from isthmus.graphql.errors import Forbidden
 
-
 #: What the token must carry. A token never carries more than its person's roles allow (auth/scopes.py).
 ACCESS: Mapping[str, Scope] = {
     "Query.viewer": Scope.READ,

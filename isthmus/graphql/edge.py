@@ -11,7 +11,7 @@ import structlog
 from graphql import GraphQLError
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from structlog.contextvars import bound_contextvars
@@ -66,6 +66,8 @@ class Edge:
 
         try:
             await self._app(scope, receive, send_with_headers)
+        except ClientDisconnect:
+            status = 499  # nobody is there to be answered; the log line says so
         except Exception as error:
             fault = GraphQLError("", original_error=error)
             log_errors([fault], correlation_id, "http")

@@ -15,6 +15,7 @@ import orjson
 from graphql import GraphQLError, OperationType
 from starlette.requests import Request
 from starlette.responses import Response
+from structlog.contextvars import bind_contextvars
 
 from isthmus.auth.caller import Caller
 from isthmus.auth.tokens import IssuerUnavailable, TokenRefused
@@ -88,6 +89,7 @@ class HttpTransport:
             if request.method == "POST" and not is_json_body(request.headers.get("content-type")):
                 raise HttpError(415, BadUserInput("The body must be application/json in UTF-8."))
             caller = await self._caller(request)
+            bind_contextvars(actor=f"person:{caller.person_id}")
             position = _position(request)
             call = await self._call(request)
             answer = await self._answer(request.method, caller, correlation_id, call, position)
@@ -133,7 +135,8 @@ class HttpTransport:
         too_long = HttpError(
             413, BadUserInput(f"The body is longer than {self._body_max} bytes."), {"Connection": "close"}
         )
-        if int(request.headers.get("content-length", "0")) > self._body_max:
+        announced = request.headers.get("content-length", "0")
+        if not announced.isdecimal() or int(announced[:20]) > self._body_max:
             raise too_long
         body = bytearray()
         try:

@@ -40,9 +40,7 @@ def difference(before: str, after: str) -> Difference:
         return Difference([], [], [])
     old, new = from_sdl(before), from_sdl(after)
     lines = list(unified_diff(before.splitlines(), after.splitlines(), "snapshot", "code", lineterm="", n=2))
-    return Difference(
-        _sentences(find_breaking_changes(old, new)), _sentences(find_dangerous_changes(old, new)), lines
-    )
+    return Difference(_sentences(find_breaking_changes(old, new)), _sentences(find_dangerous_changes(old, new)), lines)
 
 
 def _sentences(changes: list[BreakingChange] | list[DangerousChange]) -> list[str]:

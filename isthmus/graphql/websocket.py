@@ -17,6 +17,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 from strawberry.exceptions import ConnectionRejectionError
 from strawberry.http.exceptions import NonJsonMessageReceived, NonTextMessageReceived, WebSocketDisconnected
 from strawberry.subscriptions.protocols.graphql_transport_ws.handlers import BaseGraphQLTransportWSHandler, Operation
+from structlog.contextvars import bind_contextvars
 
 from isthmus.auth.caller import Caller
 from isthmus.auth.tokens import IssuerUnavailable, TokenRefused
@@ -120,6 +121,7 @@ class TransportHandler(_Handler):
     async def _deliver(self, operation: Operation[Any, None], call: Call, correlation_id: str) -> None:
         executor, caller = self.context.executor, self.context.caller
         assert caller is not None, "nothing is acknowledged before the token is"
+        bind_contextvars(correlation_id=correlation_id, actor=f"person:{caller.person_id}")  # this operation's own task
         if caller.expires_at <= executor.services.clock.now():
             raise Unauthenticated("The access token has ended.")
         prepared = executor.prepare(call.query, call.variables, call.operation_name)

@@ -65,6 +65,7 @@ class Subscriber:
         self.account_ids = account_ids
         self.versions: dict[UUID, int] = {}
         self.lagging = False
+        self.gone = False
         self._read = read
         self._cursor = cursor
         self._assets: dict[UUID, str] = {}

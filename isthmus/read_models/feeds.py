@@ -41,17 +41,19 @@ log = structlog.get_logger(__name__)
 
 @dataclass
 class _Watch:
-    """An account that someone subscribes to, and the last version passed on (None until the first subscriber has read it)."""
+    """An account that someone subscribes to, and the last version passed on."""
 
-    asset: str = ""
-    version: int | None = None
+    asset: str
+    version: int
     subscribers: set[Subscriber] = field(default_factory=set)
 
 
 @dataclass
 class _Wanted:
-    """What is to be read: partitions (with the position that the reading will at least reach) and accounts not known yet."""
+    """What is to be read: the accounts of who joins, partitions (with the position that the reading will at least reach), and
+    accounts not known yet."""
 
+    joining: dict[Subscriber, asyncio.Future[None]] = field(default_factory=dict)
     partitions: dict[int, int] = field(default_factory=dict)
     owners: set[UUID] = field(default_factory=set)
     everyone: bool = False
@@ -103,7 +105,7 @@ class BalanceFeed:
         self._join(subscriber)
         _subscribers.inc()
         try:
-            await self._adopt({owner}, account_ids, {subscriber})
+            await self._begin(subscriber)
             while True:
                 yield await subscriber.next()
         finally:
@@ -119,7 +121,15 @@ class BalanceFeed:
             for account in subscriber.account_ids:
                 self._unopened.setdefault(account, set()).add(subscriber)
 
+    async def _begin(self, subscriber: Subscriber) -> None:
+        """Those who join together are read for together: a thousand that reconnect at once cost a few statements."""
+        read = asyncio.get_running_loop().create_future()
+        self._wanted.joining[subscriber] = read
+        self._woken.set()
+        await read
+
     def _leave(self, subscriber: Subscriber) -> None:
+        subscriber.gone = True
         _remove(self._everything_of, [subscriber.owner], subscriber)
         _remove(self._unopened, subscriber.account_ids or (), subscriber)
         for account in subscriber.versions:
@@ -132,7 +142,6 @@ class BalanceFeed:
     async def _adopt(
         self,
         owners: Iterable[UUID],
-        account_ids: Iterable[UUID] | None,
         subscribers: Iterable[Subscriber],
         after: int = -1,
     ) -> None:
@@ -141,17 +150,15 @@ class BalanceFeed:
         async with self._pool.acquire(timeout=2.0) as connection:
             rows = await connection.fetch(
                 "select account_id, owner, asset, version, position, posted, pending_in, pending_out, as_of "
-                "from read_models.accounts where owner = any($1::uuid[]) and opened_position > $3 "
-                "and ($2::uuid[] is null or account_id = any($2)) order by opened_position",
+                "from read_models.accounts where owner = any($1::uuid[]) and opened_position > $2 order by opened_position",
                 list(owners),
-                None if account_ids is None else list(account_ids),
                 after,
             )
         of_owner: dict[UUID, list[asyncpg.Record]] = {}
         for row in rows:
             of_owner.setdefault(row["owner"], []).append(row)
         for subscriber in subscribers:
-            for row in of_owner.get(subscriber.owner, ()):
+            for row in () if subscriber.gone else of_owner.get(subscriber.owner, ()):
                 account = row["account_id"]
                 named = subscriber.account_ids is None or account in subscriber.account_ids
                 if named and account not in subscriber.versions:
@@ -182,7 +189,7 @@ class BalanceFeed:
 
     def _cursor(self, account: UUID) -> int:
         watch = self._watches.get(account)
-        return -1 if watch is None or watch.version is None else watch.version
+        return -1 if watch is None else watch.version
 
     # -- hints -------------------------------------------------------------------------------------------------------
 
@@ -216,7 +223,6 @@ class BalanceFeed:
 
     def _deliver(self, watch: _Watch, message: BalanceMessage) -> bool:
         """False where versions are missing before it."""
-        assert watch.version is not None, "a watch is made with a version"
         if message.version == watch.version + 1:
             watch.version = message.version
             for subscriber in watch.subscribers:
@@ -306,6 +312,9 @@ class BalanceFeed:
                 asyncpg.InternalClientError,
             ) as error:
                 log.warning("history cannot be read; trying again", error=type(error).__name__)
+                for read in wanted.joining.values():
+                    if not read.done():
+                        read.set_exception(error)
                 for partition, end in wanted.partitions.items():
                     self._want(partition, end)
                 for owner in wanted.owners:
@@ -314,17 +323,21 @@ class BalanceFeed:
                 pause_s = min(pause_s * 2, _PAUSE_MAX_S)
 
     async def _read(self, wanted: _Wanted) -> None:
+        if wanted.joining:
+            await self._adopt({one.owner for one in wanted.joining}, wanted.joining)
+            for read in wanted.joining.values():
+                if not read.done():
+                    read.set_result(None)
         if wanted.owners:
-            await self._adopt(wanted.owners, None, self._waiting_of(wanted.owners))
+            await self._adopt(wanted.owners, self._waiting_of(wanted.owners))
         if wanted.everyone and (self._everything_of or self._unopened):
             # An opening may have been among what was lost; older accounts than the lowest position are known.
             owners = {*self._everything_of, *(one.owner for some in self._unopened.values() for one in some)}
-            await self._adopt(owners, None, self._waiting_of(owners), min(self._at.values()))
+            await self._adopt(owners, self._waiting_of(owners), min(self._at.values()))
         cursors = {
-            account: version
+            account: self._watches[account].version
             for partition in wanted.partitions
             for account in self._partitions[partition]
-            if (version := self._watches[account].version) is not None
         }
         if cursors:
             _refills.inc()

@@ -25,7 +25,7 @@ from isthmus.write_models.envelope import PLATFORM, Done, Refused
 _AMOUNT = ("input", "amount", "amount")
 _ASSET = ("input", "amount", "asset")
 #: Which bank account of ours the money arrived at, until there is more than one.
-_PROVIDER = "manual"
+_PROVIDER = "operator"
 
 
 @strawberry.input(description="Money to be moved between two accounts of the platform.")

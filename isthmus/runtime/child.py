@@ -15,7 +15,7 @@ from pathlib import Path
 from isthmus.runtime import launch
 from isthmus.runtime.data_directory import DataDirectory
 
-_POLL_S = 0.01
+_POLL_S, _POLL_MAX_S = 0.01, 0.1
 #: The servers get nothing of our environment: some read settings from it that would win over ours.
 BARE_ENVIRONMENT = {"PATH": os.defpath, "LC_ALL": "C", "TZ": "UTC"}
 
@@ -60,6 +60,7 @@ class Child:
         self.spec = spec
         self._data = data
         self._process: subprocess.Popen[bytes] | None = None
+        self._spawned_at = 0.0
         self._asked = False
 
     @property
@@ -98,7 +99,7 @@ class Child:
             )
         finally:
             os.close(output)
-        self._asked = False
+        self._asked, self._spawned_at = False, time.monotonic()
         self._data.remember_child(self.spec.name, self._process.pid, self.spec.stop_signal)
 
     def answers(self) -> bool:
@@ -119,6 +120,11 @@ class Child:
             with suppress(ProcessLookupError):
                 os.kill(self._process.pid, number)
 
+    @property
+    def pause_s(self) -> float:
+        """Until it is asked again whether it answers: at first at once, and less often where that takes its time."""
+        return min(_POLL_MAX_S, max(_POLL_S, (time.monotonic() - self._spawned_at) / 20))
+
     # For owners without an event loop; the supervisor does the same with sleeps of its own.
 
     def wait_until_it_answers(self) -> None:
@@ -126,7 +132,7 @@ class Child:
         while not self.answers():
             if self.exit_code is not None or time.monotonic() > until:
                 raise self.failure()
-            time.sleep(_POLL_S)
+            time.sleep(self.pause_s)
 
     def stop(self) -> None:
         if self._process is None:

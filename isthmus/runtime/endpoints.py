@@ -14,6 +14,8 @@ from isthmus.settings import LOOPBACK, Settings, SettingsError
 
 Part = Literal["database", "redis", "kafka", "issuer"]
 PARTS: tuple[Part, ...] = get_args(Part)
+#: What commands need that ask the database alone.
+DATABASE: tuple[Part, ...] = ("database",)
 
 
 @dataclass(frozen=True)

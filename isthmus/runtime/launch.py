@@ -1,4 +1,6 @@
-"""Run by its path, before a child's own program: ties the child's life to ours, and lets root start PostgreSQL.
+"""Run by its path, before a child's own program: ties the child's life to ours, and lets anyone start PostgreSQL.
+
+PostgreSQL refuses root, and `initdb` also a user whom the machine has no name for, as containers run them.
 
 A program of its own instead of code between fork and exec, because forking a process that has threads may deadlock, and because a
 user namespace can only be entered by a process without threads. It imports nothing of ours, to start in 20 ms.
@@ -11,6 +13,7 @@ which would clear it. Elsewhere there is no such thing: the next `up` ends what 
 
 import ctypes
 import os
+import pwd
 import signal
 import sys
 
@@ -20,13 +23,21 @@ NOBODY = 65534
 CANNOT_LAUNCH = 70
 
 
+def postgres_accepts(user: int) -> bool:
+    try:
+        return user != 0 and bool(pwd.getpwuid(user).pw_name)
+    except KeyError:
+        return False
+
+
 def enter_user_namespace() -> None:
-    """Be `nobody` inside, and stay who we are outside: files keep their owner, and PostgreSQL sees no root."""
+    """Be `nobody` inside, and stay who we are outside: files keep their owner, and PostgreSQL sees a user that it accepts."""
+    inside = NOBODY if postgres_accepts(NOBODY) else next((u.pw_uid for u in pwd.getpwall() if u.pw_uid), NOBODY)
     libc = ctypes.CDLL(None, use_errno=True)
     user, group = os.getuid(), os.getgid()
     if libc.unshare(_CLONE_NEWUSER) != 0:
         raise OSError(ctypes.get_errno(), "this machine refuses user namespaces")
-    for name, text in (("setgroups", "deny"), ("uid_map", f"{NOBODY} {user} 1"), ("gid_map", f"{NOBODY} {group} 1")):
+    for name, text in (("setgroups", "deny"), ("uid_map", f"{inside} {user} 1"), ("gid_map", f"{inside} {group} 1")):
         with open(f"/proc/self/{name}", "w") as file:
             file.write(text)
 
@@ -46,7 +57,7 @@ def main() -> None:
         signal.signal(name, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
     try:
-        if unprivileged == "1" and os.getuid() == 0:
+        if unprivileged == "1" and not postgres_accepts(os.getuid()):
             enter_user_namespace()
         die_with_parent(int(parent), int(number))
         os.execv(command[0], command)  # noqa: S606  # that is what this is for

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import os
 import signal
 import socket
 from collections.abc import Awaitable, Callable, Iterator
@@ -43,9 +44,10 @@ def serve_application(
 
     Raises RuntimeError where the application's own start fails.
     """
+    # Made before signals are ours: while it imports, the loop would not hear them, and now they simply end the process.
+    application = make()
     config = uvicorn.Config(
-        make,
-        factory=True,
+        application,
         loop="uvloop",
         http="httptools",
         ws="websockets-sansio",
@@ -84,6 +86,8 @@ class _Server(uvicorn.Server):
             self._on_started()
 
     def _signalled(self) -> None:
+        if not self.was_started:
+            os._exit(0)  # uvicorn would first finish starting; nobody was served yet, so there is nothing to finish
         self.force_exit = self.should_exit
         self.should_exit = True
 

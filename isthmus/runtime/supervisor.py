@@ -48,7 +48,7 @@ class Supervisor:
                 await asyncio.shield(self.failed)
             if time.monotonic() > until:
                 raise child.failure()
-            await asyncio.sleep(_POLL_S)
+            await asyncio.sleep(child.pause_s)
         self._answered.add(child)
         return child
 

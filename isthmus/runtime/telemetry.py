@@ -18,7 +18,7 @@ import orjson
 import structlog
 from structlog.contextvars import merge_contextvars
 
-from isthmus.runtime.redaction import clean, clean_arguments, describe_exception, redact_text
+from isthmus.runtime.redaction import clean, clean_arguments, describe_exception, redact_key, redact_text
 from isthmus.settings import Settings
 
 __all__ = ["configure_logging", "redact_text"]
@@ -122,7 +122,7 @@ def _renderer(service: str) -> Callable[[Any, str, Event], bytes]:
             if (value := event.pop(key, None)) is not None:
                 line[key] = clean(key, value)
         for key, value in event.items():
-            line[redact_text(key)] = clean(key, value)
+            line[redact_key(key)] = clean(key, value)
         if error is not None:
             line["exception"] = describe_exception(error)
         try:

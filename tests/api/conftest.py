@@ -10,7 +10,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
@@ -240,6 +240,18 @@ class Person:
         """The code of the answer's first error."""
         code: str = self.post(query, variables, operation, **headers).json()["errors"][0]["extensions"]["code"]
         return code
+
+    def account(self, id: str, selection: str) -> Any:
+        """Fields of an account, by its id."""
+        query = f"query($id: ID!) {{ node(id: $id) {{ ... on Account {{ {selection} }} }} }}"
+        return self.ask(query, {"id": id})["node"]
+
+    def change(self, mutation: str, id: str) -> Any:
+        """A mutation that takes nothing but an account."""
+        wish = {"accountId": id, "idempotencyKey": uuid4().hex}
+        kind = mutation[0].upper() + mutation[1:]
+        query = f"mutation($input: {kind}Input!) {{ {mutation}(input: $input) {{ position errors {{ code }} }} }}"
+        return self.ask(query, {"input": wish})[mutation]
 
     def open(self, asset: str = "EUR", name: str = "Main") -> str:
         wish = {"asset": asset, "name": name, "idempotencyKey": uuid4().hex}

@@ -10,6 +10,8 @@ import pytest
 
 from tests.api.conftest import CONTRACT, SETTLE, Person, Served, deposit
 
+JOURNAL = """query($id: ID!) { node(id: $id) { ... on Journal {
+    reference kind status entries { account { id } direction amount { amount } } } } }"""
 AS_OF = """query($id: ID!, $t: DateTime!) { node(id: $id) { ... on Account {
     balance(asOf: $t) { posted { amount } asOf version } } } }"""
 
@@ -46,11 +48,7 @@ def test_an_opened_account_is_empty_and_prints_with_its_assets_scale(ada: Person
 def test_a_wrong_input_is_refused_and_not_remembered(ada: Person, changed: Any, code: str, path: list[str]) -> None:
     key = uuid4().hex
 
-    refused = opening(
-        ada,
-        idempotencyKey=changed.get("idempotencyKey", key),
-        **{k: v for k, v in changed.items() if k != "idempotencyKey"},
-    )
+    refused = opening(ada, **({"idempotencyKey": key} | changed))
     mended = opening(ada, idempotencyKey=key)
 
     assert refused["account"] is None
@@ -79,7 +77,7 @@ def test_money_moves_between_two_people(served: Served, ada: Person, grace: Pers
 
     answer = ada.transfer(funded, target, "12.34", reference="dinner")
     journal = answer["journal"]
-    seen = grace.ask("query($id: ID!) { node(id: $id) { ... on Journal { reference kind status entries { account { id } direction amount { amount } } } } }", {"id": journal["id"]})  # fmt: skip
+    seen = grace.ask(JOURNAL, {"id": journal["id"]})
 
     assert answer["errors"] == []
     assert journal["reference"] == "dinner"
@@ -161,11 +159,11 @@ def test_the_same_account_and_another_asset_are_refused(ada: Person, funded: str
 
 def test_history_is_exact_at_every_instant(ada: Person, olga: Person) -> None:
     account = ada.open()
-    node = ada.ask("query($id: ID!) { node(id: $id) { ... on Account { openedAt balance { asOf version } } } }", {"id": account})["node"]  # fmt: skip
+    node = ada.account(account, "openedAt balance { asOf version }")
     shown = [("0.00", node["balance"])]
     for amount in ("1.00", "2.00", "4.00"):
         deposit(olga, account, amount)
-        now = ada.ask("query($id: ID!) { node(id: $id) { ... on Account { balance { posted { amount } asOf version } } } }", {"id": account})["node"]["balance"]  # fmt: skip
+        now = ada.account(account, "balance { posted { amount } asOf version }")["balance"]
         shown.append((now["posted"]["amount"], now))
 
     assert [posted for posted, _ in shown] == ["0.00", "1.00", "3.00", "7.00"]
@@ -206,7 +204,7 @@ def test_a_deposit_is_settled_once_per_reference_whoever_does_it(served: Served,
     assert (first["replayed"], again["replayed"]) == (False, True)
     assert again["journal"] == first["journal"]
     assert [error["code"] for error in other["errors"]] == ["IDEMPOTENCY_KEY_REUSED"]
-    assert ada.ask("query($id: ID!) { node(id: $id) { ... on Account { balance { posted { amount } } } } }", {"id": account})["node"]["balance"]["posted"]["amount"] == "5.00"  # fmt: skip
+    assert ada.account(account, "balance { posted { amount } }")["balance"]["posted"]["amount"] == "5.00"
 
 
 def test_a_deposit_to_nowhere_is_refused(olga: Person) -> None:
@@ -228,10 +226,11 @@ def test_an_account_is_changed_and_the_answer_shows_it(ada: Person, olga: Person
     account, key = ada.open(), uuid4().hex
     who = olga if "freeze" in mutation else ada
     wish, expected = CHANGES[mutation]
-    query = f"mutation {{ {mutation}(input: {wish % (account, key)}) {{ account {{ id name status }} position replayed errors {{ code }} }} }}"
+    shown_by = "account { id name status } position replayed errors { code }"
+    query = f"mutation {{ {mutation}(input: {wish % (account, key)}) {{ {shown_by} }} }}"
 
     first, again = who.ask(query)[mutation], who.ask(query)[mutation]
-    shown = ada.ask("query($id: ID!) { node(id: $id) { ... on Account { name status } } }", {"id": account})["node"]
+    shown = ada.account(account, "name status")
 
     assert first["account"] == {"id": account} | expected
     assert again == first | {"replayed": True}
@@ -240,7 +239,7 @@ def test_an_account_is_changed_and_the_answer_shows_it(ada: Person, olga: Person
 
 def test_a_frozen_account_only_receives(ada: Person, olga: Person, funded: str) -> None:
     target = ada.open()
-    olga.ask('mutation($id: ID!) { freezeAccount(input: {accountId: $id, idempotencyKey: "f"}) { errors { code } } }', {"id": funded})  # fmt: skip
+    olga.change("freezeAccount", funded)
 
     assert [e["code"] for e in ada.transfer(funded, target, "1")["errors"]] == ["ACCOUNT_FROZEN"]
     assert deposit(olga, funded, "1.00")["errors"] == []

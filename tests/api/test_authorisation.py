@@ -69,8 +69,8 @@ def unreachable(foreign: str) -> dict[str, str]:
 def test_another_persons_node_answers_as_a_missing_one(ada: Person, grace: Person, olga: Person, kind: str) -> None:
     account = ada.open()
     journal = deposit(olga, account, "5.00")["journal"]["id"]
-    history = ada.ask("query($id: ID!) { node(id: $id) { ... on Account { transactions { edges { node { id } } } } } }", {"id": account})  # fmt: skip
-    transaction = history["node"]["transactions"]["edges"][0]["node"]["id"]
+    history = ada.account(account, "transactions { edges { node { id } } }")
+    transaction = history["transactions"]["edges"][0]["node"]["id"]
     viewer = ada.ask("{ viewer { id } }")["viewer"]["id"]
     mine = {"account": account, "journal": journal, "transaction": transaction, "viewer": viewer}[kind]
 
@@ -87,7 +87,7 @@ def test_another_persons_account_as_argument_answers_as_a_missing_one(
     ada: Person, grace: Person, funded: str, field: str
 ) -> None:
     closed = grace.open()
-    grace.ask('mutation($id: ID!) { closeAccount(input: {accountId: $id, idempotencyKey: "c"}) { position } }', {"id": closed})  # fmt: skip
+    grace.change("closeAccount", closed)
     theirs = grace.open("GBP") if field == "toAccountId" else grace.open()
     ids = unreachable(theirs) | ({"closed": closed} if field == "toAccountId" else {})
 
@@ -111,7 +111,8 @@ def test_another_persons_account_as_argument_answers_as_a_missing_one(
 def test_another_persons_account_cannot_be_changed(ada: Person, grace: Person, mutation: str) -> None:
     theirs = grace.open(name="Theirs")
     name = ', name: "Mine now"' if mutation == "renameAccount" else ""
-    query = f"mutation($id: ID!, $k: String!) {{ {mutation}(input: {{accountId: $id{name}, idempotencyKey: $k}}) {{ account {{ id }} errors {{ code message path }} position }} }}"
+    shown = "account { id } errors { code message path } position"
+    query = f"mutation($id: ID!, $k: String!) {{ {mutation}(input: {{accountId: $id{name}, idempotencyKey: $k}}) {{ {shown} }} }}"
 
     answers = {name: plain(ada.post(query, {"id": id, "k": uuid4().hex})) for name, id in unreachable(theirs).items()}
 
@@ -155,7 +156,7 @@ def test_the_trail_is_ones_own_and_hides_who_the_other_is(
     assert re.fullmatch(r"[0-9a-f]{64}", mine[0]["hash"])
 
 
-def test_the_trail_of_an_openening_begins_with_it(ada: Person) -> None:
+def test_the_trail_of_an_opening_begins_with_it(ada: Person) -> None:
     account = ada.open()
     events = [e["node"] for e in ada.ask(CONTRACT, {}, "AuditTrail")["auditTrail"]["edges"]]
 
@@ -191,7 +192,8 @@ def test_an_operator_sees_the_account_that_was_frozen(ada: Person, olga: Person)
     account = ada.open()
 
     assert olga.ask(NODE, {"id": account})["node"]["id"] == account
-    assert olga.ask("{ viewer { accounts { totalCount edges { node { id } } } } }")["viewer"]["accounts"] == {"totalCount": 0, "edges": []}  # fmt: skip
+    own = olga.ask("{ viewer { accounts { totalCount edges { node { id } } } } }")["viewer"]["accounts"]
+    assert own == {"totalCount": 0, "edges": []}
 
 
 def test_two_people_at_once_never_see_each_other(ada: Person, grace: Person, served: Served) -> None:
@@ -207,6 +209,8 @@ def test_two_people_at_once_never_see_each_other(ada: Person, grace: Person, ser
 
 
 def test_an_ended_token_is_refused_though_it_was_good(served: Served, ada: Person) -> None:
-    answer = httpx.post(served.graphql, json={"query": "{ viewer { id } }"}, headers={"Authorization": f"Bearer {token(ada.subject, seconds=-0.1)}"})  # fmt: skip
+    ada.token = token(ada.subject, seconds=-0.1)
+
+    answer = ada.post("{ viewer { id } }")
 
     assert answer.status_code == 401

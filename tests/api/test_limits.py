@@ -62,16 +62,18 @@ HOSTILE = {
     "directives in fragments": "{ viewer { ...f ...f } } fragment f on Viewer { id " + "@skip(if: false) " * 26 + "}",
     "tokens": "{ viewer { " + "id " * 1_000 + "} }",
     "page sizes": "{ viewer { accounts(first: 200) { edges { node { transactions(first: 200) { totalCount } } } } } }",
-    "many pages side by side": "{ viewer {" + " ".join(f"a{n}: accounts(first: 200) {{ edges {{ node {{ transactions(first: 5) {{ totalCount }} }} }} }}" for n in range(15)) + "} }",
+    "many pages side by side": "{ viewer {" + " ".join(
+        f"a{n}: accounts(first: 200) {{ edges {{ node {{ transactions(first: 5) {{ totalCount }} }} }} }}" for n in range(15)
+    ) + "} }",
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("name", sorted(HOSTILE))
 def test_a_hostile_document_is_too_complex(documents: Documents, name: str) -> None:
-    began = time.perf_counter()
+    began = time.thread_time()
 
     assert outcome(documents, HOSTILE[name]) == "QUERY_TOO_COMPLEX"
-    assert time.perf_counter() - began < 0.25
+    assert time.thread_time() - began < 0.25
 
 
 @pytest.mark.parametrize(
@@ -87,18 +89,18 @@ def test_a_hostile_document_is_too_complex(documents: Documents, name: str) -> N
     ],
 )
 def test_a_wrong_document_is_refused_quickly(documents: Documents, text: str) -> None:
-    began = time.perf_counter()
+    began = time.thread_time()
 
     assert outcome(documents, text) == "BAD_USER_INPUT"
-    assert time.perf_counter() - began < 0.25
+    assert time.thread_time() - began < 0.25
 
 
 def test_an_exponential_document_is_weighed_once(documents: Documents) -> None:
-    began = time.perf_counter()
+    began = time.thread_time()
 
     assert outcome(documents, fragments(40)) == "ok"  # 2^40 fields that are all one
     assert outcome(documents, fragments(20, 2).replace("{ id }", "{ a: id }")) == "QUERY_TOO_COMPLEX"
-    assert time.perf_counter() - began < 0.5
+    assert time.thread_time() - began < 0.5
 
 
 def test_a_page_size_in_a_variable_is_weighed_each_time(documents: Documents) -> None:
@@ -113,7 +115,7 @@ def test_a_page_size_in_a_variable_is_weighed_each_time(documents: Documents) ->
     "name", ["Viewer", "OpenAccount", "TransferInternally", "AccountHistory", "BalanceChanged", "AuditTrail"]
 )
 def test_the_contract_is_within_the_limits(documents: Documents, name: str) -> None:
-    inputs = {
+    inputs: dict[str, Any] = {
         "OpenAccount": {"input": {"asset": "EUR", "name": "x", "idempotencyKey": "x"}},
         "TransferInternally": {
             "input": {

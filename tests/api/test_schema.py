@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+import typer
 from graphql import (
     GraphQLEnumType,
     GraphQLInputObjectType,
@@ -18,7 +17,9 @@ from graphql import (
     parse,
     validate,
 )
+from typer.testing import CliRunner
 
+from isthmus.cli.schema import schema as command
 from isthmus.domain import refusals
 from isthmus.domain.refusals import Refusal, RefusalCode
 from isthmus.graphql.access import ACCESS, guard
@@ -154,12 +155,13 @@ def test_a_breaking_change_is_told_from_an_addition(before: str, after: str, bre
 def test_the_command_says_what_would_break(tmp_path: Path) -> None:
     older = tmp_path / "older.graphql"
     older.write_text(sdl().replace("type Query {", "type Query {\n  gone: Int\n", 1), encoding="utf-8")
-    code = "import sys, typer; from isthmus.cli.schema import schema; typer.run(schema)"
+    app = typer.Typer()
+    app.command()(command)
 
-    same = subprocess.run([sys.executable, "-c", code, "--check"], capture_output=True, text=True, check=False)
-    other = subprocess.run(
-        [sys.executable, "-c", code, "--against", str(older)], capture_output=True, text=True, check=False
-    )
+    same = CliRunner().invoke(app, ["--check"])
+    other = CliRunner().invoke(app, ["--against", str(older)])
+    missing = CliRunner().invoke(app, ["--against", str(tmp_path / "nothing")])
 
-    assert (same.returncode, other.returncode) == (0, 1)
-    assert "FIELD_REMOVED: Field Query.gone was removed." in other.stdout
+    assert (same.exit_code, other.exit_code, missing.exit_code) == (0, 1, 2)
+    assert "FIELD_REMOVED: Field Query.gone was removed." in other.output
+    assert CliRunner().invoke(app, []).output == sdl()

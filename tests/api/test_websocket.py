@@ -19,7 +19,8 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from tests.api.conftest import CONTRACT, Person, Served, deposit, running, token
 
-CHANGED = "subscription($ids: [ID!]) { balanceChanged(accountIds: $ids) { version account { id name } balance { posted { amount } } cause { eventType correlationId } } }"
+CHANGED = """subscription($ids: [ID!]) { balanceChanged(accountIds: $ids) {
+    version account { id name } balance { posted { amount } } cause { eventType correlationId } } }"""
 
 
 class Client:
@@ -50,12 +51,11 @@ class Client:
     async def closed(self, timeout_s: float = 5) -> int:
         """The close code; whatever comes before it is let go."""
         async with asyncio.timeout(timeout_s):
-            try:
+            with pytest.raises(ConnectionClosed) as end:
                 while True:
                     await self.socket.recv()
-            except ConnectionClosed as end:
-                assert end.rcvd is not None, "the server said why"
-                return end.rcvd.code
+        assert end.value.rcvd is not None, "the server said why"
+        return end.value.rcvd.code
 
 
 @asynccontextmanager

@@ -96,7 +96,7 @@ class Kit:
         assert page.status_code == 200, page.text
         return await submit(http, page, email=email, password=password)
 
-    async def code(self, email: str = ADA, **changed: str | None) -> str:
+    async def code(self, email: str = ADA, **changed: Any) -> str:
         response = await self.sign_in(email, **changed)
         assert response.status_code == 303, response.text
         return redirected(response)["code"]

@@ -34,7 +34,6 @@ from tests.auth.provider_kit import (
     redirected,
     submit,
 )
-from tests.conftest import Database
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -132,13 +131,13 @@ async def test_who_may_have_nothing_of_it_gets_no_code(kit: Kit) -> None:
     assert await kit.rows("select from provider.codes") == codes
 
 
-async def test_roles_that_were_taken_away_are_gone_at_the_next_refresh(database: Database, tmp_path: Path) -> None:
-    async with provider(database.url, database.admin_url, tmp_path) as kit:
-        token = await kit.tokens("olga@example.com", scope="read operate")
-        await kit.rows("update provider.users set roles = '{customer}' where subject = $1", DEMO_USERS[2].subject)
-        token = (await kit.refresh(token["refresh_token"])).json()
-        assert token["scope"] == "read"
-        assert (await claims_of(kit, token["access_token"], "isthmus-api"))["roles"] == ["customer"]
+async def test_roles_that_were_taken_away_are_gone_at_the_next_refresh(kit: Kit) -> None:
+    token = await kit.tokens("olga@example.com", scope="read operate")
+    await kit.rows("update provider.users set roles = '{customer}' where subject = $1", DEMO_USERS[2].subject)
+    token = (await kit.refresh(token["refresh_token"])).json()
+    await kit.rows("update provider.users set roles = '{operator}' where subject = $1", DEMO_USERS[2].subject)
+    assert token["scope"] == "read"
+    assert (await claims_of(kit, token["access_token"], "isthmus-api"))["roles"] == ["customer"]
 
 
 async def test_the_user_can_say_no(kit: Kit) -> None:
@@ -148,7 +147,7 @@ async def test_the_user_can_say_no(kit: Kit) -> None:
 
 
 async def test_a_web_app_needs_one_sign_in_and_an_app_on_the_machine_a_yes_each_time(kit: Kit) -> None:
-    web: dict[str, str | None] = {"client_id": WEB, "redirect_uri": WEB_REDIRECT}
+    web: dict[str, Any] = {"client_id": WEB, "redirect_uri": WEB_REDIRECT}
     await kit.sign_in(**web)
     assert "code" in redirected(await kit.authorize(**web))
     assert "code" in redirected(await kit.authorize(**web, prompt="none"))
@@ -184,41 +183,41 @@ async def test_userinfo_takes_no_id_token_no_expired_one_and_none_without_openid
     assert (await kit.userinfo(token["access_token"])).status_code == 401
 
 
-async def test_keys_are_published_before_they_sign_and_until_what_they_signed_has_expired(
-    database: Database, tmp_path: Path
-) -> None:
-    async with provider(database.url, database.admin_url, tmp_path) as kit:
+async def test_keys_are_published_before_they_sign_and_until_what_they_signed_has_expired(kit: Kit) -> None:
+    await kit.rows("delete from provider.keys")
 
-        async def published() -> list[str]:
-            return [key["kid"] for key in (await kit.http.get("/jwks")).json()["keys"]]
+    async def published() -> list[str]:
+        return [key["kid"] for key in (await kit.http.get("/jwks")).json()["keys"]]
 
-        async def signs() -> str:
-            return str(jwt.get_unverified_header((await kit.tokens())["access_token"])["kid"])
+    async def signs() -> str:
+        return str(jwt.get_unverified_header((await kit.tokens())["access_token"])["kid"])
 
-        first = await signs()
-        second = await kit.provider.rotate_keys(timedelta(hours=1))
-        assert await published() == [first, second]
-        assert await signs() == first
-        kit.clock.advance(timedelta(minutes=59, seconds=59))
-        last = await kit.tokens()
-        kit.clock.advance(timedelta(seconds=1))
-        assert await signs() == second
-        kit.clock.advance(timedelta(minutes=9, seconds=58))
-        assert (await kit.userinfo(last["access_token"])).status_code == 200
-        assert await published() == [first, second]
-        kit.clock.advance(timedelta(minutes=6))
-        assert await published() == [second]
-        third = await kit.provider.rotate_keys(timedelta(0))
-        assert await signs() == third
-        kit.clock.advance(timedelta(days=31))
-        await kit.provider.keep()
-        assert len(await published()) == 2, "rotated by itself when it was due"
+    first = await signs()
+    second = await kit.provider.rotate_keys(timedelta(hours=1))
+    assert await published() == [first, second]
+    assert await signs() == first
+    kit.clock.advance(timedelta(minutes=59, seconds=59))
+    last = await kit.tokens()
+    kit.clock.advance(timedelta(seconds=1))
+    assert await signs() == second
+    kit.clock.advance(timedelta(minutes=9, seconds=58))
+    assert (await kit.userinfo(last["access_token"])).status_code == 200
+    assert await published() == [first, second]
+    kit.clock.advance(timedelta(minutes=6))
+    assert await published() == [second]
+    third = await kit.provider.rotate_keys(timedelta(0))
+    assert await signs() == third
+    kit.clock.advance(timedelta(days=31))
+    await kit.provider.keep()
+    assert len(await published()) == 2, "rotated by itself when it was due"
 
 
-async def test_two_processes_that_start_at_once_agree_on_a_key(database: Database, tmp_path: Path) -> None:
-    async with provider(database.url, database.admin_url, tmp_path) as kit:
-        found = await asyncio.gather(*(kit.http.get("/jwks") for _ in range(6)))
-        assert len({response.text for response in found}) == 1
+async def test_two_processes_that_start_at_once_agree_on_a_key(kit: Kit) -> None:
+    await kit.rows("delete from provider.keys")
+    async with provider(kit.app_url, kit.admin_url, kit.data_dir) as other:
+        other.clock.set(kit.clock.now())
+        found = await asyncio.gather(*(process.http.get("/jwks") for process in (kit, other, kit, other)))
+    assert len({response.text for response in found}) == 1
 
 
 async def test_demo_users_are_made_once(kit: Kit) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -14,8 +13,7 @@ import pytest
 import pytest_asyncio
 
 from isthmus.runtime.servers import EmbeddedServers
-from tests.auth.provider_kit import WEB, Kit, on_its_own_database, provider, submit
-from tests.conftest import Database
+from tests.auth.provider_kit import WEB, Kit, on_its_own_database, submit
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -85,23 +83,22 @@ async def test_a_refresh_may_ask_for_less(kit: Kit) -> None:
     )
 
 
-async def test_refresh_tokens_end_when_they_idle_and_the_family_in_the_end(database: Database, tmp_path: Path) -> None:
-    async with provider(database.url, database.admin_url, tmp_path) as kit:
-        token = await kit.tokens()
-        kit.clock.advance(timedelta(days=1))
-        assert (await kit.refresh(token["refresh_token"])).json()["error"] == "invalid_grant"
-        token = await kit.tokens()
-        for _ in range(30):
-            kit.clock.advance(timedelta(hours=23, minutes=59))
-            response = await kit.refresh(token["refresh_token"])
-            assert response.status_code == 200
-            token = response.json()
-        kit.clock.advance(timedelta(hours=1))
-        assert (await kit.refresh(token["refresh_token"])).json()["error"] == "invalid_grant"
-        await kit.provider.keep()
-        assert await kit.rows(
-            "select (select count(*) from provider.families), (select count(*) from provider.codes)"
-        ) == [(0, 0)]
+async def test_refresh_tokens_end_when_they_idle_and_the_family_in_the_end(kit: Kit) -> None:
+    token = await kit.tokens()
+    kit.clock.advance(timedelta(days=1))
+    assert (await kit.refresh(token["refresh_token"])).json()["error"] == "invalid_grant"
+    token = await kit.tokens()
+    for _ in range(30):
+        kit.clock.advance(timedelta(hours=23, minutes=59))
+        response = await kit.refresh(token["refresh_token"])
+        assert response.status_code == 200
+        token = response.json()
+    kit.clock.advance(timedelta(hours=1))
+    assert (await kit.refresh(token["refresh_token"])).json()["error"] == "invalid_grant"
+    await kit.provider.keep()
+    assert await kit.rows("select (select count(*) from provider.families), (select count(*) from provider.codes)") == [
+        (0, 0)
+    ]
 
 
 async def test_after_signing_out_nothing_of_that_browser_works_and_another_browser_goes_on(kit: Kit) -> None:

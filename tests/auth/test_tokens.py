@@ -170,6 +170,7 @@ _REASONS = {
         {"nbf": T + 31},
         {"nbf": None},
         {"nbf": "0"},
+        {"nbf": True},
         {"sub": ...},
         {"sub": ""},
         {"sub": 7},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -81,12 +82,13 @@ async def test_a_new_key_is_fetched_when_a_token_names_it() -> None:
 async def test_a_removed_key_is_gone_with_all_it_signed_although_cached() -> None:
     issuer = FakeIssuer(keys=[jwk_of(ec_key()), jwk_of(ec_key("two"), "ec2")])
     async with verifying(issuer, max_age_s=0.05) as verifier:
-        await verifier.verify(minted())
+        token = minted()
+        await verifier.verify(token)
         issuer.keys = [jwk_of(ec_key("two"), "ec2")]
         generation = verifier._keys.generation
         await _until(lambda: verifier._keys.generation > generation)
         with pytest.raises(TokenRefused, match="unknown key"):
-            await verifier.verify(minted())
+            await verifier.verify(token)
         await verifier.verify(_by("two", "ec2"))
 
 
@@ -189,8 +191,11 @@ async def test_an_issuer_with_a_path() -> None:
         await verifier.verify(minted(claims_of(iss=realm)))
 
 
+_LONG = json.dumps({"keys": [jwk_of(ec_key())]}).encode() + b" " * 300_000
+
+
 @pytest.mark.parametrize(
-    "raw", [b"", b"[]", b"{}", b'{"keys": {}}', b'{"keys": []}', b'{"keys": [1, null, "x", []]}', b" " * 300_000]
+    "raw", [b"", b"[]", b"{}", b'{"keys": {}}', b'{"keys": []}', b'{"keys": [1, null, "x", []]}', _LONG]
 )
 async def test_key_sets_that_are_none(raw: bytes, once: None) -> None:
     async with verifying(FakeIssuer(raw_keys=raw)) as verifier:
@@ -217,6 +222,8 @@ _POINT = jwk_of(ec_key())
         _POINT | {"x": _POINT["y"]},
         _POINT | {"x": _POINT["x"] + "AA"},
         _POINT | {"x": 1},
+        _POINT | {"crv": "P-384"},
+        {name: value for name, value in _POINT.items() if name != "crv"},
         {name: value for name, value in _POINT.items() if name != "y"},
         _POINT | {"kty": "oct", "k": "c2VjcmV0"},
         _POINT | {"kty": "OKP"},

@@ -52,6 +52,7 @@ def test_json_lists_every_setting(isthmus: RunIsthmus) -> None:
         ("ISTHMUS_ISSUER__URL", "ftp://issuer"),
         ("ISTHMUS_DATABASE__URL", "mysql://root:hunter2@localhost/x"),
         ("ISTHMUS_DATABASE__POOL_SIZ", "10"),  # no such setting
+        ("ISTHMUS_DATABSE__URL", "postgresql://elsewhere/x"),  # silently ignored, this would start the embedded server
         ("ISTHMUS_API__ALLOWED_ORIGINS", "https://not.a.list"),
     ],
 )

@@ -61,7 +61,14 @@ class Client:
         return payload
 
     async def transfer(
-        self, source: str, target: str, amount: str, *, asset: str = "EUR", key: str | None = None, reference: str = "rent"
+        self,
+        source: str,
+        target: str,
+        amount: str,
+        *,
+        asset: str = "EUR",
+        key: str | None = None,
+        reference: str = "rent",
     ) -> dict[str, Any]:
         document = (
             "mutation($input: TransferInternallyInput!) { transferInternally(input: $input) { journal { id postedAt } position "

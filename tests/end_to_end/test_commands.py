@@ -16,7 +16,14 @@ from tests.end_to_end.product import Product, isthmus
 def test_up_prints_what_one_needs_and_ready_last(product: Product) -> None:
     assert product.up.lines[-1] == f"ready {product.url}"
     text = "\n".join(product.up.lines)
-    for needed in ("postgresql://", "ada@example.com", "grace@example.com", "olga@example.com", "alan@example.com", "isthmus-demo"):
+    for needed in (
+        "postgresql://",
+        "ada@example.com",
+        "grace@example.com",
+        "olga@example.com",
+        "alan@example.com",
+        "isthmus-demo",
+    ):
         assert needed in text
     assert str(product.running["issuer_url"]) in text
 
@@ -42,9 +49,13 @@ def test_token_prints_the_access_token_last_for_both_forms_of_the_url(product: P
         done = isthmus(product.data_dir, "token", "--user", "ada@example.com", "--url", base)
         assert done.returncode == 0, done.stderr
         token = done.stdout.splitlines()[-1]
-        answer = httpx.post(product.url, json={"query": "{ viewer { id } }"}, headers={"authorization": f"Bearer {token}"})
+        answer = httpx.post(
+            product.url, json={"query": "{ viewer { id } }"}, headers={"authorization": f"Bearer {token}"}
+        )
         assert answer.json()["data"]["viewer"]["id"]
-    wrong = isthmus(product.data_dir, "token", "--user", "ada@example.com", "--url", product.base, "--password", "guess")
+    wrong = isthmus(
+        product.data_dir, "token", "--user", "ada@example.com", "--url", product.base, "--password", "guess"
+    )
     assert wrong.returncode == 1
     assert wrong.stdout == ""
 
@@ -52,14 +63,26 @@ def test_token_prints_the_access_token_last_for_both_forms_of_the_url(product: P
 async def test_credit_is_idempotent_by_its_reference_and_seen_at_once(product: Product, ada: Client) -> None:
     account = (await ada.open())["account"]["id"]
     reference = str(uuid4())
-    arguments = ("credit", "--user", "ada@example.com", "--account", account, "--amount", "12.5", "--reference", reference)
+    arguments = (
+        "credit",
+        "--user",
+        "ada@example.com",
+        "--account",
+        account,
+        "--amount",
+        "12.5",
+        "--reference",
+        reference,
+    )
     for _ in range(2):
         done = isthmus(product.data_dir, *arguments)
         assert done.returncode == 0, done.stderr
         assert (await ada.balance(account))["posted"]["amount"] == "12.50"
     other = isthmus(product.data_dir, *arguments[:5], "--amount", "13", "--reference", reference)
     assert other.returncode == 1
-    stranger = isthmus(product.data_dir, "credit", "--user", "grace@example.com", *arguments[3:7], "--reference", str(uuid4()))
+    stranger = isthmus(
+        product.data_dir, "credit", "--user", "grace@example.com", *arguments[3:7], "--reference", str(uuid4())
+    )
     assert stranger.returncode == 1
     for amount in ("0", "-1", "1.001", "1e3", "x"):
         bad = isthmus(product.data_dir, *arguments[:5], "--amount", amount, "--reference", str(uuid4()))

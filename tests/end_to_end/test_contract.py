@@ -16,10 +16,22 @@ _DOCUMENT = parse((Path(__file__).parents[1] / "contract" / "01-spine.graphql").
 OPERATIONS = {name: print_ast(one) for name, one in separate_operations(_DOCUMENT).items()}
 
 
-def credit(product: Product, account: str, amount: str, email: str = "ada@example.com", reference: str | None = None) -> str:
+def credit(
+    product: Product, account: str, amount: str, email: str = "ada@example.com", reference: str | None = None
+) -> str:
     done = isthmus(
         product.data_dir,
-        *("credit", "--user", email, "--account", account, "--amount", amount, "--reference", reference or str(uuid4())),
+        *(
+            "credit",
+            "--user",
+            email,
+            "--account",
+            account,
+            "--amount",
+            amount,
+            "--reference",
+            reference or str(uuid4()),
+        ),
     )
     assert done.returncode == 0, done.stderr
     return done.stdout
@@ -32,7 +44,9 @@ async def run(client: Client, name: str, variables: dict[str, Any] | None = None
 
 
 def test_the_contract_is_run_whole() -> None:
-    names = {node.name.value for node in _DOCUMENT.definitions if isinstance(node, OperationDefinitionNode) and node.name}
+    names = {
+        node.name.value for node in _DOCUMENT.definitions if isinstance(node, OperationDefinitionNode) and node.name
+    }
     assert names == {"Viewer", "OpenAccount", "TransferInternally", "AccountHistory", "BalanceChanged", "AuditTrail"}
 
 
@@ -46,7 +60,9 @@ async def test_viewer(ada: Client) -> None:
 
 
 async def test_open_transfer_history_and_audit(product: Product, ada: Client, grace: Client) -> None:
-    opened = (await run(ada, "OpenAccount", {"input": {"asset": "EUR", "name": "Rent", "idempotencyKey": str(uuid4())}}))["openAccount"]
+    opened = (
+        await run(ada, "OpenAccount", {"input": {"asset": "EUR", "name": "Rent", "idempotencyKey": str(uuid4())}})
+    )["openAccount"]
     assert opened["errors"] == []
     assert opened["account"]["balance"]["available"] == {"amount": "0.00", "asset": "EUR"}
     source = opened["account"]["id"]
@@ -60,7 +76,9 @@ async def test_open_transfer_history_and_audit(product: Product, ada: Client, gr
         "idempotencyKey": str(uuid4()),
     }
     correlation = f"contract-{uuid4()}"
-    moved = (await run(ada, "TransferInternally", {"input": wish}, **{"x-correlation-id": correlation}))["transferInternally"]
+    moved = (await run(ada, "TransferInternally", {"input": wish}, **{"x-correlation-id": correlation}))[
+        "transferInternally"
+    ]
     assert (moved["errors"], moved["replayed"], moved["journal"]["reference"]) == ([], False, "October")
     lines = {entry["direction"]: entry for entry in moved["journal"]["entries"]}
     assert lines["DEBIT"]["account"] == {"id": source}
@@ -94,7 +112,9 @@ async def test_balance_changed(product: Product, ada: Client) -> None:
     one, two = (await ada.open())["account"]["id"], (await ada.open())["account"]["id"]
     await asyncio.to_thread(credit, product, one, "10.00")
     async with ada.socket() as socket:
-        operation = await socket.subscribe(OPERATIONS["BalanceChanged"], {"accountIds": [one]}, operationName="BalanceChanged")
+        operation = await socket.subscribe(
+            OPERATIONS["BalanceChanged"], {"accountIds": [one]}, operationName="BalanceChanged"
+        )
         first = (await socket.next(operation))["balanceChanged"]
         assert (first["account"]["id"], first["cause"], first["balance"]["version"]) == (one, None, 1)
         for number in range(3):

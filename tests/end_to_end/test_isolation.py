@@ -37,13 +37,22 @@ def _missing_ids(foreign: str) -> dict[str, str]:
     }
 
 
-_NODE = "query($id: ID!) { node(id: $id) { id __typename ... on Account { name balance { posted { amount } } transactions { totalCount } } } }"
+_NODE = (
+    "query($id: ID!) { node(id: $id) { id __typename "
+    "... on Account { name balance { posted { amount } } transactions { totalCount } } } }"
+)
 _TRANSFER = (
     "mutation($input: TransferInternallyInput!) { transferInternally(input: $input) { journal { id } replayed "
     "errors { __typename code message path } } }"
 )
-_RENAME = "mutation($input: RenameAccountInput!) { renameAccount(input: $input) { account { id } errors { __typename code message path } } }"
-_CLOSE = "mutation($input: CloseAccountInput!) { closeAccount(input: $input) { account { id } errors { __typename code message path } } }"
+_RENAME = (
+    "mutation($input: RenameAccountInput!) { renameAccount(input: $input) { account { id } "
+    "errors { __typename code message path } } }"
+)
+_CLOSE = (
+    "mutation($input: CloseAccountInput!) { closeAccount(input: $input) { account { id } "
+    "errors { __typename code message path } } }"
+)
 
 
 @pytest.mark.parametrize("operation", ["node", "transfer from", "rename", "close"])
@@ -66,7 +75,9 @@ async def test_a_foreign_id_is_answered_as_a_missing_one(ada: Client, grace: Cli
                 }
                 return _shape(await ada.ask(_TRANSFER, {"input": wish}))
             case "rename":
-                return _shape(await ada.ask(_RENAME, {"input": {"accountId": account, "name": "Mine", "idempotencyKey": key}}))
+                return _shape(
+                    await ada.ask(_RENAME, {"input": {"accountId": account, "name": "Mine", "idempotencyKey": key}})
+                )
             case _:
                 return _shape(await ada.ask(_CLOSE, {"input": {"accountId": account, "idempotencyKey": key}}))
 
@@ -76,7 +87,9 @@ async def test_a_foreign_id_is_answered_as_a_missing_one(ada: Client, grace: Cli
     assert (await grace.balance(foreign))["version"] == 0
 
 
-async def test_journals_and_trails_show_the_viewers_own_only(product: Product, ada: Client, grace: Client, alan: Client) -> None:
+async def test_journals_and_trails_show_the_viewers_own_only(
+    product: Product, ada: Client, grace: Client, alan: Client
+) -> None:
     source, target = (await ada.open())["account"]["id"], (await grace.open())["account"]["id"]
     credit(product, source, "10.00")
     correlation = f"shared-{uuid4()}"
@@ -88,7 +101,9 @@ async def test_journals_and_trails_show_the_viewers_own_only(product: Product, a
         "reference": "shared",
         "idempotencyKey": str(uuid4()),
     }
-    moved = (await ada.ask(document, {"input": wish}, headers={"x-correlation-id": correlation})).data["transferInternally"]
+    moved = (await ada.ask(document, {"input": wish}, headers={"x-correlation-id": correlation})).data[
+        "transferInternally"
+    ]
     seen = {"x-isthmus-position": moved["position"]}
     journal = "query($id: ID!) { node(id: $id) { ... on Journal { reference entries { account { id } direction } } } }"
     for client, mine in ((ada, source), (grace, target)):
@@ -116,7 +131,9 @@ async def test_journals_and_trails_show_the_viewers_own_only(product: Product, a
     assert len((await alan.ask(trail, {"c": alone}, headers=later)).data["auditTrail"]["edges"]) == 1
 
 
-async def test_a_recipient_that_cannot_be_is_one_and_the_same_refusal(product: Product, ada: Client, grace: Client) -> None:
+async def test_a_recipient_that_cannot_be_is_one_and_the_same_refusal(
+    product: Product, ada: Client, grace: Client
+) -> None:
     source = (await ada.open())["account"]["id"]
     credit(product, source, "10.00")
     closed = (await grace.open())["account"]["id"]
@@ -137,7 +154,9 @@ async def test_roles_gate_mutations(ada: Client, grace: Client, olga: Client, al
     for client in (ada, grace, alan):
         refused = await client.ask(freeze, {"input": {"accountId": account, "idempotencyKey": str(uuid4())}})
         assert refused.code == "FORBIDDEN"
-    assert (await olga.ask(freeze, {"input": {"accountId": account, "idempotencyKey": str(uuid4())}})).data["freezeAccount"]["errors"] == []
+    assert (await olga.ask(freeze, {"input": {"accountId": account, "idempotencyKey": str(uuid4())}})).data[
+        "freezeAccount"
+    ]["errors"] == []
     opened = await alan.ask(
         "mutation($input: OpenAccountInput!) { openAccount(input: $input) { position } }",
         {"input": {"asset": "EUR", "name": "Auditor", "idempotencyKey": str(uuid4())}},

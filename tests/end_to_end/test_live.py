@@ -42,7 +42,7 @@ async def test_a_burst_is_delivered_whole_although_redis_drops_its_subscribers(p
 
         async def disturb() -> None:
             for _ in range(5):
-                await cache.execute_command("CLIENT", "KILL", "TYPE", "pubsub")
+                await cache.client_kill_filter(_type="pubsub")
                 await asyncio.sleep(0.2)
             await cache.flushall()
 
@@ -59,9 +59,7 @@ async def test_foreign_missing_and_malformed_ids_are_silent_alike(product: Produ
     foreign = (await grace.open())["account"]["id"]
     own = (await ada.open())["account"]["id"]
     async with ada.socket() as socket:
-        operations = [
-            await socket.subscribe(_SOME, {"ids": ids}) for ids in ([foreign], ["malformed"], [foreign, own])
-        ]
+        operations = [await socket.subscribe(_SOME, {"ids": ids}) for ids in ([foreign], ["malformed"], [foreign, own])]
         assert (await socket.next(operations[2]))["balanceChanged"]["account"]["id"] == own
         await asyncio.to_thread(credit, product, foreign, "1.00", "grace@example.com")
         await asyncio.to_thread(credit, product, own, "1.00")

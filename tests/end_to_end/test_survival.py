@@ -86,7 +86,17 @@ async def test_two_of_each_of_which_one_each_is_killed_midway_lose_nothing(tmp_p
         for account in accounts:
             done = isthmus(
                 product.data_dir,
-                *("credit", "--user", "ada@example.com", "--account", account, "--amount", "100", "--reference", str(uuid4())),
+                *(
+                    "credit",
+                    "--user",
+                    "ada@example.com",
+                    "--account",
+                    account,
+                    "--amount",
+                    "100",
+                    "--reference",
+                    str(uuid4()),
+                ),
             )
             assert done.returncode == 0, done.stderr
 
@@ -117,6 +127,7 @@ async def test_two_of_each_of_which_one_each_is_killed_midway_lose_nothing(tmp_p
         position = (await clients[0].transfer(accounts[0], accounts[1], "1.00"))["position"]
         total = 0.0
         for account in accounts:
+            answer = None
             for _ in range(40):
                 answer = await clients[0].ask(
                     "query($id: ID!) { node(id: $id) { ... on Account { balance { posted { amount } } } } }",
@@ -127,6 +138,7 @@ async def test_two_of_each_of_which_one_each_is_killed_midway_lose_nothing(tmp_p
                     break
                 assert answer.code == "NOT_YET_VISIBLE"  # the dead worker's partitions are on their way to the other
                 await asyncio.sleep(0.5)
+            assert answer is not None
             total += float(answer.data["node"]["balance"]["posted"]["amount"])
         assert total == 400
         _verify(product)

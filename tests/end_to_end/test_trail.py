@@ -23,7 +23,7 @@ async def _bus(product: Product) -> list[tuple[dict[str, str], bytes]]:
     await consumer.start()
     try:
         consumer.subscribe(pattern=".*")
-        found = []
+        found: list[tuple[dict[str, str], bytes]] = []
         for _ in range(6):
             for records in (await consumer.getmany(timeout_ms=500)).values():
                 found.extend(({k: v.decode() for k, v in record.headers}, record.value or b"") for record in records)
@@ -54,7 +54,10 @@ async def test_one_correlation_id_is_found_everywhere(product: Product, ada: Cli
     try:
         event = await connection.fetchrow("select event_id, metadata from event_store where position = $1", position)
         assert json.loads(event["metadata"])["correlation_id"] == correlation
-        assert await connection.fetchval("select correlation_id from outbox where id = $1", event["event_id"]) == correlation
+        assert (
+            await connection.fetchval("select correlation_id from outbox where id = $1", event["event_id"])
+            == correlation
+        )
     finally:
         await connection.close()
     trail = await ada.ask(
@@ -64,7 +67,11 @@ async def test_one_correlation_id_is_found_everywhere(product: Product, ada: Cli
     )
     assert [edge["node"]["correlationId"] for edge in trail.data["auditTrail"]["edges"]] == [correlation]
     assert any(headers.get("correlation_id") == correlation for headers, _ in await _bus(product))
-    lines = [json.loads(line) for line in (product.data_dir / "logs" / "serve.log").read_text().splitlines() if correlation in line]
+    lines = [
+        json.loads(line)
+        for line in (product.data_dir / "logs" / "serve.log").read_text().splitlines()
+        if correlation in line
+    ]
     assert any(line["correlation_id"] == correlation for line in lines)
 
 
@@ -73,7 +80,9 @@ async def test_a_strange_correlation_id_is_replaced(ada: Client) -> None:
     assert UUID(answer.headers["x-correlation-id"])
 
 
-async def test_erasing_a_persons_key_takes_their_text_from_everywhere(product: Product, ada: Client, grace: Client) -> None:
+async def test_erasing_a_persons_key_takes_their_text_from_everywhere(
+    product: Product, ada: Client, grace: Client
+) -> None:
     """Canary words travel through every part; then Grace's key goes, and with it what she wrote."""
     canary = f"Canaria{uuid4().hex[:8]}"
     account = (await grace.open(name=canary))["account"]["id"]
@@ -81,7 +90,9 @@ async def test_erasing_a_persons_key_takes_their_text_from_everywhere(product: P
     await asyncio.to_thread(credit, product, account, "5.00", "grace@example.com", canary)
     moved = await grace.transfer(account, target, "1.00", reference=canary, key=f"key-{canary}")
     seen = {"x-isthmus-position": moved["position"]}
-    texts = "query($id: ID!) { node(id: $id) { ... on Account { name transactions { edges { node { description } } } } } }"
+    texts = (
+        "query($id: ID!) { node(id: $id) { ... on Account { name transactions { edges { node { description } } } } } }"
+    )
     node = (await grace.ask(texts, {"id": account}, headers=seen)).data["node"]
     assert node["name"] == canary
     assert [edge["node"]["description"] for edge in node["transactions"]["edges"]] == [canary, canary]
@@ -94,11 +105,14 @@ async def test_erasing_a_persons_key_takes_their_text_from_everywhere(product: P
             "where schemaname not in ('pg_catalog', 'information_schema')"
         )
         for table in tables:
-            rows = await connection.fetch(f"select 1 from {table['name']} t where t::text ilike '%{canary}%' or t::text ilike '%ada@example%'")
+            told = f"t::text ilike '%{canary}%' or t::text ilike '%ada@example%'"
+            rows = await connection.fetch(f"select 1 from {table['name']} t where {told}")
             assert not rows, table["name"]
         async for key in cache.scan_iter("*"):
             kind = await cache.type(key)
-            value = await (cache.hgetall(key) if kind == b"hash" else cache.get(key) if kind == b"string" else asyncio.sleep(0))
+            value = await (
+                cache.hgetall(key) if kind == b"hash" else cache.get(key) if kind == b"string" else asyncio.sleep(0)
+            )
             assert canary.encode() not in repr(value).encode()
         assert not any(canary.encode() in value for _, value in await _bus(product))
         for log in (product.data_dir / "logs").iterdir():
@@ -120,7 +134,7 @@ async def test_erasing_a_persons_key_takes_their_text_from_everywhere(product: P
         assert mine["name"] is not None
         assert mine["transactions"]["edges"][0]["node"]["description"] is None
         # Other tests go on as Grace: her key comes back from this test's memory, as no operator could make it.
-        await connection.execute("insert into person_keys values ($1, $2, $3, $4)", *kept.values())
+        await connection.execute("insert into person_keys values ($1, $2, $3, $4)", *(kept or {}).values())
     finally:
         await connection.close()
         await cache.aclose()

@@ -10,7 +10,7 @@ from uuid import UUID, uuid4
 from isthmus.domain.accounts import CloseAccount, Direction, FreezeAccount, RenameAccount, UnfreezeAccount
 from isthmus.domain.clock import SettableClock
 from isthmus.domain.holds import PostHold, ReserveFunds, ReverseJournal, VoidHold
-from isthmus.domain.journals import JournalDraft, JournalKind, Leg
+from isthmus.domain.ledger import JournalDraft, JournalKind, Leg
 from isthmus.domain.personal import PersonalText
 from tests.write_models.driver import Driver, journal_of
 

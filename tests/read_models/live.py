@@ -20,7 +20,7 @@ from isthmus.read_models.positions import ProjectionPositions, log_identity
 from isthmus.read_models.projections import Advanced, ensure_positions
 from isthmus.read_models.projector import Projector
 from tests.conftest import Database
-from tests.read_models.rig import ScriptedBus
+from tests.read_models.rig import ScriptedBus, until
 
 
 @dataclass
@@ -106,11 +106,12 @@ class Watcher:
         return some[-1].version if some else -1
 
     async def reaches(self, versions: dict[UUID, int], within_s: float = 5.0) -> None:
+        async def there() -> bool:
+            assert not self._task.done(), self._task
+            return all(self.version(account) >= version for account, version in versions.items())
+
         try:
-            async with asyncio.timeout(within_s):
-                while any(self.version(account) < version for account, version in versions.items()):
-                    assert not self._task.done(), self._task
-                    await asyncio.sleep(0.005)
+            await until(there, within_s)
         except TimeoutError:
             missing = {account: (self.version(account), version) for account, version in versions.items()}
             raise AssertionError(f"not delivered (has, should): {missing}") from None

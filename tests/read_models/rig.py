@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -65,6 +65,12 @@ def by_partition(messages: Sequence[Message]) -> dict[int, list[Received]]:
     return found
 
 
+async def until(reached: Callable[[], Awaitable[bool]], within_s: float = 10.0) -> None:
+    async with asyncio.timeout(within_s):
+        while not await reached():  # noqa: ASYNC110 - tests look from outside, where nothing can be waited for
+            await asyncio.sleep(0.01)
+
+
 def is_tick(message: Received) -> bool:
     return message.headers.get("kind") == b"tick"
 
@@ -107,7 +113,7 @@ class ByHand:
         return cls(Projector(pool, ScriptedBus, (BusUnavailable,), moved.extend), identity, moved)
 
     async def take(self, messages: Mapping[int, Sequence[Received]]) -> None:
-        await self.projector._process(self.identity, {n: some for n, some in messages.items() if some})  # noqa: SLF001
+        await self.projector._process(self.identity, {n: some for n, some in messages.items() if some})
 
     async def take_all(self, made: Sequence[Batch]) -> None:
         for batch in made:

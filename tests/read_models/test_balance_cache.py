@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 from decimal import Decimal
 from uuid import UUID, uuid4
 
@@ -12,11 +13,12 @@ import pytest
 from redis.asyncio import Redis
 
 from isthmus.domain.log import PARTITIONS, partition_of
-from isthmus.read_models.balance_cache import BalanceCache, apply_to, key_of
+from isthmus.read_models.balance_cache import BalanceCache, CachedBalance, apply_to, key_of
 from isthmus.read_models.projections import Advanced
 from isthmus.runtime.servers import EmbeddedServers
 from tests.conftest import Database
 from tests.read_models.live import Live, live
+from tests.read_models.rig import until
 from tests.write_models.driver import Driver
 
 
@@ -30,11 +32,11 @@ async def settled(made: Live) -> int:
     """Projected, known here, and told to Redis."""
     head = await made.project()
     assert await made.positions.wait_for(head, 5)
-    async with asyncio.timeout(5):
-        while made.broadcaster._waiting or any(
-            int(await made.redis.hget(key_of(n), "@position") or 0) < head for n in range(PARTITIONS)
-        ):
-            await asyncio.sleep(0.005)
+
+    async def told() -> bool:
+        return min([int(await made.redis.hget(key_of(n), "@position") or 0) for n in range(PARTITIONS)]) >= head
+
+    await until(told)
     return head
 
 
@@ -65,6 +67,7 @@ async def test_a_hash_below_what_is_committed_is_not_believed(running: Live, led
     await ledger.deposit(account, ada, "5")
     await settled(running)
 
+    assert old is not None
     await running.redis.restore(key_of(partition_of(account)), 0, old, replace=True)
 
     assert await assert_true(running, cache, [account]) == set()
@@ -113,7 +116,9 @@ async def test_balances_of_another_database_are_not_believed(running: Live, ledg
     await settled(running)
 
     assert await BalanceCache(running.redis, "another.1").get_many([account], running.positions.known()) == {}
-    assert await BalanceCache(running.redis, running.identity).get_many([account], {}) == {}, "nothing is known: nothing is believed"
+    assert await BalanceCache(running.redis, running.identity).get_many([account], {}) == {}, (
+        "nothing is known: nothing is believed"
+    )
 
 
 async def test_a_smaller_version_never_replaces_a_greater_one(redis: Redis) -> None:
@@ -129,11 +134,7 @@ async def test_a_smaller_version_never_replaces_a_greater_one(redis: Redis) -> N
     assert found[account].version == 9
 
 
-def figures(version: int) -> object:
-    from datetime import UTC, datetime
-
-    from isthmus.read_models.balance_cache import CachedBalance
-
+def figures(version: int) -> CachedBalance:
     return CachedBalance(Decimal(version), Decimal(0), Decimal(0), version, datetime(2026, 1, 1, tzinfo=UTC))
 
 
@@ -171,4 +172,4 @@ async def test_no_personal_text_reaches_redis(running: Live, ledger: Driver) -> 
     assert any(str(account) in one for one in kept)
     assert any(str(account) in one for one in told)
     assert not any(word in one for one in (*kept, *told) for word in ("canary", "sealed:", "salary"))
-    await heard.aclose()
+    await heard.aclose()  # type: ignore[no-untyped-call]

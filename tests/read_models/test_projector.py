@@ -15,9 +15,14 @@ from isthmus.domain.log import PARTITIONS, Received
 from isthmus.read_models.positions import stored_positions
 from isthmus.read_models.rebuild import compare
 from tests.read_models.history import History
-from tests.read_models.rig import Batch, ByHand, batches, is_tick
+from tests.read_models.rig import Batch, ByHand, batches, is_tick, until
 
 Pool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"
+
+
+async def all_at(pool: Pool, position: int) -> bool:
+    async with pool.acquire() as connection:
+        return min((await stored_positions(connection)).values()) >= position
 
 
 async def assert_equals_a_rebuild(pool: Pool, position: int) -> None:
@@ -163,7 +168,9 @@ async def test_an_account_that_lacks_a_movement_is_mended_from_the_store(pool: P
             "from read_models.balance_history h where h.account_id = a.account_id and a.account_id = $1 and h.version = 2",
             account,
         )
-        await connection.execute("delete from read_models.balance_history where account_id = $1 and version > 2", account)
+        await connection.execute(
+            "delete from read_models.balance_history where account_id = $1 and version > 2", account
+        )
 
     await by_hand.take_all(made[middle:])
 
@@ -175,9 +182,7 @@ async def test_a_bus_that_brings_nothing_is_done_without(pool: Pool, history: Hi
     by_hand = await ByHand.on(pool)
     running = asyncio.create_task(by_hand.projector.run())
     try:
-        async with asyncio.timeout(5), pool.acquire() as connection:
-            while min((await stored_positions(connection)).values()) < history.position:
-                await asyncio.sleep(0.05)
+        await until(lambda: all_at(pool, history.position))
     finally:
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)

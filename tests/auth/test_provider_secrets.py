@@ -1,0 +1,117 @@
+"""What the provider keeps and logs: nothing that opens a door, nothing that names a person in the clear."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator
+from typing import Any
+
+import asyncpg
+import pytest
+import pytest_asyncio
+
+from isthmus.auth.provider.users import DEMO_PASSWORD, DEMO_USERS, EmailTaken, add_user, find_subject, login_key
+from isthmus.auth.scopes import Role
+from isthmus.domain.identifiers import person_id
+from isthmus.integrations.secrets.master_key import FileMasterKey
+from isthmus.integrations.secrets.person_keys import PersonKeys
+from isthmus.runtime.servers import EmbeddedServers
+from tests.auth.provider_kit import ADA, CHEAP, Kit, on_its_own_database, redirected
+
+COOKIE = "isthmus_session"
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def shared(
+    servers: EmbeddedServers, template: str, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[Kit]:
+    async with on_its_own_database(servers, template, tmp_path_factory.mktemp("provider")) as kit:
+        yield kit
+
+
+@pytest.fixture
+def kit(shared: Kit) -> Kit:
+    """In a browser that nobody is signed in with."""
+    shared.http.cookies.clear()
+    return shared
+
+
+async def test_nothing_is_kept_or_logged_that_opens_a_door_or_names_a_person(
+    kit: Kit, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    seen = [DEMO_PASSWORD, "wrong-canary-password"]
+    seen += [
+        text for user in DEMO_USERS for text in (user.email, user.name, user.name.split()[1]) if text != "Operator"
+    ]
+    code = await kit.code()
+    tokens = (await kit.exchange(code)).json()
+    after = (await kit.refresh(tokens["refresh_token"])).json()
+    pending = await kit.code()
+    await kit.sign_in(ADA, "wrong-canary-password")
+    await kit.userinfo(after["access_token"])
+    await kit.exchange(code)
+    await kit.refresh(tokens["refresh_token"])
+    await kit.http.post("/revoke", data={"client_id": "isthmus-cli", "token": after["access_token"]})
+    seen += [code, pending, kit.verifier, kit.http.cookies[COOKIE], kit.provider.pages.csrf(kit.http.cookies[COOKIE])]
+    seen += [tokens[name] for name in ("access_token", "refresh_token", "id_token")] + [
+        after["access_token"],
+        after["refresh_token"],
+    ]
+    tables = ["person_keys"]
+    tables += [
+        f"provider.{row[0]}" for row in await kit.rows("select tablename from pg_tables where schemaname = 'provider'")
+    ]
+    assert len(tables) == 8
+    kept = "\n".join(
+        [str(row[0]) for table in tables for row in await kit.rows(f"select t::text from {table} t")]
+    ).lower()
+    lines = [record.getMessage() for record in caplog.records if not record.name.startswith(("httpx", "httpcore"))]
+    output = "\n".join([*lines, *capfd.readouterr()])
+    for secret in seen:
+        assert secret.lower() not in kept
+        assert secret.encode().hex() not in kept
+        assert secret not in output
+    assert '"d"' not in kept, "the private part of a key"
+    assert "provider.code_replayed" in output, "what is worth knowing is logged"
+
+
+async def test_authlib_would_print_tokens_if_it_were_let(kit: Kit, caplog: pytest.LogCaptureFixture) -> None:
+    """The guard's other side: if this fails, authlib has stopped, and the guard may go."""
+    caplog.set_level(logging.DEBUG, logger="authlib")
+    token = await kit.tokens()
+    assert token["refresh_token"] in caplog.text
+
+
+async def test_a_user_is_found_by_any_spelling_and_made_once(kit: Kit) -> None:
+    master = FileMasterKey.load(kit.data_dir / "secrets" / "master.key")
+    connection = await asyncpg.connect(kit.app_url)
+    assert await find_subject(connection, login_key(master), " ADA@Example.com ") == DEMO_USERS[0].subject
+    assert await find_subject(connection, login_key(master), "nobody@example.com") is None
+    new: dict[str, Any] = {"name": "New", "password_hash": CHEAP.hash("x"), "roles": [Role.CUSTOMER]}
+    subject = await add_user(connection, master, "isthmus", email="new@example.com", **new)
+    assert await find_subject(connection, login_key(master), "NEW@example.com") == subject
+    with pytest.raises(EmailTaken):
+        await add_user(connection, master, "isthmus", email="New@Example.com", **new)
+    await connection.close()
+
+
+async def test_a_person_whose_key_was_destroyed_has_no_name_any_more(kit: Kit) -> None:
+    master = FileMasterKey.load(kit.data_dir / "secrets" / "master.key")
+    gone: dict[str, Any] = {
+        "email": "gone@example.com",
+        "name": "Gone",
+        "password_hash": CHEAP.hash("x"),
+        "roles": [Role.CUSTOMER],
+    }
+    subject = await add_user(kit.admin, master, "isthmus", **gone)
+    token = (await kit.exchange(redirected(await kit.sign_in("gone@example.com", "x"))["code"])).json()
+    assert (await kit.userinfo(token["access_token"])).json() == {
+        "sub": subject,
+        "name": "Gone",
+        "email": "gone@example.com",
+    }
+    await PersonKeys(master).destroy(kit.admin, person_id("isthmus", subject))
+    assert (await kit.userinfo(token["access_token"])).json() == {"sub": subject}
