@@ -224,11 +224,10 @@ async def wired(settings: Settings) -> AsyncIterator[Running]:
                 verifier=verifier,
                 commands=side.commands,
                 positions=positions,
-                cache=cache,
                 feed=feed,
                 read=Readers(
                     accounts=AccountReader(pool),
-                    balances=BalanceReader(pool),
+                    balances=BalanceReader(pool, cache, positions),
                     transactions=TransactionReader(pool),
                     journals=JournalReader(pool),
                     audit=AuditReader(pool),

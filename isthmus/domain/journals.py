@@ -160,7 +160,7 @@ def _legs_fault(book: Book, legs: Sequence[Leg]) -> Refusal | None:
             return AssetMismatch(f"The account holds {state.account.asset}, not {leg.asset}.")
         if state.account.closed:
             return AccountClosedRefusal("The account is closed.")
-        signed = leg.amount if leg.direction is Direction.DEBIT else -leg.amount
+        signed = leg.amount if leg.direction is Direction.DEBIT else leg.amount.copy_negate()
         totals[leg.asset] = add(totals[leg.asset], signed)
     if any(totals.values()):
         return Unbalanced("Debits and credits differ.")
@@ -184,13 +184,13 @@ def _figures(
     pending_out: dict[UUID, Decimal] = defaultdict(lambda: ZERO)
     for leg in posted:
         normal = book[leg.account_id].account.account_type.normal_balance
-        change = leg.amount if leg.direction is normal else -leg.amount
+        change = leg.amount if leg.direction is normal else leg.amount.copy_negate()
         posted_change[leg.account_id] = add(posted_change[leg.account_id], change)
-    for sign, legs in ((1, reserved), (-1, released)):
+    for change_of, legs in ((Decimal.copy_abs, reserved), (Decimal.copy_negate, released)):
         for leg in legs:
             inward = leg.direction is book[leg.account_id].account.account_type.normal_balance
             pending = pending_in if inward else pending_out
-            pending[leg.account_id] = add(pending[leg.account_id], sign * leg.amount)
+            pending[leg.account_id] = add(pending[leg.account_id], change_of(leg.amount))
     figures = []
     for account_id in sorted({leg.account_id for leg in (*posted, *reserved, *released)}):
         state = book[account_id]

@@ -10,9 +10,9 @@ from uuid import UUID
 
 from aiodataloader import DataLoader
 
-from isthmus.graphql.services import Figures, Services
+from isthmus.graphql.services import Services
 from isthmus.read_models.accounts import AccountRow
-from isthmus.read_models.balances import Balance
+from isthmus.read_models.balances import Balance, Figures
 from isthmus.read_models.database import Sight
 from isthmus.read_models.journals import JournalRow
 from isthmus.read_models.transactions import Page, PageOf, TransactionRow
@@ -56,7 +56,7 @@ class Loaders:
 
     @cached_property
     def balances(self) -> DataLoader[UUID, Figures | None]:
-        return DataLoader(self._current_balances)
+        return self._seen(self._services.read.balances.load_many)
 
     @cached_property
     def texts(self) -> DataLoader[str, str | None]:
@@ -66,14 +66,6 @@ class Loaders:
             return await read.load_many(keys)
 
         return DataLoader(load)
-
-    async def _current_balances(self, keys: list[UUID]) -> list[Figures | None]:
-        """Redis first; what it does not have, or has too old, from the projection."""
-        cached = await self._services.cache.get_many(keys, self._services.positions.known())
-        missing = [key for key in keys if key not in cached]
-        read = await self._services.read.balances.load_many(self._sight, missing) if missing else []
-        found: dict[UUID, Figures | None] = {**cached, **dict(zip(missing, read, strict=True))}
-        return [found[key] for key in keys]
 
     def _seen(self, load_many: Callable[[Sight, Sequence[Key]], Awaitable[Sequence[Value]]]) -> DataLoader[Key, Value]:
         async def load(keys: list[Key]) -> list[Value]:

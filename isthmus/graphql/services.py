@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from datetime import datetime
-from decimal import Decimal
 from typing import Any, Protocol
 from uuid import UUID
 
@@ -15,7 +13,7 @@ from isthmus.domain.identifiers import IdSource
 from isthmus.read_models.accounts import AccountReader
 from isthmus.read_models.assets import AssetRegistry
 from isthmus.read_models.audit import AuditReader
-from isthmus.read_models.balances import BalanceReader
+from isthmus.read_models.balances import BalanceReader, Figures
 from isthmus.read_models.journals import JournalReader
 from isthmus.read_models.log import LogReader
 from isthmus.read_models.texts import TextReader
@@ -35,33 +33,6 @@ class Commands(Protocol):
 
 class Positions(Protocol):
     async def wait_for(self, position: int, timeout_s: float) -> bool: ...
-
-    def known(self) -> Mapping[int, int]:
-        """Per partition what is committed."""
-        ...
-
-
-class Figures(Protocol):
-    """A balance as the cache and the feed have it."""
-
-    @property
-    def posted(self) -> Decimal: ...
-
-    @property
-    def pending_in(self) -> Decimal: ...
-
-    @property
-    def pending_out(self) -> Decimal: ...
-
-    @property
-    def version(self) -> int: ...
-
-    @property
-    def as_of(self) -> datetime: ...
-
-
-class BalanceCache(Protocol):
-    async def get_many(self, account_ids: Sequence[UUID], at_least: Mapping[int, int]) -> Mapping[UUID, Figures]: ...
 
 
 class Cause(Protocol):
@@ -112,6 +83,5 @@ class Services:
     verifier: Verifier
     commands: Commands
     positions: Positions
-    cache: BalanceCache
     feed: Feed
     read: Readers

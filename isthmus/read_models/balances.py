@@ -1,4 +1,4 @@
-"""Balances: the current one from the cache or the read model, and the one at any instant from the ledger itself.
+"""Balances: current ones, and the one at any instant.
 
 `balance(asOf: t)` is the figures at the highest position committed at or before t (docs/ledger.md, Order). Entries and pending
 entries hold the figures after them, so it is one index descent each, however old the account is.
@@ -6,10 +6,11 @@ entries hold the figures after them, so it is one index descent each, however ol
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
+from typing import Protocol
 from uuid import UUID
 
 import asyncpg
@@ -34,20 +35,55 @@ class FutureInstant(Exception):
     """A balance was asked for as of a time that is not over."""
 
 
-class BalanceReader:
-    def __init__(self, pool: asyncpg.Pool) -> None:
-        self._pool = pool
+class Figures(Protocol):
+    """A balance, wherever it comes from."""
 
-    async def load_many(self, sight: Sight, keys: Sequence[UUID]) -> list[Balance | None]:
-        """What the projection has."""
+    @property
+    def posted(self) -> Decimal: ...
+
+    @property
+    def pending_in(self) -> Decimal: ...
+
+    @property
+    def pending_out(self) -> Decimal: ...
+
+    @property
+    def version(self) -> int: ...
+
+    @property
+    def as_of(self) -> datetime: ...
+
+
+class Cache(Protocol):
+    async def get_many(self, account_ids: Sequence[UUID], at_least: Mapping[int, int]) -> Mapping[UUID, Figures]: ...
+
+
+class Positions(Protocol):
+    def known(self) -> Mapping[int, int]: ...
+
+
+class BalanceReader:
+    def __init__(self, pool: asyncpg.Pool, cache: Cache, positions: Positions) -> None:
+        self._pool = pool
+        self._cache = cache
+        self._positions = positions
+        self._seen = 0  # the log's end at the newest reading: what comes from the cache must not be older
+
+    async def load_many(self, sight: Sight, keys: Sequence[UUID]) -> list[Figures | None]:
+        """Current balances, in the order of the keys. Several are always those of one moment, so that sums over them are true.
+
+        Each partition's projection and cache moves by itself: balances put together from them show money twice or not at all while
+        a transfer is between two. So only a lone balance comes from the cache, and none that is older than what was shown here.
+        """
+        if len(keys) == 1:
+            seen = self._seen
+            known = {partition: max(at, seen) for partition, at in self._positions.known().items()}
+            cached = await self._cache.get_many(keys, known)
+            if keys[0] in cached:
+                return [cached[keys[0]]]
         async with self._pool.acquire(timeout=ACQUIRE_TIMEOUT_S) as connection:
-            rows = await connection.fetch(
-                "select account_id, posted, pending_in, pending_out, version, as_of from read_models.accounts "
-                "where account_id = any($1::uuid[]) and (owner = $2 or $3)",
-                list(keys),
-                sight.person,
-                sight.all_accounts,
-            )
+            rows = await connection.fetch(_NOW, list(keys), *_of(sight))
+        self._seen = max([self._seen, *(row["position"] for row in rows)])
         found = {row["account_id"]: _balance(row) for row in rows}
         return [found.get(key) for key in keys]
 
@@ -77,6 +113,12 @@ def _of(sight: Sight) -> tuple[UUID, bool]:
     return sight.person, sight.all_accounts
 
 
+# One statement, one snapshot: the ledger's own rows, which are never behind.
+_NOW = """
+select b.account_id, b.posted, b.pending_in, b.pending_out, b.version, b.as_of, h.position
+from account_balances b join accounts a on a.id = b.account_id cross join log_head h
+where b.account_id = any($1::uuid[]) and (a.owner = $2 or $3)
+"""
 # Before its first movement an account is at zero since it was opened; before that (no row), at zero at the instant asked for.
 AT_SQL = """
 select k.n, coalesce(f.posted, 0) as posted, coalesce(f.pending_in, 0) as pending_in, coalesce(f.pending_out, 0) as pending_out,

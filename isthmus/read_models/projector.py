@@ -42,6 +42,9 @@ _seconds = Histogram(
     buckets=(0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 2),
 )
 
+#: Nothing was wrong with the events: the database was not there.
+_AWAY = (OSError, TimeoutError, asyncpg.PostgresConnectionError, asyncpg.InterfaceError, asyncpg.InternalClientError)
+
 Shift = Callable[[frozenset[int]], Awaitable[None]]
 
 log = structlog.get_logger(__name__)
@@ -149,6 +152,24 @@ class Projector:
         return {number: step.end for number, step in steps.items() if now.get(number, step.start) < step.end}
 
     async def _commit(self, steps: Mapping[int, Step], *, patient: bool = True) -> dict[int, int]:
+        """Together; and where that fails for a reason of the events themselves, one by one, so that one partition stops alone."""
+        try:
+            return await self._transaction(steps, patient=patient)
+        except _AWAY:
+            raise
+        except Exception:
+            if len(steps) == 1:
+                raise
+        now: dict[int, int] = {}
+        for partition, step in steps.items():
+            try:
+                now |= await self._transaction({partition: step}, patient=patient)
+            except Exception as error:  # noqa: BLE001 - it is told, and stays where it is
+                _failed.inc()
+                log.error("a partition stands still", partition=partition, error=f"{type(error).__name__}: {error}")
+        return now
+
+    async def _transaction(self, steps: Mapping[int, Step], *, patient: bool) -> dict[int, int]:
         with _seconds.time():
             async with self.pool.acquire() as connection, connection.transaction():
                 moved, now = await advance(connection, steps, patient=patient)

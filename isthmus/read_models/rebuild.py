@@ -1,7 +1,8 @@
 """The read models made anew from the event store, while everything goes on; and the proof that both ways give the same rows.
 
 The new tables grow beside the old ones, by the same code that the projectors run. For the last stretch the projectors wait: it is
-caught up and the schemas are swapped in one transaction, so that a reader sees the old tables or the new ones and never both.
+caught up and the schemas are swapped in one transaction, so that a statement sees the old tables or the new ones and never both.
+(Under READ COMMITTED, as all our readers are. An older snapshot would find the new tables by name and none of their rows.)
 """
 
 from __future__ import annotations
@@ -23,8 +24,8 @@ BATCH = 1_000
 #: So few events are left when the projectors are made to wait.
 LAST_STRETCH = 500
 _LOCK = 0x1574_0002
-_SWAP_TRIES = 10
-_LOCK_TIMEOUT = "4s"
+_SWAP_TRIES = 20
+_LOCK_TIMEOUT = "1s"
 
 #: Every table of a read-model schema but the positions, which are compared by themselves.
 TABLES = (
@@ -75,7 +76,7 @@ async def rebuild(connection: Connection, progress: Progress = lambda _at, _of: 
             except (asyncpg.LockNotAvailableError, asyncpg.DeadlockDetectedError):
                 if attempt == _SWAP_TRIES:
                     raise RebuildRefused("the tables are in use all the time: try again when it is quieter") from None
-                await asyncio.sleep(0.2 * attempt)
+                await asyncio.sleep(min(0.1 * attempt, 1.0))
             else:
                 break
         progress(position, position)

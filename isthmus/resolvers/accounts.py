@@ -13,7 +13,7 @@ from strawberry import UNSET
 from isthmus.graphql.connections import FIRST_DEFAULT, Edge, PageInfo
 from isthmus.graphql.context import AppInfo, RequestContext
 from isthmus.graphql.scalars import AssetCode
-from isthmus.graphql.services import Figures
+from isthmus.read_models.balances import Figures
 from isthmus.resolvers.balances import Balance, balance_of
 from isthmus.resolvers.nodes import Node
 from isthmus.resolvers.transactions import TransactionConnection, TransactionFilter, transactions_of

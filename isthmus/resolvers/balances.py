@@ -9,7 +9,7 @@ import strawberry
 
 from isthmus.domain.money import subtract
 from isthmus.graphql.context import RequestContext
-from isthmus.graphql.services import Figures
+from isthmus.read_models.balances import Figures
 from isthmus.resolvers.money import Money, money_with
 
 

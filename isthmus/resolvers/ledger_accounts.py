@@ -17,9 +17,8 @@ from isthmus.domain.ledger import Figures as EventFigures
 from isthmus.graphql.context import RequestContext
 from isthmus.graphql.errors import BadUserInput, NotYetVisible
 from isthmus.graphql.ids import Kind, encode
-from isthmus.graphql.services import Figures
 from isthmus.read_models.accounts import AccountRow
-from isthmus.read_models.balances import ZERO, Balance, FutureInstant
+from isthmus.read_models.balances import ZERO, Balance, Figures, FutureInstant
 from isthmus.resolvers.accounts import Account, AccountKind, AccountStatus, LedgerAccount
 from isthmus.write_models.envelope import Done, Recorded
 

@@ -50,7 +50,7 @@ def serve_application(
         application,
         loop="uvloop",
         http="httptools",
-        ws="websockets-sansio",
+        ws="isthmus.graphql.ws_protocol:GoingAwayProtocol",
         lifespan="on",
         log_config=None,
         access_log=False,

@@ -184,11 +184,16 @@ _EVENTS = Part(
     ),
     "",
 )
+# `log_head` is locked before the clock is read: a reader that holds the row FOR SHARE (balance(asOf: now)) keeps writers waiting, and
+# a stamp taken before the wait would lie below an instant that the reader has answered for.
 # `wave` counts an aggregate's events within the batch: each takes its predecessor's hash from the wave before it.
 _HEAD = f"""
-with recursive head as (
-    update log_head set position = position + $1, committed_at =
+with recursive held as materialized (
+    select only_row from log_head for update
+), head as (
+    update log_head l set position = position + $1, committed_at =
         greatest(coalesce($2, clock_timestamp()), committed_at + interval '1 microsecond') + ($1 - 1) * interval '1 microsecond'
+    from held where held.only_row = l.only_row
     returning position - $1 as base, committed_at - ($1 - 1) * interval '1 microsecond' as stamp
 ), input as materialized (
     select r.wave, h.base + r.k as position, r.event_id, r.aggregate_type, r.aggregate_id, r.version, r.type, r.schema_version,

@@ -133,7 +133,7 @@ class Writer:
         ):
             if change:
                 self.rows.pending.append(
-                    (self.k, journal_id, figures.account_id, text_of(abs(change)), figures.asset, direction,
+                    (self.k, journal_id, figures.account_id, text_of(change.copy_abs()), figures.asset, direction,
                      "RESERVE" if change > 0 else "RELEASE", *_after(figures))
                 )  # fmt: skip
 

@@ -139,7 +139,7 @@ def wiring_of(served: Served, servers: EmbeddedServers, template: str) -> Callab
             reading: Any = counted
             readers = Readers(
                 accounts=AccountReader(reading),
-                balances=BalanceReader(reading),
+                balances=BalanceReader(reading, BalanceCache(redis, identity), positions),
                 transactions=TransactionReader(reading),
                 journals=JournalReader(reading),
                 audit=AuditReader(reading),
@@ -153,7 +153,6 @@ def wiring_of(served: Served, servers: EmbeddedServers, template: str) -> Callab
                 verifier=FakeVerifier(),
                 commands=served.bus,
                 positions=positions,
-                cache=BalanceCache(redis, identity),
                 feed=feed,
                 read=readers,
             )

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from typing import Any
 from uuid import uuid4
 
@@ -178,6 +180,45 @@ def test_history_is_exact_at_every_instant(ada: Person, olga: Person) -> None:
         instant = datetime.fromisoformat(balance["asOf"])
         before = balance_at(ada, account, (instant - timedelta(microseconds=1)).isoformat())
         assert before["version"] == max(balance["version"] - 1, 0)
+
+
+def test_what_moves_no_money_leaves_the_balance_as_it_was(ada: Person, olga: Person) -> None:
+    account = ada.open()
+    deposit(olga, account, "1.00")
+    before = ada.account(account, "balance { posted { amount } asOf version }")
+
+    olga.change("freezeAccount", account)
+    olga.change("unfreezeAccount", account)
+
+    assert ada.account(account, "balance { posted { amount } asOf version }") == before
+
+
+def test_balances_read_together_are_of_one_moment(served: Served, ada: Person, funded: str) -> None:
+    """The bank test: with transfers under way, every reading sums to what is there."""
+    accounts = [funded, ada.open(), ada.open()]
+    payer, done = Person(served), threading.Event()
+    payer.token = ada.token
+
+    def pay() -> None:
+        for number in range(30):
+            payer.transfer(accounts[number % 3], accounts[(number + 1) % 3], "1.00")
+        done.set()
+
+    paying = threading.Thread(target=pay)
+    paying.start()
+    sums: set[Decimal] = set()
+    versions: dict[str, int] = {}
+    while not done.is_set():
+        edges = ada.ask(CONTRACT, None, "Viewer")["viewer"]["accounts"]["edges"]
+        sums.add(sum((Decimal(edge["node"]["balance"]["posted"]["amount"]) for edge in edges), Decimal(0)))
+        for edge in [*edges, {"node": {"id": funded} | ada.account(funded, "balance { version }")}]:
+            account, version = edge["node"]["id"], edge["node"]["balance"]["version"]
+            assert version >= versions.get(account, 0), "no session sees a balance go back"
+            versions[account] = version
+    paying.join()
+
+    assert sums == {Decimal("100.00")}
+    assert max(versions.values()) > 1
 
 
 def test_before_opening_there_is_zero_and_the_future_is_refused(ada: Person) -> None:

@@ -201,3 +201,18 @@ def test_a_reversal_below_zero_freezes_the_account_until_it_is_above_again() -> 
     assert any(isinstance(event, AccountUnfrozen) for event in events)
     apply(accounts, events)
     assert (accounts[some_id("b")].floor, accounts[some_id("b")].account.frozen) == (0, False)
+
+
+def test_amounts_of_full_length_are_moved_to_the_last_digit() -> None:
+    """60 digits before the point and 18 behind it: more than Decimal's own context keeps."""
+    amount = "9" * 59 + "." + "9" * 17 + "1"
+    accounts = book(state("a", amount, asset="ETH"), state("b", asset="ETH"))
+    decided = reserve(accounts, draft(debit("a", amount, "ETH"), credit("b", amount, "ETH")), None)
+    hold = held(decided)
+    apply(accounts, accepted(decided))
+    assert accounts[some_id("a")].available == 0
+    apply(accounts, accepted(post_hold(accounts, hold, some_id("x"), None, NOW)))
+    assert accounts[some_id("a")].empty
+    assert accounts[some_id("b")].posted == Decimal(amount)
+    more = amount[:-1] + "2"
+    assert isinstance(post(accounts, draft(debit("b", more, "ETH"), credit("a", more, "ETH"))), InsufficientFunds)

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import TypeAlias
 
 import asyncpg
 import pytest
+from prometheus_client import REGISTRY
 
-from isthmus.domain.log import PARTITIONS, Received
+from isthmus.domain.event_codec import UnknownEvent
+from isthmus.domain.log import PARTITIONS, Received, Record, partition_of
 from isthmus.read_models.positions import stored_positions
+from isthmus.read_models.projections import facts, run
+from isthmus.read_models.projections.facts import Fact
 from isthmus.read_models.rebuild import compare
 from tests.read_models.history import History
 from tests.read_models.rig import Batch, ByHand, batches, is_tick, until
@@ -128,6 +132,7 @@ async def test_two_that_believe_they_own_all_partitions_do_no_harm(pool: Pool, h
 
 async def test_partitions_shared_out_and_shuffled_in_time_do_not_deadlock(pool: Pool, history: History) -> None:
     """Journals and audit rows belong to no partition: whoever comes first inserts them, in either order of arrival."""
+    failures = REGISTRY.get_sample_value("isthmus_projector_failures_total")
     made = await batches(pool, size=4)
     hands = [await ByHand.on(pool) for _ in range(4)]
 
@@ -140,6 +145,7 @@ async def test_partitions_shared_out_and_shuffled_in_time_do_not_deadlock(pool: 
 
     await asyncio.gather(*(consume(index) for index in range(4)))
 
+    assert REGISTRY.get_sample_value("isthmus_projector_failures_total") == failures
     await assert_equals_a_rebuild(pool, history.position)
 
 
@@ -173,6 +179,34 @@ async def test_an_account_that_lacks_a_movement_is_mended_from_the_store(pool: P
         )
 
     await by_hand.take_all(made[middle:])
+
+    await assert_equals_a_rebuild(pool, history.position)
+
+
+async def test_a_partition_whose_event_is_not_understood_stops_alone(
+    pool: Pool, history: History, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A newer release wrote it: only that release may project it. The others' balances go on."""
+    made, by_hand = await batches(pool), await ByHand.on(pool)
+    poisoned = history.accounts["one"]
+    understood = facts.facts_of
+
+    def facts_of(records: Iterable[Record]) -> list[Fact]:
+        some = list(records)
+        if any(record.key == poisoned for record in some):
+            raise UnknownEvent("SomethingNew v1")
+        return understood(some)
+
+    monkeypatch.setattr(run, "facts_of", facts_of)
+    await by_hand.take_all(made)
+    async with pool.acquire() as connection:
+        stored = await stored_positions(connection)
+    mine = partition_of(poisoned)
+    assert stored.pop(mine) < history.position
+    assert set(stored.values()) == {history.position}
+
+    monkeypatch.setattr(run, "facts_of", understood)
+    await by_hand.take(made[-1].messages)
 
     await assert_equals_a_rebuild(pool, history.position)
 

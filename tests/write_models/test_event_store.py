@@ -12,7 +12,8 @@ import pytest
 
 from isthmus.domain.accounts import AccountFrozen, FreezeReason, UnfreezeAccount
 from isthmus.domain.clock import SettableClock
-from isthmus.runtime.wiring import WriteSide
+from isthmus.runtime.wiring import WriteSide, write_side
+from isthmus.settings import Settings
 from isthmus.write_models.event_store import load_stream
 from isthmus.write_models.verifier import verify
 from tests.conftest import Database
@@ -198,3 +199,20 @@ async def test_partitions_are_made_ahead_and_guarded(database: Database) -> None
         assert [row["tgname"] for row in guards] == ["append_only", "append_only_truncate", "balanced"]
     finally:
         await connection.close()
+
+
+async def test_a_stamp_is_taken_after_the_wait_for_a_reader_that_answers_for_now(
+    settings: Settings, database: Database, admin: asyncpg.Connection
+) -> None:
+    """Such a reader holds log_head FOR SHARE; nothing may be committed afterwards with a stamp from before its answer."""
+    async with write_side(settings, database.url) as parts:
+        ledger = Driver(parts.commands)
+        account = await ledger.open(ADA)
+        async with admin.transaction():
+            await admin.execute("select from log_head for share")
+            writing = asyncio.create_task(ledger.deposit(account, ADA, "1"))
+            await asyncio.sleep(0.3)
+            answered_for = await admin.fetchval("select clock_timestamp()")
+            assert not writing.done()
+        done = await writing
+        assert all(one.committed_at > answered_for for one in done.events)

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any, TypeVar
+from unittest.mock import Mock
 from uuid import UUID, uuid4
 
 import pytest
@@ -254,7 +255,7 @@ class LedgerMachine(RuleBasedStateMachine):
         self.run(assert_sound(self.side.pool))
 
     async def _history_agrees(self) -> None:
-        reader = BalanceReader(self.side.pool)
+        reader = BalanceReader(self.side.pool, Mock(), Mock())  # the past is never cached
         everyone = Sight(OWNER, all_accounts=True)
         asked = [(account, at) for account, plain in self.model.items() for at, _ in plain.history]
         between = [(account, at - timedelta(microseconds=1)) for account, at in asked]

@@ -54,8 +54,13 @@ class SigningKeys:
         connection.execute(sa.text("select pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
         starts = now + lead
         kid = self._add(connection, starts)
+        # One that was to sign later never will. One that a slower rotation was replacing goes as soon as all others.
         connection.execute(
-            sa.text("update provider.keys set retires_at = :retires_at where kid <> :kid and retires_at is null"),
+            sa.text("delete from provider.keys where kid <> :kid and signs_from > :now and signs_from >= :starts"),
+            {"kid": kid, "now": now, "starts": starts},
+        )
+        connection.execute(
+            sa.text("update provider.keys set retires_at = least(retires_at, :retires_at) where kid <> :kid"),
             {"retires_at": starts + self._token_life + _CLOCK_DIFFERENCE, "kid": kid},
         )
         connection.execute(sa.text("delete from provider.keys where retires_at <= :now"), {"now": now})

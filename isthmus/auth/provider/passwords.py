@@ -4,6 +4,7 @@ limit on failures per account and per address.
 
 from __future__ import annotations
 
+import asyncio
 import math
 import time
 from ipaddress import IPv6Address, ip_address, ip_network
@@ -21,6 +22,7 @@ from isthmus.auth.provider.store import new_secret
 from isthmus.auth.provider.users import login_digest
 
 PASSWORD_MAX = 1_024
+WAITING_MAX = 256
 
 
 class TooManyAttempts(Exception):
@@ -32,23 +34,39 @@ class TooManyAttempts(Exception):
 class Attempts:
     """Failed sign-ins per account and per address in a sliding minute, of this process (there is one provider process).
 
-    Those under way count as failed until they have succeeded, so that a burst gets no more tries than a trickle; that, and the
-    steps here being free of waiting, is why the storage is the synchronous one. Account and address alike are counted whether
-    the account exists or not.
+    Those under way might fail, so no more are under way at once than may still fail: a burst gets no more tries than a trickle,
+    and honest sign-ins that come together (one office, one load test) wait for each other instead of being turned away. Account
+    and address alike are counted whether the account exists or not.
     """
 
     def __init__(self, per_minute: int) -> None:
         self._limit = RateLimitItemPerMinute(per_minute)
         self._limiter = MovingWindowRateLimiter(MemoryStorage())
         self._under_way: dict[str, int] = {}
+        self._waiting = 0
+        self._ended = asyncio.Event()
 
-    def begin(self, *keys: str) -> None:
-        for key in keys:
-            window = self._limiter.get_window_stats(self._limit, key)
-            if window.remaining - self._under_way.get(key, 0) <= 0:
-                raise TooManyAttempts(max(1, math.ceil(window.reset_time - time.time())))
+    async def begin(self, *keys: str) -> None:
+        """Nothing is awaited between the last look and the counting."""
+        while not self._has_room(keys):
+            if self._waiting >= WAITING_MAX:
+                raise TooManyAttempts(1)
+            self._waiting += 1
+            try:
+                await self._ended.wait()
+            finally:
+                self._waiting -= 1
         for key in keys:
             self._under_way[key] = self._under_way.get(key, 0) + 1
+
+    def _has_room(self, keys: tuple[str, ...]) -> bool:
+        room = True
+        for key in keys:
+            window = self._limiter.get_window_stats(self._limit, key)
+            if window.remaining <= 0:
+                raise TooManyAttempts(max(1, math.ceil(window.reset_time - time.time())))
+            room = room and window.remaining > self._under_way.get(key, 0)
+        return room
 
     def end(self, *keys: str, failed: bool) -> None:
         for key in keys:
@@ -57,6 +75,8 @@ class Attempts:
             self._under_way[key] -= 1
             if not self._under_way[key]:
                 del self._under_way[key]
+        self._ended.set()
+        self._ended = asyncio.Event()
 
 
 def network_of(address: str | None) -> str:
@@ -85,7 +105,7 @@ class Passwords:
         """None for a wrong password and for an unknown e-mail alike. Raises TooManyAttempts."""
         digest = login_digest(self._login_key, email)
         keys = (f"account:{digest.hex()}", f"address:{network_of(address)}")
-        self._attempts.begin(*keys)
+        await self._attempts.begin(*keys)
         failed = True
         try:
             if self._nobodys_hash is None:

@@ -1,0 +1,83 @@
+"""Relay and projectors on the real broker, in the test's own process."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from uuid import uuid4
+
+import asyncpg
+from aiokafka import AIOKafkaConsumer
+
+from isthmus.domain.log import Received
+from isthmus.integrations.bus import Broker, BusUnavailable, KafkaLogConsumer, KafkaPublisher
+from isthmus.read_models.positions import stored_positions
+from isthmus.read_models.projections import Advanced
+from isthmus.read_models.projector import Projector
+from isthmus.runtime.leases import Leases
+from isthmus.runtime.servers import EmbeddedServers
+from isthmus.write_models.relay import Relay
+from tests.conftest import Database
+from tests.read_models.rig import until
+
+
+@dataclass
+class OnBroker:
+    pool: asyncpg.Pool[asyncpg.Record]
+    relay: Relay
+    projectors: list[Projector]
+    moved: list[Advanced]
+
+    async def all_at_the_end(self, within_s: float = 20.0) -> int:
+        head: int = await self.pool.fetchval("select position from log_head")
+
+        async def there() -> bool:
+            async with self.pool.acquire() as connection:
+                return min((await stored_positions(connection)).values()) >= head
+
+        await until(there, within_s)
+        return head
+
+
+@asynccontextmanager
+async def relaying(servers: EmbeddedServers, database: Database, projectors: int = 1) -> AsyncIterator[OnBroker]:
+    broker = Broker(servers.kafka_url, embedded=True)
+    group = f"isthmus.projectors.{uuid4()}"
+    publisher = KafkaPublisher(broker)
+    async with asyncpg.create_pool(database.url, min_size=2, max_size=8) as pool:
+        relay = Relay(lambda: asyncpg.connect(database.url), publisher, (BusUnavailable,), tick_every_s=0.2)
+        moved: list[Advanced] = []
+        some = [
+            Projector(pool, lambda: KafkaLogConsumer(broker, group), (BusUnavailable,), moved.extend)
+            for _ in range(projectors)
+        ]
+        tasks = [asyncio.create_task(Leases(pool).while_held("relay", relay.run))]
+        tasks += [asyncio.create_task(projector.run()) for projector in some]
+        try:
+            yield OnBroker(pool, relay, some, moved)
+            assert not any(task.done() for task in tasks), tasks
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            await publisher.aclose()
+
+
+async def read_topics(servers: EmbeddedServers, *topics: str, quiet_s: float = 0.5) -> dict[str, list[Received]]:
+    """Everything that is in the topics, per topic in each partition's order."""
+    consumer = AIOKafkaConsumer(
+        *topics, bootstrap_servers=servers.kafka_url, auto_offset_reset="earliest", fetch_max_wait_ms=20
+    )
+    found: dict[str, list[Received]] = {topic: [] for topic in topics}
+    await consumer.start()
+    try:
+        while polled := await consumer.getmany(timeout_ms=int(quiet_s * 1_000)):
+            for place, messages in polled.items():
+                found[place.topic] += [
+                    Received(place.partition, one.offset, one.key, one.value, dict(one.headers)) for one in messages
+                ]
+    finally:
+        await consumer.stop()
+    return found

@@ -1,0 +1,217 @@
+"""Everything is published, in order, whoever writes and whatever becomes of the broker."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections import defaultdict
+from itertools import pairwise
+from pathlib import Path
+from uuid import UUID, uuid4
+
+import asyncpg
+import pytest
+from prometheus_client import REGISTRY
+
+from isthmus.domain.log import PARTITIONS, TOPIC, Record, Tick, partition_of, read_messages
+from isthmus.integrations.bus import Broker, BusUnavailable, KafkaPublisher
+from isthmus.read_models.rebuild import compare
+from isthmus.runtime.leases import Lease, Leases
+from isthmus.runtime.servers import EmbeddedServers
+from isthmus.settings import Settings
+from isthmus.write_models.outbox import TOPICS
+from isthmus.write_models.relay import Fenced, Relay, log_identity
+from tests.conftest import Database
+from tests.read_models.bus import read_topics, relaying
+from tests.write_models.driver import Driver
+
+PROCESSES, WRITERS, COMMANDS = 3, (6, 5, 5), 15
+
+
+def counted(name: str) -> float:
+    return REGISTRY.get_sample_value(name) or 0.0
+
+
+async def write_in_processes(database: Database, data_dir: Path) -> list[int]:
+    running = [
+        await asyncio.create_subprocess_exec(
+            sys.executable,
+            *("-m", "tests.write_models.writer_process", database.url, str(data_dir), str(writers), str(COMMANDS)),
+            stdout=asyncio.subprocess.PIPE,
+        )
+        for writers in WRITERS
+    ]
+    answers = await asyncio.gather(*(process.communicate() for process in running))
+    assert [process.returncode for process in running] == [0] * PROCESSES
+    return [int(position) for out, _ in answers for position in out.split()]
+
+
+async def watch_positions(database: Database, stop: asyncio.Event) -> list[int]:
+    """What a reader of `position > last` sees, as fast as it can look."""
+    seen: list[int] = []
+    connection = await asyncpg.connect(database.url)
+    last_look = False
+    while not last_look:
+        last_look = stop.is_set()
+        rows = await connection.fetch(
+            "select position from event_store where position > $1 order by position", seen[-1] if seen else 0
+        )
+        seen += [row["position"] for row in rows]
+    await connection.close()
+    return seen
+
+
+async def test_16_writers_in_3_processes_positions_without_gaps_seen_and_published_in_order(
+    servers: EmbeddedServers, database: Database, settings: Settings, side: object
+) -> None:
+    stop = asyncio.Event()
+    async with relaying(servers, database) as bus:
+        watching = asyncio.create_task(watch_positions(database, stop))
+        drawn = await write_in_processes(database, settings.data_dir)
+        stop.set()
+        seen = await watching
+        head = await bus.all_at_the_end()
+        async with bus.pool.acquire() as connection:
+            assert await compare(connection) == []
+
+    assert len(set(drawn)) == len(drawn) == sum(WRITERS) * COMMANDS
+    assert seen == list(range(1, head + 1)), "gapless, and visible in order: nothing appeared below what was seen"
+    await assert_published_in_order(servers, database, head)
+
+
+async def assert_published_in_order(servers: EmbeddedServers, database: Database, head: int) -> None:
+    connection = await asyncpg.connect(database.url)
+    identity = await log_identity(connection)
+    stored = await connection.fetch("select position, event_id, aggregate_id, version, type from event_store")
+    await connection.close()
+    found = await read_topics(servers, TOPIC, *TOPICS)
+    partitions: dict[int, list[Record | Tick]] = defaultdict(list)
+    for message in found[TOPIC]:
+        partitions[message.partition] += read_messages(identity, [message])
+    positions = set()
+    for partition in range(PARTITIONS):
+        records = [one for one in partitions[partition] if isinstance(one, Record)]
+        assert all(partition_of(one.key) == partition for one in records)
+        first_seen = first([(one.key, one.position) for one in records])
+        for key in {one.key for one in records}:
+            order = [position for whose, position in first_seen if whose == key]
+            assert order == sorted(order), "per account in log order"
+        positions |= {one.position for one in records}
+        ticks = [one for one in partitions[partition] if isinstance(one, Tick)]
+        assert all(after.start <= before.end for before, after in pairwise(ticks)), "no stretch without a tick"
+        assert ticks[-1].end == head
+    assert positions == {row["position"] for row in stored}, "none skipped"
+    published = {message.headers["event_id"].decode() for topic in TOPICS for message in found[topic]}
+    assert {str(row["event_id"]) for row in stored} <= published
+    for topic in TOPICS:
+        order_of = defaultdict(list)
+        for message in found[topic]:
+            order_of[message.key].append(int(message.headers["position"]))
+        for order in order_of.values():
+            assert order == sorted(order), "per aggregate in order"
+
+
+def first(items: list[tuple[UUID, int]]) -> list[tuple[UUID, int]]:
+    return list(dict.fromkeys(items))
+
+
+async def test_a_broker_thrown_away_under_load_changes_nothing_in_the_end(
+    servers: EmbeddedServers, database: Database, ledger: Driver
+) -> None:
+    forgotten = counted("isthmus_relay_broker_forgot_total")
+    async with relaying(servers, database, projectors=2) as bus:
+        ada = uuid4()
+        one, two = await ledger.funded(ada, "1000"), await ledger.funded(ada, "1000")
+        stop = asyncio.Event()
+
+        async def write() -> int:
+            written = 0
+            while not stop.is_set():
+                await ledger.transfer(ada, one, two, "0.01")
+                await ledger.transfer(ada, two, one, "0.01")
+                written += 2
+                await asyncio.sleep(0.005)
+            return written
+
+        writing = [asyncio.create_task(write()) for _ in range(4)]
+        await asyncio.sleep(1.0)
+        for _ in range(2):
+            servers.kill_server("kafka")
+            await asyncio.sleep(0.2)
+            servers.start_server("kafka")
+            await asyncio.sleep(1.2)
+        stop.set()
+        written = sum(await asyncio.gather(*writing))
+        head = await bus.all_at_the_end()
+
+        assert written > 100, "writers were not held up"
+        assert head >= written
+        async with bus.pool.acquire() as connection:
+            assert await compare(connection) == []
+        moves: dict[int, list[tuple[int, int]]] = defaultdict(list)
+        for move in bus.moved:
+            moves[move.partition].append((move.start, move.end))
+        for some in moves.values():
+            ordered = sorted(some)
+            assert all(a[1] == b[0] for a, b in pairwise(ordered)), "no stretch twice, none left out"
+    assert counted("isthmus_relay_broker_forgot_total") >= forgotten + 1
+
+
+async def test_without_a_broker_writers_and_readers_go_on(
+    servers: EmbeddedServers, database: Database, ledger: Driver
+) -> None:
+    async with relaying(servers, database) as bus:
+        ada = uuid4()
+        account = await ledger.funded(ada, "10")
+        await bus.all_at_the_end()
+        servers.kill_server("kafka")
+        try:
+            for _ in range(5):
+                await ledger.deposit(account, ada, "1")
+            await bus.all_at_the_end(within_s=10)
+            published = await bus.pool.fetchval("select position from relay_state where name = 'relay'")
+        finally:
+            servers.start_server("kafka")
+        head = await bus.pool.fetchval("select position from log_head")
+        assert published < head
+
+        async with asyncio.timeout(15):
+            while await bus.pool.fetchval("select position from relay_state where name = 'relay'") < head:  # noqa: ASYNC110
+                await asyncio.sleep(0.05)
+
+
+async def test_a_relay_that_lost_its_lease_moves_nothing(
+    servers: EmbeddedServers, database: Database, ledger: Driver
+) -> None:
+    await ledger.funded(uuid4(), "10")
+    publisher = KafkaPublisher(Broker(servers.kafka_url, embedded=True))
+    async with asyncpg.create_pool(database.url, min_size=1) as pool:
+        lease = await Leases(pool).take("relay")
+        assert lease is not None
+        former = Lease(lease.name, lease.holder, lease.epoch - 1)
+        with pytest.raises(Fenced):
+            await asyncio.wait_for(
+                Relay(lambda: asyncpg.connect(database.url), publisher, (BusUnavailable,)).run(former), 15
+            )
+        assert await pool.fetchval("select count(*) from relay_state") == 0
+    await publisher.aclose()
+
+
+async def test_a_relay_goes_on_where_the_one_before_it_stopped(
+    servers: EmbeddedServers, database: Database, ledger: Driver
+) -> None:
+    ada = uuid4()
+    account = await ledger.funded(ada, "10")
+    async with relaying(servers, database) as bus:
+        await bus.all_at_the_end()
+        async with asyncio.timeout(10):
+            while bus.relay.position < 2:  # noqa: ASYNC110
+                await asyncio.sleep(0.02)
+    await ledger.deposit(account, ada, "1")
+    async with relaying(servers, database) as bus:
+        head = await bus.all_at_the_end()
+
+        async with asyncio.timeout(10):
+            while bus.relay.position < head:  # noqa: ASYNC110
+                await asyncio.sleep(0.02)
+    await assert_published_in_order(servers, database, head)
