@@ -42,6 +42,7 @@ from isthmus.write_models.verifier import verify
 
 RELAY = "relay"
 _CLOSE_S = 2.0
+_TIMERS_AFTER_S = 2.0
 _SERVER = {
     # A plan made while the tables were empty would scan them for ever.
     "plan_cache_mode": "force_custom_plan",
@@ -74,7 +75,7 @@ async def run(settings: Settings) -> None:
         supervisor.add("relay", lambda: _relay(settings, endpoints, broker, pool))
         supervisor.add("projector", projector.run)
         supervisor.add("feeds", broadcaster.run)
-        supervisor.add("timers", _timers(settings, endpoints, side).run)
+        supervisor.add("timers", lambda: _later(_timers(settings, endpoints, side)))
         health = Health(settings, pool, redis, supervisor, projector)
         supervisor.add("lag", health.watch_lag)
         supervisor.add("health", health.serve)
@@ -89,6 +90,12 @@ async def _relay(settings: Settings, endpoints: Endpoints, broker: Broker, pool:
         await Leases(pool).while_held(RELAY, relay.run)
     finally:
         await publisher.aclose()
+
+
+async def _later(timers: Timers) -> None:
+    """Its library takes a moment to import, and a start is when others are waited for."""
+    await asyncio.sleep(_TIMERS_AFTER_S)
+    await timers.run()
 
 
 def _timers(settings: Settings, endpoints: Endpoints, side: WriteSide) -> Timers:

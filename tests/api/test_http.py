@@ -46,7 +46,16 @@ def test_the_media_type_is_what_the_client_likes_best(accept: str | None, picked
 
 
 @pytest.mark.parametrize(
-    "given", [None, "", "Basic abc", "Bearer", "Bearer x", f"Bearer {token('late', seconds=-1)}", "Bearer a b"]
+    "given",
+    [
+        None,
+        "",
+        "Basic abc",
+        "Bearer",
+        "Bearer x",
+        pytest.param(f"Bearer {token('late', seconds=-1)}", id="expired"),
+        "Bearer a b",
+    ],
 )
 def test_whoever_is_not_signed_in_gets_nothing(served: Served, given: str | None) -> None:
     sent = {} if given is None else {"Authorization": given}

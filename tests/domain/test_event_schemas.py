@@ -90,6 +90,8 @@ def change(schema: dict[str, Any], what: str) -> dict[str, Any]:
             event["properties"]["region"] = {"type": "string", "default": ""}
         case "another value":
             changed["$defs"]["AccountType"]["enum"].append("MEMO")
+        case _:
+            raise AssertionError(what)
     return changed
 
 

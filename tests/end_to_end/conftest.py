@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
 
 import pytest
 
@@ -9,6 +10,14 @@ from isthmus.auth.provider.users import DEMO_PASSWORD
 from isthmus.auth.sign_in import sign_in
 from tests.end_to_end.client import Client
 from tests.end_to_end.product import Product
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests that share the running product run one after another in one process; those that start their own, in the other."""
+    for item in items:
+        if item.path.is_relative_to(Path(__file__).parent):
+            group = "product" if "product" in getattr(item, "fixturenames", ()) else "survival"
+            item.add_marker(pytest.mark.xdist_group(group))
 
 
 @pytest.fixture(scope="session")

@@ -252,7 +252,16 @@ def test_what_operators_need_stays_visible(log: Log) -> None:
 
 
 @pytest.mark.parametrize(
-    "value", ["a\nb\r\nc\u2028d", "\ud800", 2**80, float("nan"), object(), {1, 2}, {"a": {"b": [None]}}]
+    "value",
+    [
+        "a\nb\r\nc\u2028d",
+        pytest.param("\ud800", id="a lone surrogate"),
+        2**80,
+        float("nan"),
+        object(),
+        {1, 2},
+        {"a": {"b": [None]}},
+    ],
 )
 def test_a_line_is_one_line_whatever_is_logged(log: Log, value: Any) -> None:
     structlog.get_logger().info("odd", value=value)

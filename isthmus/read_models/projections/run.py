@@ -14,7 +14,7 @@ from uuid import UUID
 import msgspec
 import structlog
 
-from isthmus.domain.log import PARTITIONS, Record, logged, spread
+from isthmus.domain.log import PARTITIONS, Record, logged, partition_of, spread
 from isthmus.read_models.projections import accounts, audit, transactions
 from isthmus.read_models.projections.accounts import Behind
 from isthmus.read_models.projections.facts import Connection, Fact, facts_of
@@ -89,7 +89,7 @@ async def advance(
     }
     if not takes:
         return [], now
-    facts = {partition: facts_of(step.records) for partition, step in takes.items()}
+    facts = _facts(takes)
     await _apply(connection, schema, facts, stored)
     await connection.execute(
         f"update {schema}.projection_positions p set position = u.position "
@@ -109,6 +109,14 @@ async def advance(
         news = {str(one.partition): one.end for one in moved}
         await connection.execute("select pg_notify($1, $2)", CHANNEL, msgspec.json.encode(news).decode())
     return moved, now
+
+
+def _facts(steps: Mapping[int, Step]) -> dict[int, list[Fact]]:
+    """By partition. Lifted together: the accounts of one event are mostly in different partitions."""
+    facts: dict[int, list[Fact]] = {partition: [] for partition in steps}
+    for fact in facts_of(record for step in steps.values() for record in step.records):
+        facts[partition_of(fact.key)].append(fact)
+    return facts
 
 
 async def _lock(
