@@ -11,25 +11,23 @@ import asyncio
 import random
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
 from uuid import UUID
 
 import asyncpg
 import structlog
 from prometheus_client import Counter, Gauge
 from redis.asyncio import Redis
-from redis.exceptions import RedisError
 
 from isthmus.domain.log import PARTITIONS, partition_of
+from isthmus.read_models.feed_listener import FeedListener
 from isthmus.read_models.feed_subscriber import Subscriber, history
-from isthmus.read_models.feed_wire import FEED, BalanceMessage, Cause, Change, Hint, Move, message_of, read_hint
+from isthmus.read_models.feed_wire import BalanceMessage, Cause, Change, Hint, Move, message_of, read_hint
 from isthmus.read_models.positions import ProjectionPositions, log_identity
 
 __all__ = ["BalanceFeed", "BalanceMessage", "Cause"]
 
 #: How long a hint may take after the commit's own notification, before history is read instead.
 GRACE_S = 0.03
-SILENCE_S = 3.0
 _PAGE = 2_000
 _PAUSE_S, _PAUSE_MAX_S = 0.05, 1.0
 
@@ -64,7 +62,6 @@ class BalanceFeed:
 
     def __init__(self, pool: asyncpg.Pool[asyncpg.Record], redis: Redis, positions: ProjectionPositions) -> None:
         self._pool = pool
-        self._redis = redis
         self._positions = positions
         self._identity = ""
         self._watches: dict[UUID, _Watch] = {}
@@ -76,7 +73,7 @@ class BalanceFeed:
         self._passed = 0  # moves seen: says whether any went by while a subscriber was reading
         self._wanted = _Wanted()
         self._woken = asyncio.Event()
-        self._redis_up = False
+        self._listener = FeedListener(redis, self._payload, self._want_all)
         self._check: asyncio.TimerHandle | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self._unlisten: Callable[[], None] = lambda: None
@@ -86,7 +83,7 @@ class BalanceFeed:
             self._identity = await log_identity(connection)
         self._unlisten = self._positions.on_moved(self._committed)
         self._tasks = [
-            asyncio.create_task(self._listen(), name="feed: listen"),
+            asyncio.create_task(self._listener.run(), name="feed: listen"),
             asyncio.create_task(self._read_wanted(), name="feed: read"),
         ]
 
@@ -193,6 +190,11 @@ class BalanceFeed:
 
     # -- hints -------------------------------------------------------------------------------------------------------
 
+    def _payload(self, payload: bytes | str) -> None:
+        hint = read_hint(self._identity, payload)
+        if hint is not None:
+            self.take(hint)
+
     def take(self, hint: Hint) -> None:
         for move in hint.moves:
             self._move(move)
@@ -257,7 +259,7 @@ class BalanceFeed:
             self._at[number] < at and self._sought[number] < at for number, at in moved.items()
         ):
             known = dict(self._positions.known())
-            delay_s = GRACE_S if self._redis_up else 0.0
+            delay_s = GRACE_S if self._listener.up else 0.0
             self._check = asyncio.get_running_loop().call_later(delay_s, self._compare, known)
 
     def _compare(self, known: Mapping[int, int]) -> None:
@@ -267,33 +269,6 @@ class BalanceFeed:
         self._committed(self._positions.known())
 
     # -- tasks -------------------------------------------------------------------------------------------------------
-
-    async def _listen(self) -> None:
-        """Redis reconnects inside, and silently: the only sign is another confirmation of the subscription."""
-        loop, pause_s = asyncio.get_running_loop(), _PAUSE_S
-        while True:
-            pubsub = self._redis.pubsub()
-            try:
-                await pubsub.subscribe(FEED)
-                heard = loop.time()
-                while True:
-                    message = await pubsub.get_message(timeout=1.0)
-                    if message is None:
-                        self._redis_up = self._redis_up and loop.time() - heard < SILENCE_S
-                        continue
-                    heard, pause_s = loop.time(), _PAUSE_S
-                    self._redis_up = True
-                    if message["type"] == "subscribe":
-                        self._want_all()
-                    elif (hint := read_hint(self._identity, message["data"])) is not None:
-                        self.take(hint)
-            except (RedisError, OSError, TimeoutError) as error:
-                self._redis_up = False
-                log.warning("the feed has no Redis; reading history instead", error=type(error).__name__)
-            finally:
-                await _closed(pubsub)
-            await asyncio.sleep(random.uniform(pause_s / 2, pause_s))
-            pause_s = min(pause_s * 2, _PAUSE_MAX_S)
 
     async def _read_wanted(self) -> None:
         pause_s = _PAUSE_S
@@ -365,11 +340,3 @@ def _remove(index: dict[UUID, set[Subscriber]], keys: Iterable[UUID], subscriber
             index[key].discard(subscriber)
             if not index[key]:
                 del index[key]
-
-
-async def _closed(pubsub: Any) -> None:
-    try:
-        async with asyncio.timeout(1.0):
-            await pubsub.aclose()
-    except (RedisError, OSError, TimeoutError):
-        return
