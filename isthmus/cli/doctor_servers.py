@@ -24,7 +24,10 @@ from isthmus.runtime.endpoints import resolve
 from isthmus.settings import Settings
 
 _POSTGRES_MIN = 160_000
-_EVENT_TRIGGERS = ("isthmus_refuse_drop", "isthmus_refuse_rewrite", "isthmus_refuse_unguarded")
+_EVENT_TRIGGERS = tuple(
+    f"isthmus_refuse_{what}"
+    for what in ("concurrently", "drop", "dropping_guards", "replacing_guards", "rewrite", "unguarded")
+)
 #: Guarded tables that lack one of their guards, or have it switched off. As the event trigger sees it.
 _UNGUARDED = """
     select c.relname || ' ' || g.name from pg_class c

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
+from inspect import cleandoc
 from typing import Any, cast
 from uuid import UUID
 
@@ -92,7 +93,17 @@ def stream_of(event: LedgerEvent) -> tuple[str, UUID]:
 def json_schema(event_type: str) -> Data:
     """The JSON Schema of an event type's current version."""
     schema = msgspec.json.schema(EVENT_TYPES[event_type][0], schema_hook=_schema_odd)
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **_cleaned(schema)}
+
+
+def _cleaned(schema: Any) -> Any:
+    """Docstrings are indented on some Pythons and not on others; the published schema is one."""
+    if isinstance(schema, dict):
+        return {
+            key: cleandoc(value) if key == "description" and isinstance(value, str) else _cleaned(value)
+            for key, value in schema.items()
+        }
+    return [_cleaned(one) for one in schema] if isinstance(schema, list) else schema
 
 
 def _encode_odd(value: object) -> str:

@@ -119,7 +119,7 @@ def void_hold(book: Book, hold: Hold | None, reason: VoidReason, now: datetime) 
     if reason is VoidReason.EXPIRED and (expires_at is None or now < expires_at):
         return HoldNotDue("The hold's time is not over yet.")
     figures = _figures(book, released=hold.reserved.legs)
-    return [HoldVoided(hold.reserved.journal_id, reason, figures)]
+    return [HoldVoided(hold.reserved.journal_id, reason, figures), *_thawed(book, figures)]
 
 
 def reverse(

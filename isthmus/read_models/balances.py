@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from decimal import Decimal
 from typing import Protocol
 from uuid import UUID
@@ -18,8 +18,6 @@ import asyncpg
 from isthmus.read_models.database import ACQUIRE_TIMEOUT_S, Sight
 
 ZERO = Decimal(0)
-#: A transaction that stamped itself before t may commit a little after it; none takes as long as this.
-_UNSETTLED = timedelta(seconds=1)
 
 
 @dataclass(frozen=True)
@@ -89,12 +87,13 @@ class BalanceReader:
 
     async def load_many_at(self, sight: Sight, keys: Sequence[tuple[UUID, datetime]]) -> list[Balance | Exception]:
         """Per (account, instant). FutureInstant in the place of a key whose instant is not over."""
-        async with self._pool.acquire(timeout=ACQUIRE_TIMEOUT_S) as connection, connection.transaction():
+        async with self._pool.acquire(timeout=ACQUIRE_TIMEOUT_S) as connection:
             clocks = await connection.fetchrow("select committed_at as head, clock_timestamp() as now from log_head")
             assert clocks is not None, "log_head has its one row"
-            now, limit = clocks["now"], max(clocks["head"], clocks["now"])
-            if any(now - _UNSETTLED < instant <= limit for _, instant in keys):
-                # Whoever stamped at or before t holds this row's lock until the commit: wait for that.
+            limit = max(clocks["head"], clocks["now"])
+            if any(clocks["head"] < instant <= limit for _, instant in keys):
+                # A stamp that is still on its way lies above the head, and its writer holds this row until the commit: wait for
+                # that, and let go at once (no transaction here), since whoever comes after stamps later.
                 await connection.execute("select from log_head for share")
             rows = await connection.fetch(AT_SQL, [key[0] for key in keys], [key[1] for key in keys], *_of(sight))
         found = {row["n"]: row for row in rows}

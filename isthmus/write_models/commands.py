@@ -12,7 +12,6 @@ from isthmus.domain.clock import Clock
 from isthmus.domain.identifiers import IdSource, uuid7_source
 from isthmus.domain.money import Asset
 from isthmus.domain.personal import PersonalTexts
-from isthmus.domain.refusals import UnknownAsset
 from isthmus.write_models.asks import Ask
 from isthmus.write_models.committer import Committer
 from isthmus.write_models.connection import Connection, Pool
@@ -87,9 +86,6 @@ class CommandBus:
         """Decide and record. The same envelope again gets the first answer. Raises Unavailable: retry with the same key."""
         name = type(command).__name__
         assert type(command) in HANDLERS, f"no handler for {name}"
-        asset = getattr(command, "asset", None)
-        if asset is not None and asset not in self._committer.assets:
-            return await self._unknown_asset(asset)
         try:
             ask = Ask(command, envelope, scope_of(envelope), request_hash_of(envelope, self._secret))
             outcome = await self._committer.commit(ask)
@@ -106,8 +102,3 @@ class CommandBus:
             _commands.labels(name, "replayed" if outcome.replayed else "done").inc()
             log.info("command done", command=name, position=outcome.position, replayed=outcome.replayed)
         return outcome
-
-    async def _unknown_asset(self, asset: str) -> Outcome:
-        async with self._pool.acquire(timeout=2.0) as connection:
-            position: int = await connection.fetchval("select position from log_head")
-        return Refused(UnknownAsset(f"{asset} is not an asset that can be held here.", ("input", "asset")), position)

@@ -134,7 +134,7 @@ class Committer:
                     return Refused(Conflict("Others are changing the same thing. Send it again with the same key."), 0)
             except asyncpg.CheckViolationError as error:
                 conflicts += 1
-                if "no partition" not in str(error) or conflicts >= _CONFLICT_TRIES:
+                if error.table_name != "entries" or error.constraint_name is not None or conflicts >= _CONFLICT_TRIES:
                     raise
                 await self._make_partition()
             except _BROKEN as error:
@@ -156,7 +156,7 @@ class Committer:
         """The clock is ahead of the partitions that `work` makes: it was down for months, or time was set."""
         async with self._pool.acquire(timeout=2.0) as connection:
             await connection.fetchval(
-                "select make_entries_partitions(greatest($1, now(), (select committed_at from log_head))::date, 1)",
+                "select make_entries_partitions((greatest($1, now(), (select committed_at from log_head)) at time zone 'UTC')::date, 1)",
                 self._clock.now(),
             )
 

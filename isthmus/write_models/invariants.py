@@ -135,7 +135,19 @@ _EVENTS: tuple[Check, ...] = (
 select format('journal %s has no event, or another time than its event', j.id)
 from journal_entries j left join event_store e on e.event_id = j.event_id
 where e.event_id is null or e.committed_at <> j.posted_at
+    or j.id is distinct from case j.phase when 'VOIDED' then e.event_id else (e.data->>'journal_id')::uuid end
+    or j.kind is distinct from coalesce(e.data->>'kind', 'RESERVATION') or j.reference is distinct from e.data->>'reference'
+    or j.correlation_id is distinct from e.metadata->>'correlation_id' or j.reverses is distinct from (e.data->>'reverses')::uuid
+    or j.resolves is distinct from case j.phase when 'VOIDED' then (e.data->>'journal_id')::uuid else (e.data->>'resolves')::uuid end
+    or j.linked is distinct from (e.data->>'linked')::uuid or j.expires_at is distinct from (e.data->>'expires_at')::timestamptz
     or e.type <> case j.phase when 'POSTED' then 'JournalPosted' when 'PENDING' then 'JournalReserved' else 'HoldVoided' end
+union all
+select format('%s %s has no journal', m.what, m.journal_id)
+from (select 'entry of' as what, journal_id, posted_at from entries union all
+    select 'pending entry of', journal_id, posted_at from pending_entries) m
+left join journal_entries j on j.id = m.journal_id where j.id is null or j.posted_at <> m.posted_at
+union all
+select format('event %s has %s journals', event_id, count(*)) from journal_entries group by event_id having count(*) > 1
 union all
 select format('event %s has no journal', e.event_id) from event_store e
 where e.aggregate_type = 'journal' and not exists (select from journal_entries j where j.event_id = e.event_id)
@@ -144,13 +156,73 @@ select format('journal %s: event and entries differ on account %s', coalesce(s.j
     coalesce(s.account_id, w.account_id))
 from (
     select (e.data->>'journal_id')::uuid as journal_id, (l->>'account_id')::uuid as account_id, l->>'direction' as direction,
-        sum((l->>'amount')::numeric) as amount, max(e.committed_at) as at
-    from event_store e cross join lateral jsonb_array_elements(e.data->'legs') l where e.type = 'JournalPosted' group by 1, 2, 3
+        l->>'asset' as asset, sum((l->>'amount')::numeric) as amount, max(e.committed_at) as at
+    from event_store e cross join lateral jsonb_array_elements(e.data->'legs') l where e.type = 'JournalPosted' group by 1, 2, 3, 4
 ) s full join (
-    select journal_id, account_id, direction, sum(amount) as amount, max(posted_at) as at from entries group by 1, 2, 3
-) w using (journal_id, account_id, direction)
+    select journal_id, account_id, direction, asset, sum(amount) as amount, max(posted_at) as at from entries group by 1, 2, 3, 4
+) w using (journal_id, account_id, direction, asset)
 where s.amount is distinct from w.amount or s.at is distinct from w.at""",
         _ALL_JOURNALS,
+    ),
+    Check(
+        "accounts_are_events",
+        "every account is what it was opened as, under the name it was given last, with its balance row; entries are in its asset",
+        """
+select format('account %s is not what its events say', coalesce(a.id, o.aggregate_id))
+from accounts a full join (select * from event_store where type = 'AccountOpened') o on o.aggregate_id = a.id
+left join lateral (select data->>'name' as name from event_store n where n.aggregate_id = o.aggregate_id
+    and n.type in ('AccountOpened', 'AccountRenamed') order by version desc limit 1) n on true
+where a.id is null or o.aggregate_id is null or a.code is distinct from o.data->>'code' or a.type is distinct from o.data->>'account_type'
+    or a.asset is distinct from o.data->>'asset' or a.owner is distinct from (o.data->>'owner')::uuid or a.name is distinct from n.name
+    or a.may_overdraw is distinct from (o.data->>'may_overdraw')::boolean
+union all
+select format('account %s has no balance row', a.id) from accounts a left join account_balances b on b.account_id = a.id
+where b.account_id is null
+union all
+select format('account %s: floor %s is not zero', account_id, floor) from account_balances where floor <> 0
+union all
+select format('account %s: was opened at %s, its row says %s', b.account_id, o.committed_at, b.as_of)
+from account_balances b join event_store o on o.aggregate_id = b.account_id and o.version = 1
+where b.version = 0 and b.as_of <> o.committed_at
+union all
+select format('journal %s: entry in %s on account %s of %s', m.journal_id, m.asset, m.account_id, a.asset)
+from (select journal_id, account_id, asset from entries union all select journal_id, account_id, asset from pending_entries) m
+join accounts a on a.id = m.account_id where a.asset <> m.asset
+union all
+select format('account %s: frozen for %s, events say %s', b.account_id, b.freezes, f.reasons)
+from account_balances b cross join lateral (
+    select coalesce(array_agg(distinct coalesce(f.data->>'reason', 'UNSPECIFIED')), '{}') as reasons from event_store f
+    where f.aggregate_id = b.account_id and f.type = 'AccountFrozen' and not exists (
+        select from event_store u where u.aggregate_id = f.aggregate_id and u.type = 'AccountUnfrozen' and u.version > f.version
+            and coalesce(u.data->>'reason', 'UNSPECIFIED') = coalesce(f.data->>'reason', 'UNSPECIFIED'))) f
+where not (b.freezes @> f.reasons and b.freezes <@ f.reasons)""",
+        "select count(*) from accounts",
+    ),
+    Check(
+        "movements_are_events",
+        "the figures kept with every entry are those in its event, and no account skips one",
+        f"""
+select format('account %s, version %s: event and entries differ', coalesce(m.account_id, f.account_id),
+    coalesce(m.account_version, f.version))
+from ({_MOVEMENTS}) m full join ({_FIGURES}) f on f.account_id = m.account_id and f.version = m.account_version
+where m.account_id is null or f.account_id is null or m.posted_after <> f.posted or m.pending_in_after <> f.pending_in
+    or m.pending_out_after <> f.pending_out or m.posted_at <> f.committed_at""",
+        _ALL_EVENTS,
+    ),
+    Check(
+        "keys_are_events",
+        "every remembered answer points at events that are there, and every journal's event is the answer of one",
+        """
+select format('key %s points at position %s with outcome %s', encode(i.scope, 'hex'), i.position, i.outcome)
+from idempotency i cross join log_head h
+where i.position > h.position or not (i.outcome ? 'events' or i.outcome ? 'refusal')
+    or (i.outcome ? 'events' and i.position < (i.outcome->>'events')::bigint)
+union all
+select format('event %s at position %s is the answer of no key', e.event_id, e.position)
+from event_store e left join (
+    select generate_series(position - (outcome->>'events')::bigint + 1, position) as position from idempotency where outcome ? 'events'
+) k using (position) where k.position is null and e.aggregate_type = 'journal'""",
+        "select count(*) from idempotency",
     ),
     Check(
         "balances_are_events",
@@ -189,7 +261,9 @@ select format('position %s is stamped no later than the one before', position) f
 union all
 select format('log_head says %s, the event store ends at %s', h.position, coalesce(m.position, 0))
 from log_head h left join (select position, committed_at from event_store order by position desc limit 1) m on true
-where h.position <> coalesce(m.position, 0) or h.committed_at < m.committed_at""",
+where h.position <> coalesce(m.position, 0) or h.committed_at <> m.committed_at
+union all
+select 'log_head has no row' where not exists (select from log_head)""",
         _ALL_EVENTS,
     ),
     Check(

@@ -29,9 +29,9 @@ from isthmus.domain.ledger import (
     apply,
     evolve_hold,
 )
-from isthmus.domain.money import Asset, AssetKind, amount_fault
+from isthmus.domain.money import DIGITS_MAX, SCALE_MAX, Asset, AssetKind, amount_fault
 from isthmus.domain.personal import PersonalTexts
-from isthmus.domain.refusals import IdempotencyKeyReused, InvalidAmount, Refusal
+from isthmus.domain.refusals import IdempotencyKeyReused, InvalidAmount, Refusal, UnknownAsset
 from isthmus.write_models import event_store, idempotency
 from isthmus.write_models.asks import Ask, sealed
 from isthmus.write_models.connection import Connection
@@ -121,7 +121,12 @@ class UnitOfWork:
             rows = await self._connection.fetch(_LOCK, sorted(accounts))
             loaded.book = {row["account_id"]: _state(row) for row in rows}
         if holds:
-            loaded.holds = await event_store.load_holds(self._connection, sorted(holds))
+            # One that was made between the two readings has accounts that are not locked: it was not there yet.
+            loaded.holds = {
+                hold_id: hold
+                for hold_id, hold in (await event_store.load_holds(self._connection, sorted(holds))).items()
+                if event_store.accounts_of(hold.reserved) <= loaded.book.keys()
+            }
         if reversing:
             loaded.reversed = await event_store.load_reversed(self._connection, sorted(reversing))
         return loaded
@@ -134,6 +139,10 @@ class UnitOfWork:
         return {row["scope"]: row for row in rows}
 
     def _decide(self, ask: Ask, loaded: Loaded, writer: Writer) -> _Decided:
+        asset = getattr(ask.command, "asset", None)
+        if asset is not None and asset not in self._assets:
+            unknown = UnknownAsset(f"{asset} is not an asset that can be held here.", ("input", "asset"))
+            return _Decided(ask, refusal=unknown, k=writer.k)
         decision = HANDLERS[type(ask.command)].decide(loaded, ask.command)
         if not isinstance(decision, Refusal):
             decision = _amounts_fault(decision, self._assets) or decision
@@ -261,9 +270,18 @@ def _amounts_fault(events: Sequence[LedgerEvent], assets: Mapping[str, Asset]) -
     for event in events:
         if isinstance(event, JournalPosted | JournalReserved):
             for leg in event.legs:
-                fault = amount_fault(leg.amount, assets[leg.asset])
+                asset = assets.get(leg.asset)
+                if asset is None:
+                    return UnknownAsset(f"{leg.asset} is not an asset that can be held here.")
+                fault = amount_fault(leg.amount, asset)
                 if fault is not None:
                     return InvalidAmount(f"An amount of {leg.asset} is {fault.replace('_', ' ').lower()}.")
+            for after in event.figures:
+                if any(
+                    figure.adjusted() >= DIGITS_MAX - SCALE_MAX
+                    for figure in (after.posted, after.pending_in, after.pending_out)
+                ):
+                    return InvalidAmount(f"An account of {after.asset} cannot hold that much.")
     return None
 
 

@@ -14,6 +14,7 @@ from isthmus.domain.ledger import (
     AccountState,
     Hold,
     HoldVoided,
+    JournalKind,
     JournalPosted,
     JournalReserved,
     LedgerEvent,
@@ -216,3 +217,13 @@ def test_amounts_of_full_length_are_moved_to_the_last_digit() -> None:
     assert accounts[some_id("b")].posted == Decimal(amount)
     more = amount[:-1] + "2"
     assert isinstance(post(accounts, draft(debit("b", more, "ETH"), credit("a", more, "ETH"))), InsufficientFunds)
+
+
+def test_an_overdrawn_account_thaws_when_a_hold_on_it_is_let_go() -> None:
+    overdrawn = frozenset({FreezeReason.OVERDRAWN})
+    accounts = book(state("a", "5", pending_out="10", freezes=overdrawn), state("b"))
+    hold = Hold(JournalReserved(some_id("hold"), JournalKind.RESERVATION, (debit("a", "10"), credit("b", "10")), ()))
+    events = accepted(void_hold(accounts, hold, VoidReason.REQUESTED, NOW))
+    assert any(isinstance(event, AccountUnfrozen) for event in events)
+    apply(accounts, events)
+    assert (accounts[some_id("a")].available, accounts[some_id("a")].floor) == (5, 0)

@@ -62,6 +62,19 @@ async def test_nothing_that_was_recorded_is_changed_or_removed(database: Databas
         "alter table {partition} rename to elsewhere",
         "alter table {partition} set schema read_models",
         "alter trigger append_only on entries rename to harmless",
+        "alter table entries detach partition {partition} concurrently",
+        "create or replace function refuse_change() returns trigger language plpgsql as 'begin return null; end'",
+        "create or replace trigger append_only before update on entries for each statement when (false) execute function refuse_change()",
+        "drop function refuse_drop() cascade",
+        "alter table event_store drop column data",
+        "alter table event_store rename column data to old_data",
+        "alter table journal_entries drop constraint journal_entries_reference_id_key",
+        "create rule quiet as on insert to event_store do instead nothing",
+        "alter table event_store enable row level security",
+        "create table more_events () inherits (event_store)",
+        "create table by_hand partition of entries for values from ('2050-01-01') to ('2050-02-01')",
+        "drop table accounts cascade",
+        "drop schema public cascade",
     ],
 )
 async def test_the_owner_does_not_take_the_guards_away(admin: asyncpg.Connection, statement: str) -> None:
@@ -131,3 +144,31 @@ async def test_a_balance_below_its_floor_is_refused_by_the_database(side: WriteS
     account = await ledger.funded(ADA, "5")
     with pytest.raises(asyncpg.CheckViolationError):
         await side.pool.execute("update account_balances set posted = -1 where account_id = $1", account)
+
+
+async def test_the_products_role_does_not_trick_the_guards_with_tables_of_its_own(
+    database: Database, ledger: Driver
+) -> None:
+    """Temporary tables are found before everything else: the guards name the real ones."""
+    account, other = await ledger.open(ADA, "GBP"), await ledger.funded(ADA, "5")
+    connection = await asyncpg.connect(database.url)
+    try:
+        await connection.execute("create temp table accounts as select id, 'EUR' as asset from public.accounts")
+        await connection.execute("create temp table journal_entries as select * from public.journal_entries")
+        with pytest.raises(asyncpg.PostgresError) as refused:
+            await connection.execute(
+                "insert into public.entries (journal_id, account_id, amount, asset, direction, posted_at, account_version, "
+                "posted_after, pending_in_after, pending_out_after) select id, $1, 1, 'EUR', direction, posted_at, 1, 0, 0, 0 "
+                "from public.journal_entries, (values ('DEBIT'), ('CREDIT')) as d (direction)",
+                account,
+            )
+        assert refused.value.sqlstate == "IB002"
+        for backwards in ("position = position - 1", "committed_at = committed_at - interval '1 s'"):
+            with pytest.raises(asyncpg.PostgresError) as refused:
+                await connection.execute(f"update log_head set {backwards}")
+            assert refused.value.sqlstate == "IA004"
+        with pytest.raises(asyncpg.PostgresError) as refused:
+            await connection.execute("update public.accounts set may_overdraw = true where id = $1", other)
+        assert refused.value.sqlstate == "IA002"
+    finally:
+        await connection.close()

@@ -179,17 +179,32 @@ $$
 --;
 create trigger accounts_identity before update on accounts for each row
     when (old.asset is distinct from new.asset or old.type is distinct from new.type
-        or old.owner is distinct from new.owner or old.code is distinct from new.code or old.id is distinct from new.id)
+        or old.owner is distinct from new.owner or old.may_overdraw is distinct from new.may_overdraw or old.code is distinct from new.code or old.id is distinct from new.id)
     execute function refuse_asset_change()
 --;
 alter table accounts enable always trigger accounts_identity
+--;
+create function refuse_going_back() returns trigger language plpgsql as $$
+begin
+    raise exception 'the log''s end only rises' using errcode = 'IA004';
+end
+$$
+--;
+create trigger log_head_rises before update on log_head for each row
+    when (new.position < old.position or new.committed_at < old.committed_at) execute function refuse_going_back()
+--;
+create trigger log_head_stays before delete or truncate on log_head for each statement execute function refuse_going_back()
+--;
+alter table log_head enable always trigger log_head_rises
+--;
+alter table log_head enable always trigger log_head_stays
 --;
 create function check_balanced() returns trigger language plpgsql as $$
 declare
     fault record;
 begin
     select n.journal_id, n.account_id into fault
-    from new_rows n left join accounts a on a.id = n.account_id
+    from new_rows n left join public.accounts a on a.id = n.account_id
     where a.asset is distinct from n.asset
     limit 1;
     if found then
@@ -206,7 +221,7 @@ begin
     end if;
     -- A journal gets its entries in the transaction that makes it, and never more.
     select n.journal_id into fault
-    from new_rows n left join journal_entries j on j.id = n.journal_id
+    from new_rows n left join public.journal_entries j on j.id = n.journal_id
     where j.id is null or j.xmin is distinct from pg_current_xact_id()::xid or j.posted_at <> n.posted_at
     limit 1;
     if found then
@@ -242,13 +257,15 @@ declare
 begin
     -- Two makers at once: the second waits, then sees the first one's partition.
     perform pg_advisory_xact_lock(hashtext('make_entries_partition'));
-    if to_regclass(name) is not null then
+    if to_regclass(format('public.%I', name)) is not null then
         return false;
     end if;
-    execute format('create table %I partition of entries for values from (%L) to (%L)', name,
+    -- Guarded before it is attached: there is never a month without its guards.
+    execute format('create table public.%I (like public.entries including constraints)', name);
+    perform guard_append_only(format('public.%I', name)::regclass);
+    perform guard_balanced(format('public.%I', name)::regclass);
+    execute format('alter table public.entries attach partition public.%I for values from (%L) to (%L)', name,
         first::timestamp at time zone 'UTC', (first + interval '1 month') at time zone 'UTC');
-    perform guard_append_only(name::regclass);
-    perform guard_balanced(name::regclass);
     return true;
 end
 $$
@@ -256,7 +273,8 @@ $$
 create function make_entries_partitions(from_month date, months_ahead integer) returns integer
     language sql security definer set search_path = public, pg_temp as $$
     select count(*) filter (where make_entries_partition((date_trunc('month', from_month) + make_interval(months => n))::date))::integer
-    from generate_series(0, months_ahead) as n
+    -- Ten years at most, whoever asks.
+    from generate_series(0, least(months_ahead, 120)) as n
 $$
 --;
 select make_entries_partitions((now() at time zone 'UTC')::date, 3)
@@ -267,18 +285,25 @@ create function event_hash(previous bytea, event_position bigint, event_id uuid,
         schema_version, (extract(epoch from committed_at) * 1000000)::bigint, data::text, metadata::text), 'UTF8'))
 $$
 --;
+create function is_guarded(schema_name text, table_name text) returns boolean language sql immutable as $$
+    select schema_name = 'public' and table_name ~ '^(event_store|journal_entries|entries|pending_entries|entries_[0-9]{4}_[0-9]{2})$'
+$$
+--;
 create function refuse_drop() returns event_trigger language plpgsql as $$
 declare
     dropped record;
 begin
-    for dropped in select * from pg_event_trigger_dropped_objects() loop
-        if dropped.object_type = 'table' and dropped.schema_name = 'public'
-            and dropped.object_name ~ '^(event_store|journal_entries|entries|pending_entries|entries_[0-9]{4}_[0-9]{2})$'
+    for dropped in select *, address_names[1] as of_schema, address_names[2] as of_table from pg_event_trigger_dropped_objects() loop
+        if dropped.object_type = 'table' and (public.is_guarded(dropped.schema_name, dropped.object_name)
+            or dropped.object_identity in ('public.accounts', 'public.account_balances', 'public.log_head', 'public.idempotency'))
         then
             raise exception '% is append-only: drop refused', dropped.object_name using errcode = 'IA003';
         end if;
+        if dropped.object_type in ('table column', 'table constraint') and public.is_guarded(dropped.of_schema, dropped.of_table) then
+            raise exception '% is append-only: dropping % is refused', dropped.of_table, dropped.object_identity using errcode = 'IA003';
+        end if;
         if dropped.object_type = 'trigger'
-            and dropped.object_identity ~ '^(append_only|append_only_truncate|balanced) on public\.'
+            and dropped.object_identity ~ '^(append_only|append_only_truncate|balanced|accounts_identity|log_head_rises|log_head_stays) on public\.'
         then
             raise exception 'the guard "%" is not to be dropped', dropped.object_identity using errcode = 'IA003';
         end if;
@@ -286,10 +311,53 @@ begin
 end
 $$
 --;
+create schema guards
+--;
+-- The guards' guard, in a schema of its own: a function that is dropped takes its event trigger along and is asked no more.
+create function guards.refuse_drop() returns event_trigger language plpgsql as $$
+begin
+    if exists (select from pg_event_trigger_dropped_objects() d
+        where d.object_type = 'function' and d.object_identity ~ '^public\.(refuse_[a-z_]+|check_balanced|is_guarded)\(')
+    then
+        raise exception 'a guard is not to be dropped' using errcode = 'IA003';
+    end if;
+end
+$$
+--;
+create function guards.refuse_replacing() returns event_trigger language plpgsql as $$
+begin
+    if exists (select from pg_event_trigger_ddl_commands() d
+        where d.object_type = 'function' and d.object_identity ~ '^(guards\.|public\.(refuse_[a-z_]+|check_balanced|is_guarded)\()')
+    then
+        raise exception 'a guard is not to be changed' using errcode = 'IA003',
+            hint = 'A migration that must do this disables the event trigger for its own transaction, by name.';
+    end if;
+end
+$$
+--;
+create function refuse_concurrently() returns event_trigger language plpgsql as $$
+begin
+    -- DETACH ... CONCURRENTLY commits half of itself before any trigger at the command's end is asked.
+    if current_query() ~* '\mconcurrently\M' then
+        raise exception 'detaching is refused' using errcode = 'IA003';
+    end if;
+end
+$$
+--;
 create function refuse_unguarded() returns event_trigger language plpgsql as $$
 declare
     bare record;
 begin
+    if exists (select from pg_event_trigger_ddl_commands() d
+        where d.object_type = 'function' and d.object_identity ~ '^(guards\.|public\.(refuse_[a-z_]+|check_balanced|is_guarded)\()')
+    then
+        raise exception 'a guard is not to be changed' using errcode = 'IA003';
+    end if;
+    if exists (select from pg_event_trigger_ddl_commands() d where d.object_type = 'table column'
+        and public.is_guarded(split_part(d.object_identity, '.', 1), split_part(d.object_identity, '.', 2)))
+    then
+        raise exception 'renaming a column of an append-only table is refused' using errcode = 'IA003';
+    end if;
     -- Under its own name, guarded, and (the months) attached: a table that is renamed is a table that was taken away.
     select n.name into bare
     from (values ('event_store'), ('journal_entries'), ('entries'), ('pending_entries')) as n (name)
@@ -298,24 +366,39 @@ begin
     if found then
         raise exception '% is append-only: renaming or moving it is refused', bare.name using errcode = 'IA003';
     end if;
+    with guarded as (
+        select c.* from pg_class c
+        where c.oid in ('public.event_store'::regclass, 'public.journal_entries'::regclass, 'public.entries'::regclass,
+                'public.pending_entries'::regclass)
+            or c.oid in (select i.inhrelid from pg_inherits i where i.inhparent = 'public.entries'::regclass)
+    )
     select c.relname as name into bare
-    from pg_class c
-    cross join lateral (values ('append_only'), ('append_only_truncate'), ('balanced')) as g (name)
-    where (c.oid in ('public.event_store'::regclass, 'public.journal_entries'::regclass, 'public.entries'::regclass,
-            'public.pending_entries'::regclass)
-            -- A month that this transaction makes is empty, and gets its guards one by one.
-            or c.oid in (select i.inhrelid from pg_inherits i where i.inhparent = 'public.entries'::regclass
-                and i.xmin <> pg_current_xact_id()::xid))
-        and (g.name <> 'balanced' or c.oid not in ('public.event_store'::regclass, 'public.journal_entries'::regclass))
-        and not exists (select from pg_trigger t where t.tgrelid = c.oid and t.tgname = g.name and t.tgenabled = 'A')
+    from guarded c
+    cross join lateral (values ('append_only', 26, 'public.refuse_change()'::regprocedure),
+        ('append_only_truncate', 34, 'public.refuse_change()'::regprocedure),
+        ('balanced', 4, 'public.check_balanced()'::regprocedure)) as g (name, kind, function)
+    where c.relrowsecurity
+        or exists (select from pg_rewrite r where r.ev_class = c.oid)
+        or exists (select from pg_inherits i where i.inhparent = c.oid and c.oid <> 'public.entries'::regclass)
+        or ((g.name <> 'balanced' or c.oid not in ('public.event_store'::regclass, 'public.journal_entries'::regclass))
+            and not exists (select from pg_trigger t where t.tgrelid = c.oid and t.tgname = g.name and t.tgenabled = 'A'
+                and t.tgtype = g.kind and t.tgfoid = g.function and t.tgqual is null and t.tgattr = ''))
     limit 1;
     if found then
         raise exception '% would lose its guard', bare.name using errcode = 'IA003';
     end if;
+    if exists (select from (values ('accounts', 'accounts_identity'), ('log_head', 'log_head_rises'), ('log_head', 'log_head_stays')) as g (t, name)
+        where not exists (select from pg_trigger t where t.tgrelid = to_regclass('public.' || g.t) and t.tgname = g.name and t.tgenabled = 'A'))
+    then
+        raise exception 'accounts or log_head would lose its guard' using errcode = 'IA003';
+    end if;
+    -- A month that this transaction makes is empty, and not attached yet.
     select c.relname as name into bare
     from pg_class c left join pg_inherits i on i.inhrelid = c.oid and i.inhparent = 'public.entries'::regclass
+    cross join lateral (select c.relnamespace = 'public'::regnamespace and c.relname ~ '^entries_[0-9]{4}_[0-9]{2}$' as month) m
     where c.relkind = 'r'
-        and ((c.relnamespace = 'public'::regnamespace and c.relname ~ '^entries_[0-9]{4}_[0-9]{2}$') <> (i.inhrelid is not null))
+        and ((i.inhrelid is not null and not m.month) or (i.inhrelid is null and m.month and (pg_relation_size(c.oid) > 0
+                or not exists (select from pg_type t where t.oid = c.reltype and t.xmin = pg_current_xact_id()::xid))))
     limit 1;
     if found then
         raise exception '% is append-only: detaching, renaming or moving it is refused', bare.name using errcode = 'IA003';
