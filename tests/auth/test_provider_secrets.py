@@ -48,15 +48,17 @@ class _Gatherer(logging.Handler):
 
 
 @pytest.fixture
-def every_record(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[logging.LogRecord]]:
+def every_record() -> Iterator[list[logging.LogRecord]]:
     """What any library says, at DEBUG."""
     records: list[logging.LogRecord] = []
     handler = _Gatherer(records)
     root = logging.getLogger()
-    monkeypatch.setattr(root, "level", logging.DEBUG)
+    level = root.level
+    root.setLevel(logging.DEBUG)
     root.addHandler(handler)
     yield records
     root.removeHandler(handler)
+    root.setLevel(level)
 
 
 async def test_nothing_is_kept_or_logged_that_opens_a_door_or_names_a_person(
@@ -98,12 +100,13 @@ async def test_nothing_is_kept_or_logged_that_opens_a_door_or_names_a_person(
     assert "provider.code_replayed" in output, "what is worth knowing is logged"
 
 
-async def test_authlib_would_print_tokens_if_it_were_let(
-    kit: Kit, every_record: list[logging.LogRecord], monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_authlib_would_print_tokens_if_it_were_let(kit: Kit, every_record: list[logging.LogRecord]) -> None:
     """The guard's other side: if this fails, authlib has stopped, and the guard may go."""
-    monkeypatch.setattr(logging.getLogger("authlib"), "level", logging.DEBUG)
+    authlib = logging.getLogger("authlib")
+    held = authlib.level
+    authlib.setLevel(logging.DEBUG)
     token = await kit.tokens()
+    authlib.setLevel(held)
     assert token["refresh_token"] in "\n".join(record.getMessage() for record in every_record)
 
 
