@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -65,7 +66,7 @@ async def relaying(servers: EmbeddedServers, database: Database, projectors: int
             await publisher.aclose()
 
 
-async def read_topics(servers: EmbeddedServers, *topics: str, quiet_s: float = 0.5) -> dict[str, list[Received]]:
+async def read_topics(servers: EmbeddedServers, *topics: str) -> dict[str, list[Received]]:
     """Everything that is in the topics, per topic in each partition's order."""
     consumer = AIOKafkaConsumer(
         *topics, bootstrap_servers=servers.kafka_url, auto_offset_reset="earliest", fetch_max_wait_ms=20
@@ -73,7 +74,14 @@ async def read_topics(servers: EmbeddedServers, *topics: str, quiet_s: float = 0
     found: dict[str, list[Received]] = {topic: [] for topic in topics}
     await consumer.start()
     try:
-        while polled := await consumer.getmany(timeout_ms=int(quiet_s * 1_000)):
+        ends = await consumer.end_offsets(consumer.assignment())
+        heard = time.monotonic()
+        # To the end of each partition; quiet for long ends it too, since a topic that was made anew may promise what it lost.
+        while (
+            any([await consumer.position(place) < end for place, end in ends.items()]) and time.monotonic() - heard < 2
+        ):
+            polled = await consumer.getmany(timeout_ms=100)
+            heard = time.monotonic() if polled else heard
             for place, messages in polled.items():
                 found[place.topic] += [
                     Received(place.partition, one.offset, one.key, one.value, dict(one.headers)) for one in messages
