@@ -12,6 +12,7 @@ from tests.end_to_end.client import Client
 from tests.end_to_end.product import Product
 
 
+@pytest.hookimpl(tryfirst=True)  # before the groups are read
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Tests that share the running product run one after another in one process; those that start their own, in the other."""
     for item in items:
