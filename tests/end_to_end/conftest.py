@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
-from pathlib import Path
 
 import pytest
 
@@ -12,18 +11,9 @@ from tests.end_to_end.client import Client
 from tests.end_to_end.product import Product
 
 
-@pytest.hookimpl(tryfirst=True)  # before the groups are read
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests that share the running product run one after another in one process; those that start their own, in the other."""
-    for item in items:
-        if item.path.is_relative_to(Path(__file__).parent):
-            group = "product" if "product" in getattr(item, "fixturenames", ()) else "survival"
-            item.add_marker(pytest.mark.xdist_group(group))
-
-
 @pytest.fixture(scope="session")
 def product(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Product]:
-    """One `isthmus up` for all tests that do not break it."""
+    """One `isthmus up` (in each process that runs tests) for all tests that do not break it."""
     running = Product(tmp_path_factory.mktemp("up") / "data")
     running.start()
     yield running
