@@ -34,9 +34,11 @@ def demo(json: JSON = False) -> None:
     """
     from isthmus.cli.demo_data import seed
     from isthmus.runtime.endpoints import DATABASE, resolve
+    from isthmus.runtime.telemetry import configure_logging
     from isthmus.settings import load_settings
 
     settings = load_settings()
+    configure_logging(settings, "cli")  # to standard error: the answer alone is on standard output
     position = asyncio.run(seed(settings, resolve(settings, need=DATABASE)))
     typer.echo(json_module.dumps({"position": position}) if json else f"demo data are there from position {position}")
 

@@ -7,7 +7,7 @@ documents that go the same way as over HTTP. Every operation is authorised anew,
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +27,7 @@ from isthmus.graphql.errors import ApiError, RateLimited, Unauthenticated, shape
 from isthmus.graphql.execution import Executor
 from isthmus.graphql.http import Call
 from isthmus.graphql.scalars import parse_position
+from isthmus.graphql.ws_protocol import ABORT
 
 if TYPE_CHECKING:
     _Handler = BaseGraphQLTransportWSHandler["Socket", None]
@@ -171,12 +172,17 @@ def _fault(message: Any) -> str | None:
     return None
 
 
+#: Longest wait, in seconds, for a peer to take what it is sent.
+STUCK_S = 10.0
+
+
 class SocketAdapter:
     """Text frames of JSON, both ways, no longer than a request's body may be."""
 
     def __init__(self, view: Any, _: WebSocket, response: WebSocket) -> None:
         self._socket = response
         self._bytes_max: int = view.executor.api.body_bytes_max
+        self._abort: Callable[[], None] = (response.scope.get("extensions") or {}).get(ABORT, _nothing)
 
     async def iter_json(self) -> AsyncGenerator[object, None]:
         while self._socket.application_state is not WebSocketState.DISCONNECTED:
@@ -197,13 +203,23 @@ class SocketAdapter:
     async def send_json(self, message: Any) -> None:
         try:
             # Text, never bytes: browsers would get Blobs.
-            await self._socket.send_text(orjson.dumps(message).decode())
+            async with asyncio.timeout(STUCK_S):
+                await self._socket.send_text(orjson.dumps(message).decode())
+        except TimeoutError as error:
+            self._abort()  # a peer that has stopped reading
+            raise WebSocketDisconnected from error
         except (WebSocketDisconnect, RuntimeError) as error:
             raise WebSocketDisconnected from error
 
     async def close(self, code: int, reason: str) -> None:
         if self._socket.application_state is WebSocketState.CONNECTED:
             try:
+                # Closing waits for what is still to be sent, which a peer that does not read never takes.
+                asyncio.get_running_loop().call_later(STUCK_S, self._abort)
                 await self._socket.close(code=code, reason=reason)
             except (WebSocketDisconnect, RuntimeError):
                 return
+
+
+def _nothing() -> None:
+    """Where another server than ours runs the application."""

@@ -7,11 +7,22 @@ lock, and a test closes a real socket).
 from __future__ import annotations
 
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from websockets.http11 import Request
 
 GOING_AWAY = 1001
 
 
+#: Where a handler finds what drops a connection without waiting for a peer that has stopped reading.
+ABORT = "isthmus.abort"
+
+
 class GoingAwayProtocol(WebSocketsSansIOProtocol):
+    def handle_connect(self, event: Request) -> None:
+        super().handle_connect(event)
+        scope = getattr(self, "scope", None)  # absent where the handshake was refused
+        if scope is not None:
+            scope.setdefault("extensions", {})[ABORT] = self.transport.abort
+
     def shutdown(self) -> None:
         if self.close_sent or not self.handshake_complete:
             super().shutdown()

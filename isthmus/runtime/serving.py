@@ -17,6 +17,8 @@ import uvloop
 
 from isthmus.settings import SettingsError
 
+#: Ten times what a message may have: more than that is not even gathered (1009).
+WEBSOCKET_FRAME_BYTES_MAX = 1_000_000
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 log = structlog.get_logger(__name__)
@@ -52,6 +54,7 @@ def serve_application(
         http="httptools",
         ws="isthmus.graphql.ws_protocol:GoingAwayProtocol",
         lifespan="on",
+        ws_max_size=WEBSOCKET_FRAME_BYTES_MAX,
         log_config=None,
         access_log=False,
         proxy_headers=False,

@@ -312,7 +312,7 @@ where coalesce(data->>'name', 'sealed:v1:') !~ '^sealed:v1:' or coalesce(data->>
 _READ_MODELS: tuple[Check, ...] = (
     Check(
         "read_models_are_events",
-        "what readers see of an account is what the events said at that version; none was skipped",
+        "the balances that readers see, and their history, are what the events said; no version was skipped; the trail is the store's",
         f"""
 select format('account %s: readers see %s at version %s, the event says %s', r.account_id, r.posted, r.version, f.posted)
 from read_models.accounts r left join ({_FIGURES}) f on f.account_id = r.account_id and f.version = r.version
@@ -327,8 +327,19 @@ select format('account %s: history says %s at version %s, the event says %s', h.
 from read_models.balance_history h left join ({_FIGURES}) f using (account_id, version)
 where f.version is null or h.posted <> f.posted or h.position <> f.position or h.event_id <> f.event_id
 union all
-select format('audit trail: event %s differs from the store', a.event_id)
-from read_models.audit_events a left join event_store e using (position) where a.hash is distinct from e.hash""",
+select format('account %s: readers see another owner, asset or code than its events', r.account_id)
+from read_models.accounts r left join accounts a on a.id = r.account_id
+where a.id is null or r.owner is distinct from a.owner or r.asset <> a.asset or r.code <> a.code or r.account_type <> a.type
+union all
+select format('audit trail: event at position %s is missing, or differs from the store', coalesce(a.position, e.position))
+from read_models.audit_events a
+full join (
+    select * from event_store where position <= (select min(position) from read_models.projection_positions)
+) e using (position)
+left join event_store later on later.position = a.position
+where a.position is null
+    or (later.hash, later.event_id, later.type, later.version, later.metadata->>'actor', later.metadata->>'correlation_id')
+        is distinct from (a.hash, a.event_id, a.event_type, a.version, a.actor, a.correlation_id)""",
         "select count(*) from read_models.accounts",
     ),
 )

@@ -8,15 +8,19 @@ from collections.abc import AsyncIterator
 from contextlib import ExitStack, asynccontextmanager, suppress
 from datetime import timedelta
 from typing import Any
+from unittest.mock import Mock
 from uuid import uuid4
 
 import pytest
 from starlette.applications import Starlette
 from starlette.routing import WebSocketRoute
-from starlette.websockets import WebSocket, WebSocketDisconnect
+from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
+from strawberry.http.exceptions import WebSocketDisconnected
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
+from isthmus.graphql import websocket
+from isthmus.graphql.ws_protocol import ABORT
 from tests.api.conftest import CONTRACT, Person, Served, deposit, running, token
 
 CHANGED = """subscription($ids: [ID!]) { balanceChanged(accountIds: $ids) {
@@ -318,3 +322,21 @@ async def test_a_server_that_goes_away_closes_1001() -> None:
 
         assert await Client(socket).closed() == 1001
     await stopping
+
+
+async def test_a_peer_that_has_stopped_reading_is_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sending to it and closing it both wait for what it never takes: neither may wait for ever."""
+    monkeypatch.setattr(websocket, "STUCK_S", 0.05)
+    dropped: list[bool] = []
+    stuck = Mock(
+        scope={"extensions": {ABORT: lambda: dropped.append(True)}}, application_state=WebSocketState.CONNECTED
+    )
+    stuck.send_text = stuck.close = lambda *_, **__: asyncio.sleep(3_600)
+    adapter = websocket.SocketAdapter(Mock(), Mock(), stuck)
+    with pytest.raises(WebSocketDisconnected):
+        await adapter.send_json({})
+    assert dropped == [True]
+    closing = asyncio.create_task(adapter.close(4403, "Forbidden"))
+    await asyncio.sleep(0.2)
+    closing.cancel()
+    assert dropped == [True, True]
