@@ -29,7 +29,7 @@ def up(
 
     Example:
       isthmus up --port 8000
-      isthmus up --data-dir /tmp/try --no-demo
+      isthmus up --data-dir try --no-demo
     """
     from isthmus.runtime.steps import Steps
     from isthmus.runtime.telemetry import configure_logging
