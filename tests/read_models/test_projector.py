@@ -6,6 +6,7 @@ import asyncio
 import random
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from decimal import Decimal
 from typing import TypeAlias
 
 import asyncpg
@@ -234,13 +235,13 @@ async def test_a_hold_is_one_transaction_from_reservation_to_its_end(pool: Pool,
         history.accounts["one"],
     )
     names = {hold: name for name, hold in history.holds.items()}
-    found = {names[row["journal_id"]]: (row["status"], float(row["amount"]), row["direction"]) for row in rows}
+    found = {names[row["journal_id"]]: (row["status"], Decimal(row["amount"]), row["direction"]) for row in rows}
 
     assert found == {
-        "open": ("PENDING", -4.25, "DEBIT"),
-        "whole": ("POSTED", -4.25, "DEBIT"),
-        "part": ("POSTED", -1.25, "DEBIT"),
-        "void": ("VOIDED", -4.25, "DEBIT"),
+        "open": ("PENDING", Decimal("-4.25"), "DEBIT"),
+        "whole": ("POSTED", Decimal("-4.25"), "DEBIT"),
+        "part": ("POSTED", Decimal("-1.25"), "DEBIT"),
+        "void": ("VOIDED", Decimal("-4.25"), "DEBIT"),
     }
     counted = await pool.fetchrow(
         "select a.transactions, (select count(*) from read_models.transactions t where t.account_id = a.account_id) as rows "
