@@ -166,11 +166,23 @@ class Settings(BaseSettings):
     work: WorkSettings = WorkSettings()
     secrets: SecretsSettings = SecretsSettings()
     log: LogSettings = LogSettings()
+    fail: str | None = Field(
+        None,
+        description="Fail points of `serve` and `work`, for tests: `name[:nth]:action`, parted by commas. Development mode only.",
+    )
 
     @field_validator("data_dir")
     @classmethod
     def _absolute(cls, value: Path) -> Path:
         return value.expanduser().absolute()
+
+    @field_validator("fail")
+    @classmethod
+    def _fail_points(cls, value: str | None) -> str | None:
+        from isthmus.failpoints import parse  # only where there are any
+
+        parse(value or "")
+        return value
 
     @property
     def master_key_file(self) -> Path:

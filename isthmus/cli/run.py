@@ -65,6 +65,7 @@ def serve(host: Host = None, port: Port = None) -> None:
     settings = load_settings()
     resolve(settings)  # a sentence now rather than a failed start
     configure_logging(settings, "serve")
+    _arm_fail_points(settings)
     host = settings.api.host if host is None else host
     if port is None:
         port = settings.api.port or _kept_port(DataDirectory(settings.data_dir), host)
@@ -92,6 +93,7 @@ def work() -> None:
     settings = load_settings()
     resolve(settings, need=("database", "redis", "kafka"))
     configure_logging(settings, "work")
+    _arm_fail_points(settings)
     run_until_signalled(lambda: run(settings))
 
 
@@ -118,6 +120,13 @@ def issuer() -> None:
         shutdown_s=settings.api.shutdown_s,
         started=lambda: _say(f"ready {url}"),
     )
+
+
+def _arm_fail_points(settings: Settings) -> None:
+    if settings.fail is not None:
+        from isthmus.failpoints import arm
+
+        arm(settings.fail)
 
 
 def _application(settings: Settings) -> Any:

@@ -12,6 +12,7 @@ from prometheus_client import Counter
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
+from isthmus.failpoints import failpoint_async
 from isthmus.read_models.balance_cache import apply_to
 from isthmus.read_models.feed_wire import FEED, Move, hints, move_of
 from isthmus.read_models.projections import Advanced
@@ -59,6 +60,7 @@ class Broadcaster:
             self._arrived.clear()
             moves = tuple(self._waiting)
             self._waiting.clear()
+            await failpoint_async("broadcaster.before_tell")
             await self._tell(moves, {})
 
     async def _tell(self, moves: Sequence[Move], heads: Mapping[int, int]) -> None:

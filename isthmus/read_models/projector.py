@@ -19,6 +19,7 @@ import structlog
 from prometheus_client import Counter, Histogram
 
 from isthmus.domain.log import PARTITIONS, Received, read_messages
+from isthmus.failpoints import failpoint_async
 from isthmus.read_models.positions import log_identity, stored_positions
 from isthmus.read_models.projections import Advanced, Step, advance, ensure_positions, read_steps
 from isthmus.read_models.projections.facts import Connection
@@ -172,7 +173,10 @@ class Projector:
     async def _transaction(self, steps: Mapping[int, Step], *, patient: bool) -> dict[int, int]:
         with _seconds.time():
             async with self.pool.acquire() as connection, connection.transaction():
+                await failpoint_async("projector.before_apply")
                 moved, now = await advance(connection, steps, patient=patient)
+                await failpoint_async("projector.applied")
+            await failpoint_async("projector.committed")
         if moved:
             _applied.inc(sum(len(one.facts) for one in moved))
             self.applied(moved)

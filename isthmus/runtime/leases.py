@@ -17,6 +17,8 @@ from uuid import UUID, uuid4
 import asyncpg
 import structlog
 
+from isthmus.failpoints import failpoint_async
+
 TTL_S = 5.0
 RENEW_EVERY_S = 1.0
 
@@ -78,6 +80,7 @@ class Leases:
         LeaseLost (with `work` cancelled) when the lease is gone."""
         lease = await self._wait(name)
         log.info("lease taken", lease=name, epoch=lease.epoch)
+        await failpoint_async("leases.taken")
         working = asyncio.ensure_future(work(lease))
         keeping = asyncio.create_task(self._keep(lease))
         try:
@@ -104,6 +107,7 @@ class Leases:
         while time.monotonic() - confirmed < self.ttl_s - self.renew_every_s:
             await asyncio.sleep(self.renew_every_s)
             asked = time.monotonic()
+            await failpoint_async("leases.renew")
             with contextlib.suppress(*_AWAY):
                 if not await self.renew(lease):
                     return

@@ -22,6 +22,7 @@ from isthmus.domain.identifiers import IdSource
 from isthmus.domain.money import Asset
 from isthmus.domain.personal import PersonalTexts
 from isthmus.domain.refusals import Conflict
+from isthmus.failpoints import failpoint_async
 from isthmus.write_models.asks import Ask
 from isthmus.write_models.connection import Pool
 from isthmus.write_models.envelope import Outcome, Refused, Unavailable
@@ -146,8 +147,11 @@ class Committer:
 
     async def _attempt(self, asks: Sequence[Ask]) -> list[Outcome]:
         began = time.monotonic()
+        await failpoint_async("committer.taken")
         async with self._pool.acquire(timeout=2.0) as connection, connection.transaction():
             outcomes = await UnitOfWork(connection, self._clock, self._ids, self.assets, self._texts).run(asks)
+            await failpoint_async("commit.before")
+        await failpoint_async("commit.after")
         if time.monotonic() - began > 1.0:
             log.warning("slow commit", seconds=round(time.monotonic() - began, 3), commands=len(asks))
         return outcomes

@@ -20,6 +20,7 @@ import structlog
 from prometheus_client import Counter
 
 from isthmus.domain.log import PARTITIONS, TOPIC, LoggedEvent, Message, Placed, logged, record_messages, tick_messages
+from isthmus.failpoints import failpoint_async
 
 CHANNEL = "isthmus_log"
 TICK_EVERY_S = 1.0
@@ -135,12 +136,14 @@ class Relay:
         identity: str,
         events: Sequence[LoggedEvent],
     ) -> None:
+        await failpoint_async("relay.read")
         start, end = self.position, events[-1].position if events else self.position
         messages, counts = record_messages(identity, events)
         messages += tick_messages(identity, start, end, counts)
         if events:
             messages += await self._integration(connection, start, end)
         placed = await self.publisher.publish(messages)
+        await failpoint_async("relay.published")
         if self._forgot(placed):
             await self._go_back(connection, fence)
             return
@@ -148,6 +151,7 @@ class Relay:
         _published.inc(len(events))
         if events:
             await self._keep(connection, fence)
+            await failpoint_async("relay.kept")
 
     async def _integration(self, connection: asyncpg.Connection[asyncpg.Record], start: int, end: int) -> list[Message]:
         rows = await connection.fetch(

@@ -16,6 +16,7 @@ import asyncpg
 import structlog
 from prometheus_client import Gauge
 
+from isthmus.failpoints import failpoint_async
 from isthmus.write_models.connection import Connection
 from isthmus.write_models.verifier import Report
 
@@ -105,7 +106,9 @@ def _job(work: Callable[[bytes | None], Awaitable[None]]) -> Callable[..., Await
     from pgqueuer.models import Job
 
     async def run(job: Job) -> None:
+        await failpoint_async("timers.job")
         await work(job.payload)
+        await failpoint_async("timers.done")
 
     return run
 

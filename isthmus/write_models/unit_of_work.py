@@ -32,6 +32,7 @@ from isthmus.domain.ledger import (
 from isthmus.domain.money import DIGITS_MAX, SCALE_MAX, Asset, AssetKind, amount_fault
 from isthmus.domain.personal import PersonalTexts
 from isthmus.domain.refusals import IdempotencyKeyReused, InvalidAmount, Refusal, UnknownAsset
+from isthmus.failpoints import failpoint_async
 from isthmus.write_models import event_store, idempotency
 from isthmus.write_models.asks import Ask, sealed
 from isthmus.write_models.connection import Connection
@@ -80,7 +81,9 @@ class UnitOfWork:
     async def run(self, asks: Sequence[Ask]) -> list[Outcome]:
         """Inside the caller's transaction, which must commit right after. Raises asyncpg's errors; nothing is then written."""
         asks = await sealed(asks, self._connection, self._texts)
+        await failpoint_async("unit.before_lock")
         loaded = await self._load(asks)
+        await failpoint_async("unit.after_lock")
         remembered = await self._remembered(asks)
         writer = Writer(self._ids)
         decided: list[_Decided] = []
@@ -94,6 +97,7 @@ class UnitOfWork:
             else:
                 one = first[ask.scope] = self._decide(ask, loaded, writer)
             decided.append(one)
+        await failpoint_async("unit.after_decide")
         base, stamps = await self._write(writer, loaded, list(first.values()))
         replays = await self._replays(decided)
         seen: set[int] = set()
@@ -184,6 +188,7 @@ class UnitOfWork:
         for hold in _holds_with_an_end(decided):
             await expire_hold_at(self._connection, hold.journal_id, hold.expires_at - loaded.now)
         writer.balances(loaded.book)
+        await failpoint_async("unit.before_flush")
         base, stamp = await flush(self._connection, writer.rows, self._clock.stamp())
         return base, {k: stamp + (k - 1) * _MICROSECOND for k in range(1, writer.k + 1)}
 
