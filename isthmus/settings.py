@@ -105,6 +105,10 @@ class IssuerSettings(BaseModel):
 
 
 class ApiSettings(BaseModel):
+    mode: Literal["production", "development"] = Field(
+        "production",
+        description="development: introspection and suggestions for whoever is signed in. `up` runs in it unless this is set.",
+    )
     host: str = Field(LOOPBACK, description="Address that `serve` listens on.")
     port: int = Field(
         0, ge=0, le=65535, description="Port of the API; 0 takes a free one and keeps it in the data directory."
@@ -123,8 +127,11 @@ class ApiSettings(BaseModel):
     position_wait_ms: int = Field(
         3_000, ge=0, le=10_000, description="Longest wait for X-Isthmus-Position, in milliseconds."
     )
-    introspection: bool = Field(True, description="Whether whoever is signed in may introspect the schema.")
     shutdown_s: float = Field(5.0, gt=0, description="Longest drain on SIGTERM, in seconds.")
+
+    @property
+    def in_development(self) -> bool:
+        return self.mode == "development"
 
 
 class WorkSettings(BaseModel):

@@ -15,6 +15,7 @@ class Role(StrEnum):
     CUSTOMER = "customer"
     OPERATOR = "operator"
     AUDITOR = "auditor"
+    DEVELOPER = "developer"
     SERVICE = "service"
 
 
@@ -23,14 +24,16 @@ class Scope(StrEnum):
     WRITE = "write"
     OPERATE = "operate"
     AUDIT = "audit"
+    SCHEMA = "schema:read"
 
 
 #: Total: a role without a line here would be a role that can do nothing, and nobody would notice why (a test checks it).
 ALLOWED: Mapping[Role, frozenset[Scope]] = MappingProxyType(
     {
         Role.CUSTOMER: frozenset({Scope.READ, Scope.WRITE}),
-        Role.OPERATOR: frozenset({Scope.READ, Scope.OPERATE}),
+        Role.OPERATOR: frozenset({Scope.READ, Scope.OPERATE, Scope.SCHEMA}),
         Role.AUDITOR: frozenset({Scope.READ, Scope.AUDIT}),
+        Role.DEVELOPER: frozenset({Scope.READ, Scope.SCHEMA}),
         Role.SERVICE: frozenset({Scope.READ, Scope.WRITE, Scope.OPERATE}),
     }
 )

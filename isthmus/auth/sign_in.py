@@ -21,7 +21,7 @@ from isthmus.auth.claims import decode_base64url
 from isthmus.auth.issuer_keys import LOOPBACK
 from isthmus.auth.pages import Form, forms_of
 
-DEFAULT_SCOPE = "openid offline_access read write operate audit"
+DEFAULT_SCOPE = "openid offline_access read write operate audit schema:read"
 _STEPS_MAX = 12
 _TIMEOUT_S = 10.0
 _REDIRECTS = (301, 302, 303, 307, 308)

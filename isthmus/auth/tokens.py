@@ -2,9 +2,10 @@
 
 Another provider is a matter of settings. For Keycloak: `ISTHMUS_ISSUER__URL=https://host/realms/NAME`,
 `ISTHMUS_ISSUER__TOKEN_TYPES='["JWT"]'`, `ISTHMUS_ISSUER__ROLES_CLAIM=realm_access.roles`, and in the realm: roles named
-`customer`, `operator`, `auditor`; an audience mapper that adds `isthmus-api`; tokens that live ten minutes at most; and client
-scopes named `read`, `write`, `operate`, `audit` (as default scopes of the client, or asked for in the request). A token without
-a scope of ours, or without a role of ours, is genuine but may do nothing: nobody is given a scope that their issuer did not write.
+`customer`, `operator`, `auditor`, `developer`; an audience mapper that adds `isthmus-api`; tokens that live ten minutes at most; and
+client scopes named `read`, `write`, `operate`, `audit`, `schema:read` (as default scopes of the client, or asked for in the request).
+A token without a scope of ours, or without a role of ours, is genuine but may do nothing: nobody is given a scope that their issuer
+did not write.
 """
 
 from __future__ import annotations

@@ -13,22 +13,21 @@ from dataclasses import dataclass
 from typing import Any
 
 from graphql import (
-    ASTValidationRule,
     DocumentNode,
     GraphQLError,
     GraphQLSchema,
     GraphQLSyntaxError,
-    NoSchemaIntrospectionCustomRule,
     OperationDefinitionNode,
     OperationType,
     get_variable_values,
     parse,
-    specified_rules,
     validate,
 )
 
-from isthmus.graphql.errors import ApiError, BadUserInput, ErrorCode, QueryTooComplex, classify
-from isthmus.graphql.limits import Limits, weigh
+from isthmus.auth.scopes import Scope
+from isthmus.graphql.call import Call
+from isthmus.graphql.errors import ApiError, BadUserInput, ErrorCode, Forbidden, QueryTooComplex, classify
+from isthmus.graphql.limits import Limits, Weighed, weigh
 
 _KEPT_MAX = 512
 _ERRORS_MAX = 5
@@ -61,32 +60,32 @@ class Refused(Exception):
 
 
 class Documents:
-    def __init__(self, schema: GraphQLSchema, limits: Limits, *, tokens_max: int, introspection: bool) -> None:
+    def __init__(self, schema: GraphQLSchema, limits: Limits, *, tokens_max: int, suggestions: bool) -> None:
         self._schema = schema
         self._limits = limits
         self._tokens_max = tokens_max
-        self._rules: tuple[type[ASTValidationRule], ...] = tuple(specified_rules)
-        if not introspection:
-            self._rules += (NoSchemaIntrospectionCustomRule,)
-        self._kept: OrderedDict[bytes, tuple[DocumentNode, bool]] = OrderedDict()
+        self._hide_suggestions = not suggestions
+        self._kept: OrderedDict[bytes, tuple[DocumentNode, Weighed]] = OrderedDict()
 
-    def prepare(self, text: str, variables: Mapping[str, Any] | None, operation_name: str | None) -> Prepared:
+    def prepare(self, call: Call, *, may_introspect: bool) -> Prepared:
         """Raises Refused."""
-        given = variables or {}
-        document = self._document(text, given)
-        operation = _choose(document, operation_name)
+        given = call.variables or {}
+        document, weighed = self._document(call.query, given)
+        if weighed.introspects and not may_introspect:
+            raise Refused([Forbidden(f"Reading the schema needs the scope {Scope.SCHEMA.value}.")])
+        operation = _choose(document, call.operation_name)
         values = get_variable_values(
             self._schema,
             operation.variable_definitions or (),
             dict(given),
             max_errors=_ERRORS_MAX,
-            hide_suggestions=True,
+            hide_suggestions=self._hide_suggestions,
         )
         if isinstance(values, list):
             raise Refused([_clients(error) for error in values])
-        return Prepared(text, document, operation, given)
+        return Prepared(call.query, document, operation, given)
 
-    def _document(self, text: str, variables: Mapping[str, Any]) -> DocumentNode:
+    def _document(self, text: str, variables: Mapping[str, Any]) -> tuple[DocumentNode, Weighed]:
         try:
             key = hashlib.sha256(text.encode()).digest()
         except UnicodeEncodeError:
@@ -95,21 +94,21 @@ class Documents:
         try:
             if kept is not None:
                 self._kept.move_to_end(key)
-                document, pages_vary = kept
-                if pages_vary:
+                document, weighed = kept
+                if weighed.pages_vary:
                     weigh(self._schema, document, variables, self._limits)
-                return document
+                return kept
             document = self._parse(text)
-            pages_vary = weigh(self._schema, document, variables, self._limits)
+            weighed = weigh(self._schema, document, variables, self._limits)
         except ApiError as error:
             raise Refused([error]) from None
-        errors = validate(self._schema, document, self._rules, max_errors=_ERRORS_MAX, hide_suggestions=True)
+        errors = validate(self._schema, document, max_errors=_ERRORS_MAX, hide_suggestions=self._hide_suggestions)
         if errors:
             raise Refused([_clients(error) for error in errors])
-        self._kept[key] = (document, pages_vary)
+        self._kept[key] = (document, weighed)
         if len(self._kept) > _KEPT_MAX:
             self._kept.popitem(last=False)
-        return document
+        return document, weighed
 
     def _parse(self, text: str) -> DocumentNode:
         try:

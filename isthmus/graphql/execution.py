@@ -14,6 +14,8 @@ from prometheus_client import Histogram
 from strawberry.types import ExecutionResult
 
 from isthmus.auth.caller import Caller
+from isthmus.auth.scopes import Scope
+from isthmus.graphql.call import Call
 from isthmus.graphql.context import RequestContext
 from isthmus.graphql.documents import Documents, Prepared
 from isthmus.graphql.errors import NotYetVisible, Unavailable, classify, log_errors, shaped
@@ -64,12 +66,13 @@ class Executor:
             self._schema._schema,
             Limits(api.depth_max, api.aliases_max, api.cost_max),
             tokens_max=api.tokens_max,
-            introspection=api.introspection,
+            suggestions=api.in_development,
         )
 
-    def prepare(self, text: str, variables: Mapping[str, Any] | None, operation_name: str | None) -> Prepared:
+    async def prepare(self, call: Call, caller: Caller) -> Prepared:
         """Raises documents.Refused."""
-        return self._documents.prepare(text, variables, operation_name)
+        may_introspect = self.api.in_development or caller.may(Scope.SCHEMA)
+        return self._documents.prepare(call, may_introspect=may_introspect)
 
     async def visible(self, prepared: Prepared, position: int | None) -> None:
         """Wait until what is read has passed `position`. Raises NotYetVisible. A mutation reads nothing old."""

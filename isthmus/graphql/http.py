@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import orjson
@@ -19,6 +18,7 @@ from structlog.contextvars import bind_contextvars
 
 from isthmus.auth.caller import Caller
 from isthmus.auth.tokens import IssuerUnavailable, TokenRefused
+from isthmus.graphql.call import Call
 from isthmus.graphql.documents import Refused
 from isthmus.graphql.errors import (
     RETRYABLE,
@@ -35,31 +35,6 @@ from isthmus.graphql.media import GRAPHQL, JSON, is_json_body, pick
 from isthmus.graphql.scalars import parse_position
 
 POSITION_HEADER = "x-isthmus-position"
-
-
-@dataclass(frozen=True)
-class Call:
-    """A request's parameters, of the right types."""
-
-    query: str
-    variables: Mapping[str, Any] | None
-    operation_name: str | None
-    extensions: Mapping[str, Any] | None
-
-    @classmethod
-    def of(cls, body: Any) -> Call:
-        """Raises BadUserInput."""
-        if not isinstance(body, dict):
-            raise BadUserInput("The body must be one JSON object with a query; batches are not taken.")
-        query, name = body.get("query"), body.get("operationName")
-        if not isinstance(query, str) or not query:
-            raise BadUserInput("query: give the document as a string.")
-        if not isinstance(name, str | None):
-            raise BadUserInput("operationName: must be a string.")
-        for field in ("variables", "extensions"):
-            if not isinstance(body.get(field), dict | None):
-                raise BadUserInput(f"{field}: must be an object.")
-        return cls(query, body.get("variables"), name, body.get("extensions"))
 
 
 class HttpError(Exception):
@@ -153,7 +128,7 @@ class HttpTransport:
         self, method: str, caller: Caller, correlation_id: str, call: Call, position: int | None
     ) -> Answer:
         try:
-            prepared = self._executor.prepare(call.query, call.variables, call.operation_name)
+            prepared = await self._executor.prepare(call, caller)
         except Refused as refused:
             return nothing_ran(*refused.errors)
         if prepared.kind is OperationType.SUBSCRIPTION:

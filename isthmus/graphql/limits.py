@@ -61,6 +61,14 @@ class Weight:
         )
 
 
+@dataclass(frozen=True)
+class Weighed:
+    """A document within the limits. `pages_vary`: its weight depends on the variables, so that it must be taken each time."""
+
+    pages_vary: bool
+    introspects: bool
+
+
 class _Scales:
     def __init__(
         self, schema: GraphQLSchema, document: DocumentNode, variables: Mapping[str, Any], limits: Limits
@@ -74,6 +82,7 @@ class _Scales:
         self._weighed: dict[str, Weight] = {}
         self._defaults: dict[str, Any] = {}
         self.pages_vary = False
+        self.introspects = False
 
     def operation(self, node: OperationDefinitionNode) -> Weight:
         self._defaults = {
@@ -107,6 +116,7 @@ class _Scales:
     def _field(self, node: FieldNode, parent: GraphQLNamedType | None, level: int, introspecting: bool) -> Weight:
         name = node.name.value
         if name.startswith("__") and not introspecting:
+            self.introspects |= name != "__typename"  # what a thing is called tells nothing of the schema
             inner = self._selections(node.selection_set, None, 1, introspecting=True)
             return Weight(1, inner.aliases + bool(node.alias), inner.directives, 0)
         field = self._definition(parent, name)
@@ -150,8 +160,8 @@ class _Scales:
         return min(max(value, 1), FIRST_MAX)
 
 
-def weigh(schema: GraphQLSchema, document: DocumentNode, variables: Mapping[str, Any], limits: Limits) -> bool:
-    """Raises QueryTooComplex. Answers whether the weight depends on the variables, so that it must be taken each time."""
+def weigh(schema: GraphQLSchema, document: DocumentNode, variables: Mapping[str, Any], limits: Limits) -> Weighed:
+    """Raises QueryTooComplex."""
     scales = _Scales(schema, document, variables, limits)
     total = Weight()
     for node in document.definitions:
@@ -167,4 +177,4 @@ def weigh(schema: GraphQLSchema, document: DocumentNode, variables: Mapping[str,
         raise QueryTooComplex(
             f"The query asks for more than {limits.cost_max} objects (the product of its page sizes)."
         )
-    return scales.pages_vary
+    return Weighed(scales.pages_vary, scales.introspects)

@@ -21,11 +21,11 @@ from structlog.contextvars import bind_contextvars
 
 from isthmus.auth.caller import Caller
 from isthmus.auth.tokens import IssuerUnavailable, TokenRefused
+from isthmus.graphql.call import Call
 from isthmus.graphql.correlation import drawn, well_formed
 from isthmus.graphql.documents import Refused
 from isthmus.graphql.errors import ApiError, RateLimited, Unauthenticated, shaped
 from isthmus.graphql.execution import Executor
-from isthmus.graphql.http import Call
 from isthmus.graphql.scalars import parse_position
 from isthmus.graphql.ws_protocol import ABORT
 
@@ -125,7 +125,7 @@ class TransportHandler(_Handler):
         bind_contextvars(correlation_id=correlation_id, actor=f"person:{caller.person_id}")  # this operation's own task
         if caller.expires_at <= executor.services.clock.now():
             raise Unauthenticated("The access token has ended.")
-        prepared = executor.prepare(call.query, call.variables, call.operation_name)
+        prepared = await executor.prepare(call, caller)
         position = (call.extensions or {}).get("position")
         await executor.visible(prepared, None if position is None else parse_position(position))
         context = executor.context(caller, correlation_id, prepared)

@@ -25,6 +25,7 @@ class Role(Enum):
     CUSTOMER = strawberry.enum_value("customer", description="Owns accounts.")
     OPERATOR = strawberry.enum_value("operator", description="Runs the platform: settles deposits, freezes accounts.")
     AUDITOR = strawberry.enum_value("auditor", description="Sees everyone's audit trail and changes nothing.")
+    DEVELOPER = strawberry.enum_value("developer", description="Builds clients: may read the schema in production.")
     SERVICE = strawberry.enum_value("service", description="A program.")
 
 

@@ -86,6 +86,8 @@ def _apps(settings: Settings, data: DataDirectory, endpoints: Endpoints, api_por
         "ISTHMUS_API__SHUTDOWN_S": str(drain_s),
         "ISTHMUS_WORK__HEALTH_PORT": str(health_port),
     }
+    if "mode" not in settings.api.model_fields_set:  # a person tries things out here; `serve` by itself is production
+        environment["ISTHMUS_API__MODE"] = "development"
 
     def app(name: str, *arguments: str, answers: Callable[[], bool]) -> Spec:
         # -P: a module of the same name in the folder we were started from is none of ours.

@@ -188,8 +188,18 @@ def served(servers: EmbeddedServers, template: str, tmp_path_factory: pytest.Tem
     served = Served()
     settings = load_settings(
         data_dir=tmp_path_factory.mktemp("api"),
-        api={"position_wait_ms": 300, "allowed_origins": ("https://app.example",)},
+        api={"mode": "development", "position_wait_ms": 300, "allowed_origins": ("https://app.example",)},
     )
+    served.app = create_app(settings, wiring_of(served, servers, template))
+    with running(served.app) as served.url:
+        yield served
+
+
+@pytest.fixture(scope="session")
+def production(servers: EmbeddedServers, template: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """The API as `serve` runs by itself; `served` runs as under `up`. `Person(production)` signs in here."""
+    served = Served()
+    settings = load_settings(data_dir=tmp_path_factory.mktemp("production"))
     served.app = create_app(settings, wiring_of(served, servers, template))
     with running(served.app) as served.url:
         yield served

@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 from graphql import get_introspection_query
 
+from isthmus.auth.scopes import Role
+from isthmus.graphql.call import Call
 from isthmus.graphql.documents import Documents, Refused
 from isthmus.graphql.errors import classify
 from isthmus.graphql.limits import Limits
@@ -19,12 +21,12 @@ LIMITS = Limits(depth_max=10, aliases_max=15, cost_max=5_000)
 
 @pytest.fixture(scope="module")
 def documents() -> Documents:
-    return Documents(build_schema()._schema, LIMITS, tokens_max=1_000, introspection=True)
+    return Documents(build_schema()._schema, LIMITS, tokens_max=1_000, suggestions=False)
 
 
-def outcome(documents: Documents, text: str, variables: Any = None) -> str:
+def outcome(documents: Documents, text: str, variables: Any = None, *, may_introspect: bool = True) -> str:
     try:
-        documents.prepare(text, variables, None)
+        documents.prepare(Call(text, variables, None, None), may_introspect=may_introspect)
     except Refused as refused:
         return classify(refused.errors[0]).value
     return "ok"
@@ -128,20 +130,32 @@ def test_the_contract_is_within_the_limits(documents: Documents, name: str) -> N
         "AccountHistory": {"id": "x", "asOf": "2026-01-01T00:00:00Z"},
     }
 
-    assert documents.prepare(CONTRACT, inputs.get(name), name).operation_name == name
+    assert documents.prepare(Call(CONTRACT, inputs.get(name), name, None), may_introspect=False).operation_name == name
 
 
-def test_introspection_is_for_whoever_is_signed_in(documents: Documents) -> None:
-    assert outcome(documents, get_introspection_query()) == "ok"
-    closed = Documents(build_schema()._schema, LIMITS, tokens_max=1_000, introspection=False)
-    assert outcome(closed, get_introspection_query()) == "BAD_USER_INPUT"
+@pytest.mark.parametrize(
+    "text",
+    [
+        get_introspection_query(),
+        '{ __type(name: "Viewer") { name } }',
+        "{ viewer { id } ...f } fragment f on Query { __schema { description } }",
+    ],
+)
+def test_introspection_is_for_whoever_may(documents: Documents, text: str) -> None:
+    assert outcome(documents, text, may_introspect=True) == "ok"
+    assert outcome(documents, text, may_introspect=False) == "FORBIDDEN", "although the document is kept by now"
+    assert outcome(documents, "{ __typename viewer { __typename } }", may_introspect=False) == "ok"
 
 
-def test_no_names_are_suggested(documents: Documents) -> None:
-    for text in ("{ viewe { id } }", "{ viewer { subjec } }", "{ auditTrail(firs: 1) { pageInfo { hasNextPage } } }"):
+@pytest.mark.parametrize(
+    "text", ["{ viewe { id } }", "{ viewer { subjec } }", "{ auditTrail(firs: 1) { pageInfo { hasNextPage } } }"]
+)
+def test_names_are_suggested_in_development_only(text: str) -> None:
+    for suggestions in (True, False):
+        documents = Documents(build_schema()._schema, LIMITS, tokens_max=1_000, suggestions=suggestions)
         with pytest.raises(Refused) as refused:
-            documents.prepare(text, None, None)
-        assert "Did you mean" not in str([error.message for error in refused.value.errors])
+            documents.prepare(Call(text, None, None, None), may_introspect=False)
+        assert ("Did you mean" in str([error.message for error in refused.value.errors])) is suggestions
 
 
 def test_a_refused_document_runs_no_sql(served: Served, ada: Person) -> None:
@@ -162,3 +176,13 @@ def test_a_page_out_of_range_names_the_cap(ada: Person, field: str, first: int) 
 
     assert error["extensions"]["code"] == "BAD_USER_INPUT"
     assert "200" in error["message"]
+
+
+def test_a8_production_shows_the_schema_to_its_readers_only(production: Served, served: Served) -> None:
+    """Row A8, over HTTP."""
+    asked = "{ __schema { queryType { name } } }"
+
+    assert Person(production).refused(asked) == "FORBIDDEN"
+    assert Person(production, Role.AUDITOR).refused(asked) == "FORBIDDEN"
+    assert Person(production, Role.DEVELOPER).ask(asked) == {"__schema": {"queryType": {"name": "Query"}}}
+    assert Person(served).ask(asked) == {"__schema": {"queryType": {"name": "Query"}}}, "development"

@@ -23,7 +23,8 @@ def test_every_role_has_its_scopes_and_may_read() -> None:
     [
         ([], set()),
         ([Role.CUSTOMER], {Scope.READ, Scope.WRITE}),
-        ([Role.OPERATOR], {Scope.READ, Scope.OPERATE}),
+        ([Role.OPERATOR], {Scope.READ, Scope.OPERATE, Scope.SCHEMA}),
+        ([Role.DEVELOPER], {Scope.READ, Scope.SCHEMA}),
         ([Role.AUDITOR], {Scope.READ, Scope.AUDIT}),
         ([Role.SERVICE], {Scope.READ, Scope.WRITE, Scope.OPERATE}),
         ([Role.CUSTOMER, Role.AUDITOR], {Scope.READ, Scope.WRITE, Scope.AUDIT}),
@@ -50,7 +51,7 @@ def test_protected_resource_metadata(settings: Settings, api_url: str) -> None:
     metadata = protected_resource_metadata(settings, "https://issuer.example", api_url)
     assert metadata["resource"] == "https://api.example"
     assert metadata["authorization_servers"] == ["https://issuer.example"]
-    assert metadata["scopes_supported"] == ["read", "write", "operate", "audit"]
+    assert metadata["scopes_supported"] == ["read", "write", "operate", "audit", "schema:read"]
     assert metadata["bearer_methods_supported"] == ["header"]
 
 

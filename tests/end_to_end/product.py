@@ -11,7 +11,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -44,12 +44,13 @@ class Background:
     data_dir: Path
     arguments: Sequence[str]
     lines: list[str] = field(default_factory=list)
+    settings: Mapping[str, str] = field(default_factory=dict)
 
     def start(self) -> None:
         self._log = (self.data_dir.parent / f"{self.arguments[0]}-{time.monotonic_ns()}.log").open("w")
         self.process = subprocess.Popen(
             [sys.executable, "-m", "isthmus", *self.arguments],
-            env=environment(self.data_dir),
+            env={**environment(self.data_dir), **self.settings},
             stdout=subprocess.PIPE,
             stderr=self._log,
             text=True,

@@ -77,7 +77,7 @@ async def test_up_killed_alone_takes_its_children_with_it(tmp_path: Path) -> Non
 async def test_two_of_each_of_which_one_each_is_killed_midway_lose_nothing(tmp_path: Path) -> None:
     product = Product(tmp_path / "data", options=["--no-demo"])
     product.start()
-    serve = Background(product.data_dir, ["serve", "--port", "0"])
+    serve = Background(product.data_dir, ["serve", "--port", "0"], settings={"ISTHMUS_API__MODE": "development"})
     work = Background(product.data_dir, ["work"])
     try:
         serve.start()

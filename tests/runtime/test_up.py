@@ -8,7 +8,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from isthmus.runtime.data_directory import DataDirectory
+from isthmus.runtime.plan import make_plan
+from isthmus.settings import load_settings
 
 
 def _up(path: Path, *options: str) -> subprocess.CompletedProcess[str]:
@@ -38,3 +42,17 @@ def test_a_taken_port_is_refused(tmp_path: Path) -> None:
     )
     assert not DataDirectory(tmp_path).in_use()
     assert not (tmp_path / "postgres").exists()
+
+
+@pytest.mark.parametrize(("given", "mode"), [(None, "development"), ("production", "production")])
+def test_up_runs_in_development_mode_unless_told(
+    given: str | None, mode: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if given is not None:
+        monkeypatch.setenv("ISTHMUS_API__MODE", given)
+    data = DataDirectory(tmp_path)
+    data.make()
+    with data.lock():
+        plan = make_plan(load_settings(data_dir=tmp_path), data)
+
+    assert {app.environment["ISTHMUS_API__MODE"] for app in plan.apps} == {mode}
