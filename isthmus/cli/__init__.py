@@ -39,6 +39,7 @@ COMMANDS = {
     "schema": _Command("schema", "Print the GraphQL schema, or compare it with the snapshot."),
     "settings": _Command("settings_page", "List every setting, or check the page that lists them."),
     "errors": _Command("errors_page", "Print the error catalogue, or check the page that holds it."),
+    "bench": _Command("bench", "Measure beside a baseline, and verify what was written."),
     "doctor": _Command("doctor", "Say what is missing or wrong here, and what to do."),
 }
 
