@@ -144,10 +144,13 @@ async def wired(settings: Settings) -> AsyncIterator[Running]:
     import httpx
     from redis.asyncio import BlockingConnectionPool, Redis
 
+    from isthmus.auth.api_keys import ApiKeys
+    from isthmus.auth.callers import Callers
     from isthmus.auth.metadata import protected_resource_metadata, resource_of
     from isthmus.auth.tokens import TokenVerifier
     from isthmus.domain.identifiers import uuid7_source
     from isthmus.read_models.accounts import AccountReader
+    from isthmus.read_models.api_keys import ApiKeyReader, ApiKeyTable
     from isthmus.read_models.assets import AssetRegistry
     from isthmus.read_models.audit import AuditReader
     from isthmus.read_models.balance_cache import BalanceCache
@@ -195,6 +198,9 @@ async def wired(settings: Settings) -> AsyncIterator[Running]:
         verifier = TokenVerifier(settings.issuer, endpoints.issuer_url, side.clock, http)
         await verifier.start()
         stack.push_async_callback(verifier.aclose)
+        keys = ApiKeys(ApiKeyTable(pool), side.clock)
+        await keys.start()
+        stack.push_async_callback(keys.aclose)
 
         async def database() -> dict[str, Any]:
             async with pool.acquire(timeout=CHECK_TIMEOUT_S) as connection:
@@ -221,7 +227,7 @@ async def wired(settings: Settings) -> AsyncIterator[Running]:
             Services(
                 clock=side.clock,
                 ids=uuid7_source(side.clock.now),
-                verifier=verifier,
+                verifier=Callers(verifier, keys, side.clock),
                 commands=side.commands,
                 positions=positions,
                 feed=feed,
@@ -234,6 +240,7 @@ async def wired(settings: Settings) -> AsyncIterator[Running]:
                     assets=AssetRegistry(pool),
                     texts=TextReader(pool, side.texts),
                     log=LogReader(pool),
+                    api_keys=ApiKeyReader(pool),
                 ),
             ),
             checks={

@@ -11,13 +11,23 @@ from isthmus.auth.scopes import Role, Scope
 
 @dataclass(frozen=True)
 class Caller:
-    """`subject` is what the issuer calls them; everything of ours knows only `person_id`, which is safe to log."""
+    """`subject` is what the issuer calls them; everything of ours knows only `person_id`, which is safe to log.
+
+    `api_key_id`: the key that a program of theirs signed in with; None where they are here themselves.
+    """
 
     person_id: UUID
     subject: str = field(repr=False)
     roles: frozenset[Role]
     scopes: frozenset[Scope]
     expires_at: datetime
+    api_key_id: UUID | None = None
+
+    @property
+    def actor(self) -> str:
+        """As events, audit trail and logs name whoever did something."""
+        person = f"person:{self.person_id}"
+        return person if self.api_key_id is None else f"{person}/key:{self.api_key_id}"
 
     def may(self, scope: Scope) -> bool:
         return scope in self.scopes

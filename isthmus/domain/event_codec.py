@@ -16,7 +16,9 @@ import msgspec
 import orjson
 
 from isthmus.domain.accounts import AccountClosed, AccountFrozen, AccountOpened, AccountRenamed, AccountUnfrozen
-from isthmus.domain.ledger import HoldVoided, JournalPosted, JournalReserved, LedgerEvent
+from isthmus.domain.api_keys import ApiKeyMade, ApiKeyRevoked
+from isthmus.domain.events import Event
+from isthmus.domain.ledger import HoldVoided, JournalPosted, JournalReserved
 from isthmus.domain.money import text_of
 from isthmus.domain.personal import SEALED_PATTERN, Sealed
 
@@ -25,6 +27,7 @@ Upcaster = Callable[[Data], Data]
 
 ACCOUNT = "account"
 JOURNAL = "journal"
+API_KEY = "api_key"
 
 #: Every event type: its class, its current schema version and whose stream it is in.
 EVENT_TYPES: Mapping[str, tuple[type, int, str]] = {
@@ -36,6 +39,8 @@ EVENT_TYPES: Mapping[str, tuple[type, int, str]] = {
     "JournalPosted": (JournalPosted, 1, JOURNAL),
     "JournalReserved": (JournalReserved, 1, JOURNAL),
     "HoldVoided": (HoldVoided, 1, JOURNAL),
+    "ApiKeyMade": (ApiKeyMade, 1, API_KEY),
+    "ApiKeyRevoked": (ApiKeyRevoked, 1, API_KEY),
 }
 
 
@@ -64,27 +69,29 @@ def upcast(event_type: str, schema_version: int, data: Data) -> Data:
     return data
 
 
-def encode(event: LedgerEvent) -> bytes:
+def encode(event: Event) -> bytes:
     """As JSON: ids and times as text, amounts as plain digits."""
     return orjson.dumps(event, default=_encode_odd)
 
 
-def encode_fields(event: LedgerEvent, names: Sequence[str], more: Mapping[str, object]) -> bytes:
+def encode_fields(event: Event, names: Sequence[str], more: Mapping[str, object]) -> bytes:
     """Some of an event's fields beside others, written the same way."""
     return orjson.dumps({**more, **{name: getattr(event, name) for name in names}}, default=_encode_odd)
 
 
-def decode(event_type: str, schema_version: int, data: Data) -> LedgerEvent:
+def decode(event_type: str, schema_version: int, data: Data) -> Event:
     """Raises UnknownEvent, or msgspec.ValidationError where the data is not what its schema says."""
     lifted = upcast(event_type, schema_version, data)
-    return cast(LedgerEvent, msgspec.convert(lifted, EVENT_TYPES[event_type][0], dec_hook=_decode_odd))
+    return cast(Event, msgspec.convert(lifted, EVENT_TYPES[event_type][0], dec_hook=_decode_odd))
 
 
-def stream_of(event: LedgerEvent) -> tuple[str, UUID]:
+def stream_of(event: Event) -> tuple[str, UUID]:
     """(aggregate type, aggregate id) of the stream that the event belongs to."""
     kind = EVENT_TYPES[type(event).__name__][2]
     if kind == ACCOUNT:
         return ACCOUNT, cast(AccountOpened, event).account_id
+    if kind == API_KEY:
+        return API_KEY, cast(ApiKeyMade, event).api_key_id
     if isinstance(event, JournalPosted) and event.resolves is not None:
         return JOURNAL, event.resolves
     return JOURNAL, cast(JournalPosted, event).journal_id

@@ -17,7 +17,7 @@ from uuid import UUID
 import msgspec
 
 from isthmus.domain.event_codec import decode
-from isthmus.domain.ledger import LedgerEvent
+from isthmus.domain.events import Event
 
 TOPIC = "isthmus.log.v1"
 #: For ever: another number would move accounts between partitions, and positions are kept per partition.
@@ -52,7 +52,7 @@ class LoggedEvent(msgspec.Struct, frozen=True):
     def written(self) -> Metadata:
         return _METADATA.decode(self.metadata)
 
-    def lifted(self) -> LedgerEvent:
+    def lifted(self) -> Event:
         """Raises UnknownEvent where a newer release wrote it."""
         return decode(self.type, self.schema_version, msgspec.json.decode(self.data))
 

@@ -31,6 +31,8 @@ class RefusalCode(StrEnum):
     EXCEEDS_HOLD = "EXCEEDS_HOLD"
     HOLD_NOT_DUE = "HOLD_NOT_DUE"
     UNBALANCED = "UNBALANCED"
+    API_KEY_NOT_FOUND = "API_KEY_NOT_FOUND"
+    TOO_MANY_API_KEYS = "TOO_MANY_API_KEYS"
 
 
 @dataclass(frozen=True)
@@ -158,3 +160,13 @@ class ExceedsHold(Refusal):
 @dataclass(frozen=True)
 class Unbalanced(Refusal):
     code: ClassVar[RefusalCode] = RefusalCode.UNBALANCED
+
+
+@dataclass(frozen=True)
+class ApiKeyNotFound(Refusal):
+    code: ClassVar[RefusalCode] = RefusalCode.API_KEY_NOT_FOUND
+
+
+@dataclass(frozen=True)
+class TooManyApiKeys(Refusal):
+    code: ClassVar[RefusalCode] = RefusalCode.TOO_MANY_API_KEYS

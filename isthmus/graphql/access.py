@@ -19,6 +19,7 @@ ACCESS: Mapping[str, Scope] = {
     "Query.node": Scope.READ,
     "Query.assets": Scope.READ,
     "Query.auditTrail": Scope.READ,
+    "Query.apiKeys": Scope.READ,
     "Mutation.openAccount": Scope.WRITE,
     "Mutation.renameAccount": Scope.WRITE,
     "Mutation.closeAccount": Scope.WRITE,
@@ -26,8 +27,13 @@ ACCESS: Mapping[str, Scope] = {
     "Mutation.freezeAccount": Scope.OPERATE,
     "Mutation.unfreezeAccount": Scope.OPERATE,
     "Mutation.settleDeposit": Scope.OPERATE,
+    "Mutation.createApiKey": Scope.WRITE,
+    "Mutation.revokeApiKey": Scope.WRITE,
     "Subscription.balanceChanged": Scope.READ,
 }
+
+#: What nobody does by API key: one that leaked could make others, and outlive its own end.
+IN_PERSON = frozenset({"Query.apiKeys", "Mutation.createApiKey", "Mutation.revokeApiKey"})
 
 
 def guard(schema: GraphQLSchema, table: Mapping[str, Scope] = ACCESS) -> None:
@@ -42,19 +48,22 @@ def guard(schema: GraphQLSchema, table: Mapping[str, Scope] = ACCESS) -> None:
 
 def _guard_fields(root: GraphQLObjectType, table: Mapping[str, Scope], *, subscribing: bool) -> None:
     for name, field in root.fields.items():
-        scope = table[f"{root.name}.{name}"]
+        place = f"{root.name}.{name}"
+        scope, in_person = table[place], place in IN_PERSON
         if subscribing:
-            field.subscribe = _guarded(scope, field.subscribe)
+            field.subscribe = _guarded(scope, in_person, field.subscribe)
         else:
-            field.resolve = _guarded(scope, field.resolve)
+            field.resolve = _guarded(scope, in_person, field.resolve)
 
 
-def _guarded(scope: Scope, inner: Callable[..., Any] | None) -> Callable[..., Any]:
+def _guarded(scope: Scope, in_person: bool, inner: Callable[..., Any] | None) -> Callable[..., Any]:
     assert inner is not None, "every root field has a resolver"
 
     def resolve(root: Any, info: Any, /, **arguments: Any) -> Awaitable[Any] | AsyncIterator[Any] | Any:
         if not info.context.caller.may(scope):
             raise Forbidden(f"This needs the scope {scope.value}.")
+        if in_person and info.context.caller.api_key_id is not None:
+            raise Forbidden("An API key cannot do this: sign in yourself.")
         return inner(root, info, **arguments)
 
     return resolve

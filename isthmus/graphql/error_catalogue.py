@@ -61,6 +61,11 @@ REFUSALS: Mapping[RefusalCode, tuple[str, str]] = {
     ),
     RefusalCode.HOLD_NOT_DUE: ("The hold's time is not over.", "Nothing: the timer comes again."),
     RefusalCode.UNBALANCED: ("Debits and credits differ in an asset.", "Balance the journal per asset."),
+    RefusalCode.API_KEY_NOT_FOUND: ("There is no such API key among yours.", "Check the id with the query `apiKeys`."),
+    RefusalCode.TOO_MANY_API_KEYS: (
+        "You have as many working API keys as one person may have (20).",
+        "Revoke one that is not needed, then make the new one under a new idempotency key.",
+    ),
 }
 
 ERRORS: Mapping[ErrorCode, tuple[str, str]] = {

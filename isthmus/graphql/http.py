@@ -64,7 +64,7 @@ class HttpTransport:
             if request.method == "POST" and not is_json_body(request.headers.get("content-type")):
                 raise HttpError(415, BadUserInput("The body must be application/json in UTF-8."))
             caller = await self._caller(request)
-            bind_contextvars(actor=f"person:{caller.person_id}")
+            bind_contextvars(actor=caller.actor)
             position = _position(request)
             call = await self._call(request)
             answer = await self._answer(request.method, caller, correlation_id, call, position)

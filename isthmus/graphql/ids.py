@@ -17,6 +17,7 @@ class Kind(Enum):
 
     ACCOUNT = b"ac"
     AGGREGATE = b"ag"
+    API_KEY = b"ak"
     JOURNAL = b"jo"
     PERSON = b"pe"
     TRANSACTION = b"tx"
@@ -52,6 +53,15 @@ def account_key(text: str) -> UUID:
             return NOWHERE
 
 
+def api_key_key(text: str) -> UUID:
+    """The API key's id, or NOWHERE."""
+    match decode(text):
+        case (Kind.API_KEY, (api_key_id,)):
+            return api_key_id
+        case _:
+            return NOWHERE
+
+
 def aggregate_id(aggregate_type: str, key: UUID) -> str:
-    known = {"account": Kind.ACCOUNT, "journal": Kind.JOURNAL}
+    known = {"account": Kind.ACCOUNT, "api_key": Kind.API_KEY, "journal": Kind.JOURNAL}
     return encode(known.get(aggregate_type, Kind.AGGREGATE), key)

@@ -12,6 +12,7 @@ from aiodataloader import DataLoader
 
 from isthmus.graphql.services import Services
 from isthmus.read_models.accounts import AccountRow
+from isthmus.read_models.api_keys import ApiKeyRow
 from isthmus.read_models.balances import Balance, Figures
 from isthmus.read_models.database import Sight
 from isthmus.read_models.journals import JournalRow
@@ -31,6 +32,10 @@ class Loaders:
     @cached_property
     def accounts(self) -> DataLoader[UUID, AccountRow | None]:
         return self._seen(self._services.read.accounts.load_many)
+
+    @cached_property
+    def api_keys(self) -> DataLoader[UUID, ApiKeyRow | None]:
+        return self._seen(self._services.read.api_keys.load_many)
 
     @cached_property
     def journals(self) -> DataLoader[UUID, JournalRow | None]:

@@ -16,6 +16,7 @@ from isthmus.graphql.access import guard
 from isthmus.graphql.scalars import SCALARS
 from isthmus.resolvers.account_mutations import AccountMutations
 from isthmus.resolvers.accounts import LedgerAccount
+from isthmus.resolvers.api_keys import ApiKeyMutations, ApiKeyQueries
 from isthmus.resolvers.assets import AssetQueries
 from isthmus.resolvers.audit import AuditQueries
 from isthmus.resolvers.journals import Journal
@@ -27,14 +28,14 @@ from isthmus.resolvers.viewer import ViewerQueries
 
 
 @strawberry.type(description="Questions.")
-class Query(ViewerQueries, AssetQueries, AuditQueries):
+class Query(ViewerQueries, AssetQueries, AuditQueries, ApiKeyQueries):
     pass
 
 
 @strawberry.type(
     description="Wishes. Each says No in its payload's `errors`, and is safe to send again with the same key."
 )
-class Mutation(AccountMutations, MoneyMutations):
+class Mutation(AccountMutations, MoneyMutations, ApiKeyMutations):
     pass
 
 

@@ -11,6 +11,7 @@ from isthmus.auth.caller import Caller
 from isthmus.domain.clock import Clock
 from isthmus.domain.identifiers import IdSource
 from isthmus.read_models.accounts import AccountReader
+from isthmus.read_models.api_keys import ApiKeyReader
 from isthmus.read_models.assets import AssetRegistry
 from isthmus.read_models.audit import AuditReader
 from isthmus.read_models.balances import BalanceReader, Figures
@@ -24,6 +25,10 @@ from isthmus.write_models.envelope import Envelope, Outcome
 class Verifier(Protocol):
     async def verify(self, token: str) -> Caller:
         """Raises isthmus.auth.tokens.TokenRefused."""
+        ...
+
+    async def until_ended(self, caller: Caller) -> None:
+        """Returns when a connection of theirs must end."""
         ...
 
 
@@ -74,6 +79,7 @@ class Readers:
     assets: AssetRegistry
     texts: TextReader
     log: LogReader
+    api_keys: ApiKeyReader
 
 
 @dataclass(frozen=True)

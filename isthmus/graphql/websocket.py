@@ -60,7 +60,7 @@ class Socket:
 
 
 class TransportHandler(_Handler):
-    _expiry: asyncio.TimerHandle | None = None
+    _ending: asyncio.Task[None] | None = None
 
     async def handle_message(self, message: Any) -> None:
         """The right shape first: the library takes what comes and fails later."""
@@ -76,10 +76,8 @@ class TransportHandler(_Handler):
         except IssuerUnavailable:
             await self.websocket.close(code=_TRY_AGAIN, reason="Tokens cannot be checked right now")
         caller = self.context.caller
-        if self.connection_acknowledged and caller is not None and self._expiry is None:
-            left = caller.expires_at - self.context.executor.services.clock.now()
-            loop = asyncio.get_running_loop()
-            self._expiry = loop.call_later(max(left.total_seconds(), 0), lambda: loop.create_task(self._expire()))
+        if self.connection_acknowledged and caller is not None and self._ending is None:
+            self._ending = asyncio.create_task(self._end_with(caller))
 
     async def handle_subscribe(self, message: Any) -> None:
         if not self.connection_acknowledged:
@@ -105,8 +103,8 @@ class TransportHandler(_Handler):
         self.operations[message["id"]] = operation
 
     async def shutdown(self) -> None:
-        if self._expiry is not None:
-            self._expiry.cancel()
+        if self._ending is not None:
+            self._ending.cancel()
         await super().shutdown()
 
     async def _run(self, operation: Operation[Any, None], call: Call, correlation_id: str) -> None:
@@ -122,7 +120,7 @@ class TransportHandler(_Handler):
     async def _deliver(self, operation: Operation[Any, None], call: Call, correlation_id: str) -> None:
         executor, caller = self.context.executor, self.context.caller
         assert caller is not None, "nothing is acknowledged before the token is"
-        bind_contextvars(correlation_id=correlation_id, actor=f"person:{caller.person_id}")  # this operation's own task
+        bind_contextvars(correlation_id=correlation_id, actor=caller.actor)  # this operation's own task
         if caller.expires_at <= executor.services.clock.now():
             raise Unauthenticated("The access token has ended.")
         prepared = await executor.prepare(call, caller)
@@ -149,7 +147,9 @@ class TransportHandler(_Handler):
         payload: Any = [shaped(error, correlation_id) for error in errors]
         await self.send_message({"id": operation_id, "type": "error", "payload": payload})
 
-    async def _expire(self) -> None:
+    async def _end_with(self, caller: Caller) -> None:
+        """A token that is over, or a key that was revoked."""
+        await self.context.executor.services.verifier.until_ended(caller)
         await self.websocket.close(code=4403, reason="Forbidden")
 
 

@@ -26,7 +26,7 @@ _SOMEONE_ELSE = "counterparty"
 class AuditEvent:
     event_id: strawberry.ID = strawberry.field(description="The event's own id.")
     position: Position = strawberry.field(description="Its place in the log.")
-    aggregate_type: str = strawberry.field(description="What kind of thing it happened to: account, journal.")
+    aggregate_type: str = strawberry.field(description="What kind of thing it happened to: account, journal, api_key.")
     aggregate_id: strawberry.ID = strawberry.field(description="The id of the thing it happened to.")
     version: int = strawberry.field(description="Its number among the events of that thing, from 1.")
     event_type: str = strawberry.field(description="What happened.")
@@ -35,7 +35,9 @@ class AuditEvent:
     causation_id: strawberry.ID | None = strawberry.field(
         description="The event that caused it; null where a request did."
     )
-    actor: str = strawberry.field(description="Who did it; `counterparty` where that is someone else.")
+    actor: str = strawberry.field(
+        description="Who did it, and with which API key; `counterparty` where that is someone else."
+    )
     hash: str = strawberry.field(
         description="SHA-256 over the event and the hash of the one before it of the same thing, in hexadecimal."
     )
@@ -49,7 +51,9 @@ class AuditEventConnection:
 
 @strawberry.type
 class AuditQueries:
-    @strawberry.field(description="Events on the viewer's own accounts and journals; an auditor sees everyone's.")
+    @strawberry.field(
+        description="Events on the viewer's own accounts, journals and API keys; an auditor sees everyone's."
+    )
     async def audit_trail(
         self,
         info: AppInfo,
@@ -69,7 +73,7 @@ class AuditQueries:
         everyone = info.context.sight.all_trails
 
         def shown(row: AuditRow) -> AuditEvent:
-            hidden = not everyone and row.actor.startswith(_PERSON) and row.actor != own
+            hidden = not everyone and row.actor.startswith(_PERSON) and row.actor.partition("/")[0] != own
             return audit_event(row, _SOMEONE_ELSE if hidden else row.actor)
 
         edges = edges_of(_CURSOR, rows, lambda row: row.position, shown)

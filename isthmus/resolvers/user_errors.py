@@ -42,6 +42,8 @@ class UserErrorCode(Enum):
     HOLD_NOT_DUE = strawberry.enum_value("HOLD_NOT_DUE", description="The hold's time is not over.")
     EXCEEDS_HOLD = strawberry.enum_value("EXCEEDS_HOLD", description="More than the hold holds.")
     UNBALANCED = strawberry.enum_value("UNBALANCED", description="Debits and credits differ.")
+    API_KEY_NOT_FOUND = strawberry.enum_value("API_KEY_NOT_FOUND", description="There is no such API key of yours.")
+    TOO_MANY_API_KEYS = strawberry.enum_value("TOO_MANY_API_KEYS", description="As many API keys as one may have.")
 
 
 @strawberry.interface(description="A refusal. Nothing was changed.")
@@ -147,6 +149,16 @@ class Unbalanced(UserError):
     pass
 
 
+@strawberry.type(description="There is no such API key of yours.")
+class ApiKeyNotFound(UserError):
+    pass
+
+
+@strawberry.type(description="There are as many API keys as one may have. Revoke one that is not needed.")
+class TooManyApiKeys(UserError):
+    pass
+
+
 TYPES: Mapping[type[Refusal], type[UserError]] = {
     refusals.InvalidInput: InvalidInput,
     refusals.InvalidAmount: InvalidAmount,
@@ -167,6 +179,8 @@ TYPES: Mapping[type[Refusal], type[UserError]] = {
     refusals.HoldNotDue: HoldNotDue,
     refusals.ExceedsHold: ExceedsHold,
     refusals.Unbalanced: Unbalanced,
+    refusals.ApiKeyNotFound: ApiKeyNotFound,
+    refusals.TooManyApiKeys: TooManyApiKeys,
 }
 
 

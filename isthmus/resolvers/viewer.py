@@ -12,6 +12,7 @@ from isthmus.graphql.connections import FIRST_DEFAULT, edges_of, page_info, page
 from isthmus.graphql.context import AppInfo
 from isthmus.graphql.ids import Kind, decode, encode
 from isthmus.resolvers.accounts import AFTER, FIRST, AccountConnection, AccountFilter
+from isthmus.resolvers.api_keys import api_key_of
 from isthmus.resolvers.journals import journal_of
 from isthmus.resolvers.ledger_accounts import account_from
 from isthmus.resolvers.nodes import Node
@@ -31,7 +32,9 @@ class Role(Enum):
 
 @strawberry.type(description="Whoever is signed in.")
 class Viewer(Node):
-    subject: str = strawberry.field(description="Who that is to the issuer that signed them in.")
+    subject: str = strawberry.field(
+        description="Who that is to the issuer that signed them in; the part of an API key that is no secret, where one calls."
+    )
     roles: list[Role] = strawberry.field(description="What they are to the platform.")
 
     @strawberry.field(description="Their accounts, oldest first.")
@@ -92,6 +95,9 @@ class ViewerQueries:
             case (Kind.TRANSACTION, (account_id, journal_id)):
                 transaction = await loaders.transactions.load((account_id, journal_id))
                 return None if transaction is None else transaction_of(transaction)
+            case (Kind.API_KEY, (key,)) if info.context.caller.api_key_id is None:
+                api_key = await loaders.api_keys.load(key)
+                return None if api_key is None else api_key_of(api_key)
             case (Kind.PERSON, (person,)) if person == info.context.caller.person_id:
                 return viewer_of(info)
             case _:

@@ -41,10 +41,10 @@ async def run(
 ) -> Done | Refused:
     """`scope` is whose keys these are: the caller's own unless told."""
     context = info.context
-    person = context.caller.person_id
+    caller = context.caller
     envelope = Envelope(
-        actor=f"person:{person}",
-        person=scope or person,
+        actor=caller.actor,
+        person=scope or caller.person_id,
         mutation=mutation,
         idempotency_key=key,
         body=body,
@@ -54,11 +54,11 @@ async def run(
 
 
 async def refused(
-    info: AppInfo, kind: type[AnyPayload], refusal: Refusal, nothing: str, outcome: Refused | None = None
+    info: AppInfo, kind: type[AnyPayload], refusal: Refusal, nothing: str, outcome: Refused | None = None, **more: None
 ) -> AnyPayload:
-    """A payload that says No; `nothing` is the field that would hold the object."""
+    """A payload that says No; `nothing` is the field that would hold the object, `more` are others that are null with it."""
     position = outcome.position if outcome is not None else 0
-    fields: dict[str, Any] = {nothing: None}
+    fields: dict[str, Any] = {nothing: None, **more}
     return kind(
         position=Position(position or await info.context.services.read.log.end()),
         replayed=outcome.replayed if outcome is not None else False,

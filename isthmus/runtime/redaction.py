@@ -28,6 +28,7 @@ _TELLING = re.compile(
 _ENUM_WORD = re.compile(r"[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+|[A-Z]{2,}")
 
 _JWT = re.compile(r"eyJ[\w-]{4,}(?:\.[\w-]*){0,4}")
+_API_KEY = re.compile(r"isk_[\w-]{4,}")
 _BEARER = re.compile(r"\b(bearer|basic|dpop)\s+[^\s\"',;]+", re.IGNORECASE)
 _URL_PASSWORD = re.compile(r"([A-Za-z][\w+.-]{0,30}://[^\s/:@\"']{0,128}):[^\s\"'<>]{0,512}@")
 _EMAIL = re.compile(r"[\w.+%~-]{1,64}(?:@|%40)[\w-]{1,63}(?:\.[\w-]{1,63}){0,8}", re.IGNORECASE)
@@ -69,6 +70,8 @@ def redact_text(text: str) -> str:
     lower = text.lower()
     if "eyJ" in text:
         text = _JWT.sub(REDACTED, text)
+    if "isk_" in text:
+        text = _API_KEY.sub(REDACTED, text)
     if " " in text:
         if "bearer" in lower or "basic" in lower or "dpop" in lower:
             text = _BEARER.sub(rf"\1 {REDACTED}", text)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import UUID
 
-from isthmus.domain.ledger import LedgerEvent
+from isthmus.domain.events import Event
 from isthmus.domain.refusals import Refusal
 
 #: Scope of keys that belong to nobody in particular: an operator's deposits are idempotent by their reference alone.
@@ -29,7 +29,7 @@ class Envelope:
 
 @dataclass(frozen=True)
 class Recorded:
-    event: LedgerEvent
+    event: Event
     event_id: UUID
     position: int
     committed_at: datetime

@@ -10,7 +10,8 @@ from uuid import UUID
 import asyncpg
 
 from isthmus.domain.event_codec import decode
-from isthmus.domain.ledger import Hold, JournalEvent, JournalPosted, JournalReserved, LedgerEvent, evolve_hold
+from isthmus.domain.events import Event
+from isthmus.domain.ledger import Hold, JournalEvent, JournalPosted, JournalReserved, evolve_hold
 from isthmus.write_models.connection import Connection
 from isthmus.write_models.envelope import Recorded
 
@@ -22,7 +23,7 @@ def recorded(row: asyncpg.Record) -> Recorded:
     return Recorded(event, row["event_id"], row["position"], row["committed_at"], row["correlation_id"])
 
 
-async def load_stream(connection: Connection, aggregate_id: UUID) -> list[LedgerEvent]:
+async def load_stream(connection: Connection, aggregate_id: UUID) -> list[Event]:
     rows = await connection.fetch(
         f"select {_COLUMNS} from event_store where aggregate_id = $1 order by version", aggregate_id
     )
@@ -36,14 +37,20 @@ async def load_positions(connection: Connection, positions: Sequence[int]) -> di
     return {row["position"]: recorded(row) for row in rows}
 
 
-async def load_holds(connection: Connection, hold_ids: Sequence[UUID]) -> dict[UUID, Hold]:
+async def load_streams(connection: Connection, aggregate_ids: Sequence[UUID]) -> dict[UUID, list[Event]]:
+    """Whole streams. One that is not there yet is empty, and is in no key."""
     rows = await connection.fetch(
         f"select aggregate_id, {_COLUMNS} from event_store where aggregate_id = any($1::uuid[]) order by aggregate_id, version",
-        list(hold_ids),
+        list(aggregate_ids),
     )
-    streams: dict[UUID, list[LedgerEvent]] = defaultdict(list)
+    streams: dict[UUID, list[Event]] = defaultdict(list)
     for row in rows:
         streams[row["aggregate_id"]].append(recorded(row).event)
+    return streams
+
+
+async def load_holds(connection: Connection, hold_ids: Sequence[UUID]) -> dict[UUID, Hold]:
+    streams = await load_streams(connection, hold_ids)
     holds: dict[UUID, Hold] = {}
     for hold_id, events in streams.items():
         hold: Hold | None = None

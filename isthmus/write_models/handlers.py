@@ -11,12 +11,14 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from isthmus.domain import accounts, deposits, internal_transfers, journals, ledger
+from isthmus.domain import accounts, api_keys, deposits, internal_transfers, journals, ledger
 from isthmus.domain.accounts import CloseAccount, FreezeAccount, OpenAccount, RenameAccount, UnfreezeAccount
+from isthmus.domain.api_keys import MakeApiKey, RevokeApiKey
 from isthmus.domain.deposits import SettleDeposit
+from isthmus.domain.events import Event
 from isthmus.domain.holds import PostHold, PostLinked, ReserveFunds, ReverseJournal, VoidHold
 from isthmus.domain.internal_transfers import TransferInternally
-from isthmus.domain.ledger import AccountState, Hold, JournalPosted, LedgerEvent
+from isthmus.domain.ledger import AccountState, Hold, JournalPosted
 from isthmus.domain.money import Asset
 from isthmus.domain.refusals import Refusal, UnknownAsset
 
@@ -26,6 +28,10 @@ class Needs:
     accounts: frozenset[UUID] = frozenset()
     holds: frozenset[UUID] = frozenset()
     reversing: frozenset[UUID] = frozenset()
+    #: Things without a row to lock: their streams are read, and whoever appends to one at the same time is a conflict.
+    streams: frozenset[UUID] = frozenset()
+    #: People whose API keys are counted: one at a time.
+    key_owners: frozenset[UUID] = frozenset()
 
 
 @dataclass
@@ -38,13 +44,15 @@ class Loaded:
     holds: dict[UUID, Hold] = field(default_factory=dict)
     posted: dict[UUID, JournalPosted] = field(default_factory=dict)
     reversed: set[UUID] = field(default_factory=set)
+    streams: dict[UUID, list[Event]] = field(default_factory=dict)
+    live_keys: dict[UUID, set[UUID]] = field(default_factory=dict)
 
     def account(self, account_id: UUID) -> accounts.Account | None:
         state = self.book.get(account_id)
         return state.account if state else None
 
 
-Decision = Sequence[LedgerEvent] | Refusal
+Decision = Sequence[Event] | Refusal
 
 
 @dataclass(frozen=True)
@@ -110,4 +118,12 @@ HANDLERS: Mapping[type, Handler] = {
         lambda wish: _drafts(*wish.drafts), lambda loaded, wish: journals.post_linked(loaded.book, wish.drafts)
     ),
     ReverseJournal: Handler(lambda wish: Needs(reversing=frozenset({wish.original_id})), _reverse),
+    MakeApiKey: Handler(
+        lambda wish: Needs(key_owners=frozenset({wish.owner})),
+        lambda loaded, wish: api_keys.make(loaded.live_keys.get(wish.owner, ()), wish),
+    ),
+    RevokeApiKey: Handler(
+        lambda wish: Needs(streams=frozenset({wish.api_key_id})),
+        lambda loaded, wish: api_keys.revoke(api_keys.fold(loaded.streams.get(wish.api_key_id, ())), wish),
+    ),
 }

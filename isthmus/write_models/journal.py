@@ -11,7 +11,9 @@ from uuid import UUID
 import orjson
 
 from isthmus.domain.accounts import AccountOpened, AccountRenamed, Direction
+from isthmus.domain.api_keys import ApiKeyMade, ApiKeyRevoked
 from isthmus.domain.event_codec import EVENT_TYPES, encode, stream_of
+from isthmus.domain.events import Event
 from isthmus.domain.identifiers import IdSource
 from isthmus.domain.ledger import (
     AccountState,
@@ -19,7 +21,6 @@ from isthmus.domain.ledger import (
     HoldVoided,
     JournalPosted,
     JournalReserved,
-    LedgerEvent,
 )
 from isthmus.domain.money import text_of
 from isthmus.write_models.envelope import Envelope
@@ -42,7 +43,7 @@ class Writer:
 
     def record(
         self,
-        event: LedgerEvent,
+        event: Event,
         version: int,
         leg: int,
         envelope: Envelope,
@@ -89,6 +90,8 @@ class Writer:
                 self.touched.add(event.account_id)
             case JournalPosted() | JournalReserved() | HoldVoided():
                 self._journal(event, event_id, reference_id_of(envelope, leg), envelope.correlation_id, book)
+            case ApiKeyMade() | ApiKeyRevoked():
+                pass  # no money: its own table is written in `api_keys.py`
             case _:
                 self.touched.add(aggregate_id)
         return event_id

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from isthmus.domain.event_codec import encode_fields, stream_of
-from isthmus.domain.ledger import LedgerEvent
+from isthmus.domain.events import Event
 
 
 @dataclass(frozen=True)
@@ -34,12 +34,14 @@ _PUBLIC: Mapping[str, tuple[str, tuple[str, ...]]] = {
         ("journal_id", "kind", "legs", "figures", "expires_at", "linked"),
     ),
     "HoldVoided": ("ledger.hold.voided.v1", ("journal_id", "reason", "figures")),
+    "ApiKeyMade": ("access.api_key.made.v1", ("api_key_id", "owner", "scopes", "expires_at")),
+    "ApiKeyRevoked": ("access.api_key.revoked.v1", ("api_key_id", "owner")),
 }
 
 TOPICS: tuple[str, ...] = tuple(topic for topic, _ in _PUBLIC.values())
 
 
-def integration_event(event: LedgerEvent, about: Mapping[str, object]) -> IntegrationEvent:
+def integration_event(event: Event, about: Mapping[str, object]) -> IntegrationEvent:
     """`about`: what every payload says beside the event's public fields."""
     topic, public = _PUBLIC[type(event).__name__]
     aggregate_type, aggregate_id = stream_of(event)

@@ -18,7 +18,8 @@ import asyncpg
 
 from isthmus.domain.accounts import Account, AccountType, FreezeReason
 from isthmus.domain.clock import Clock
-from isthmus.domain.event_codec import ACCOUNT, stream_of
+from isthmus.domain.event_codec import ACCOUNT, JOURNAL, stream_of
+from isthmus.domain.events import Event
 from isthmus.domain.identifiers import IdSource
 from isthmus.domain.ledger import (
     AccountState,
@@ -33,7 +34,7 @@ from isthmus.domain.money import DIGITS_MAX, SCALE_MAX, Asset, AssetKind, amount
 from isthmus.domain.personal import PersonalTexts
 from isthmus.domain.refusals import IdempotencyKeyReused, InvalidAmount, Refusal, UnknownAsset
 from isthmus.failpoints import failpoint_async
-from isthmus.write_models import event_store, idempotency
+from isthmus.write_models import api_keys, event_store, idempotency
 from isthmus.write_models.asks import Ask, sealed
 from isthmus.write_models.connection import Connection
 from isthmus.write_models.envelope import Done, Outcome, Recorded, Refused
@@ -50,7 +51,7 @@ class _Decided:
     """An outcome before its position is known: events with the `k` of each, or a refusal."""
 
     ask: Ask
-    events: tuple[tuple[int, UUID, LedgerEvent], ...] = ()
+    events: tuple[tuple[int, UUID, Event], ...] = ()
     refusal: Refusal | None = None
     remembered: asyncpg.Record | None = None
     k: int = 0
@@ -133,6 +134,10 @@ class UnitOfWork:
             }
         if reversing:
             loaded.reversed = await event_store.load_reversed(self._connection, sorted(reversing))
+        if owners := {owner for need in needs for owner in need.key_owners}:
+            loaded.live_keys = await api_keys.load_live(self._connection, sorted(owners), loaded.now)
+        if streams := {stream for need in needs for stream in need.streams}:
+            loaded.streams = await event_store.load_streams(self._connection, sorted(streams))
         return loaded
 
     async def _remembered(self, asks: Sequence[Ask]) -> dict[bytes, asyncpg.Record]:
@@ -155,7 +160,6 @@ class UnitOfWork:
         events = []
         for leg, event in enumerate(decision):
             version = _stream_version(loaded, event) + 1
-            apply(loaded.book, [event])
             _bring_forward(loaded, event)
             event_id = writer.record(event, version, leg, ask.envelope, loaded.now, loaded.book)
             events.append((writer.k, event_id, event))
@@ -187,6 +191,7 @@ class UnitOfWork:
         # Before the flush: nothing may come between it and the commit.
         for hold in _holds_with_an_end(decided):
             await expire_hold_at(self._connection, hold.journal_id, hold.expires_at - loaded.now)
+        await api_keys.write(self._connection, [event for one in decided for _, _, event in one.events])
         writer.balances(loaded.book)
         await failpoint_async("unit.before_flush")
         base, stamp = await flush(self._connection, writer.rows, self._clock.stamp())
@@ -249,16 +254,23 @@ def _state(row: asyncpg.Record) -> AccountState:
     return AccountState(account, row["posted"], row["pending_in"], row["pending_out"], row["version"], row["floor"])
 
 
-def _stream_version(loaded: Loaded, event: LedgerEvent) -> int:
+def _stream_version(loaded: Loaded, event: Event) -> int:
     aggregate_type, aggregate_id = stream_of(event)
     if aggregate_type == ACCOUNT:
         state = loaded.book.get(aggregate_id)
         return state.account.version if state else 0
-    hold = loaded.holds.get(aggregate_id)
-    return hold.version if hold else 0
+    if aggregate_type == JOURNAL:
+        hold = loaded.holds.get(aggregate_id)
+        return hold.version if hold else 0
+    return len(loaded.streams.get(aggregate_id, ()))
 
 
-def _bring_forward(loaded: Loaded, event: LedgerEvent) -> None:
+def _bring_forward(loaded: Loaded, event: Event) -> None:
+    if isinstance(event, LedgerEvent):
+        apply(loaded.book, [event])
+    else:
+        loaded.streams.setdefault(stream_of(event)[1], []).append(event)
+        api_keys.bring_forward(loaded.live_keys, event)
     if isinstance(event, JournalEvent):
         _, stream = stream_of(event)
         hold = evolve_hold(loaded.holds.get(stream), event)
@@ -270,7 +282,7 @@ def _bring_forward(loaded: Loaded, event: LedgerEvent) -> None:
             loaded.reversed.add(event.reverses)
 
 
-def _amounts_fault(events: Sequence[LedgerEvent], assets: Mapping[str, Asset]) -> Refusal | None:
+def _amounts_fault(events: Sequence[Event], assets: Mapping[str, Asset]) -> Refusal | None:
     """The last line of defence: NUMERIC would round what has more places than the asset."""
     for event in events:
         if isinstance(event, JournalPosted | JournalReserved):

@@ -22,12 +22,15 @@ import uvicorn
 from redis.asyncio import Redis
 
 from isthmus.app import Running, create_app
+from isthmus.auth.api_keys import ApiKeys
 from isthmus.auth.caller import Caller
+from isthmus.auth.callers import Callers
 from isthmus.auth.scopes import Role, allowed
 from isthmus.auth.tokens import TokenRefused
 from isthmus.domain.identifiers import person_id, uuid7_source
 from isthmus.graphql.services import Readers, Services
 from isthmus.read_models.accounts import AccountReader
+from isthmus.read_models.api_keys import ApiKeyReader, ApiKeyTable
 from isthmus.read_models.assets import AssetRegistry
 from isthmus.read_models.audit import AuditReader
 from isthmus.read_models.balance_cache import BalanceCache
@@ -135,6 +138,9 @@ def wiring_of(served: Served, servers: EmbeddedServers, template: str) -> Callab
             feed = BalanceFeed(pool, redis, positions)
             await feed.start()
             stack.push_async_callback(feed.aclose)
+            keys = ApiKeys(ApiKeyTable(pool), side.clock, recheck_s=0.1, note_s=0.1)
+            await keys.start()
+            stack.push_async_callback(keys.aclose)
             served.bus = InProcessBus(side.commands, pool)
             reading: Any = counted
             readers = Readers(
@@ -146,11 +152,12 @@ def wiring_of(served: Served, servers: EmbeddedServers, template: str) -> Callab
                 assets=AssetRegistry(reading),
                 texts=TextReader(reading, side.texts),
                 log=LogReader(reading),
+                api_keys=ApiKeyReader(reading),
             )
             services = Services(
                 clock=side.clock,
                 ids=uuid7_source(side.clock.now),
-                verifier=FakeVerifier(),
+                verifier=Callers(FakeVerifier(), keys, side.clock),
                 commands=served.bus,
                 positions=positions,
                 feed=feed,

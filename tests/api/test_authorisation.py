@@ -31,6 +31,9 @@ CALLS = {
         amount: {amount: "1", asset: "EUR"}, idempotencyKey: "k"}) { position } }""",
     "Mutation.freezeAccount": 'mutation { freezeAccount(input: {accountId: "x", idempotencyKey: "k"}) { position } }',
     "Mutation.unfreezeAccount": 'mutation { unfreezeAccount(input: {accountId: "x", idempotencyKey: "k"}) { position } }',
+    "Query.apiKeys": "{ apiKeys { totalCount } }",
+    "Mutation.createApiKey": 'mutation { createApiKey(input: {name: "x", scopes: [READ], idempotencyKey: ""}) { position } }',
+    "Mutation.revokeApiKey": 'mutation { revokeApiKey(input: {apiKeyId: "x", idempotencyKey: "k"}) { position } }',
     "Mutation.settleDeposit": """mutation { settleDeposit(input: {accountId: "x", amount: {amount: "1", asset: "EUR"},
         reference: "nowhere"}) { position } }""",
 }

@@ -10,7 +10,8 @@ from uuid import UUID
 import asyncpg
 from asyncpg.pool import PoolConnectionProxy
 
-from isthmus.domain.ledger import Figures, HoldVoided, JournalPosted, JournalReserved, LedgerEvent
+from isthmus.domain.events import Event
+from isthmus.domain.ledger import Figures, HoldVoided, JournalPosted, JournalReserved
 from isthmus.domain.log import LoggedEvent, Metadata, Record
 
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record] | PoolConnectionProxy[asyncpg.Record]"
@@ -24,7 +25,7 @@ class Fact:
 
     key: UUID
     row: LoggedEvent
-    event: LedgerEvent
+    event: Event
     written: Metadata
     own: Figures | None
 
@@ -33,19 +34,19 @@ class Fact:
         return self.row.position
 
     def people(self) -> set[UUID]:
-        """Who may see it in the audit trail: owners of the accounts touched, and the person who did it."""
+        """Who may see it in the audit trail: owners of what was touched, and the person who did it, with a key or without."""
         if isinstance(self.event, JournalPosted | JournalReserved | HoldVoided):
             people = {figures.owner for figures in self.event.figures if figures.owner is not None}
         else:
             people = set() if self.event.owner is None else {self.event.owner}
         if self.written.actor.startswith(_PERSON):
-            people.add(UUID(self.written.actor.removeprefix(_PERSON)))
+            people.add(UUID(self.written.actor.removeprefix(_PERSON).partition("/")[0]))
         return people
 
 
 def facts_of(records: Iterable[Record]) -> list[Fact]:
     """In log order, each once. Raises UnknownEvent where a newer release wrote one."""
-    lifted: dict[int, tuple[LedgerEvent, Metadata, dict[UUID, Figures]]] = {}
+    lifted: dict[int, tuple[Event, Metadata, dict[UUID, Figures]]] = {}
     facts: dict[tuple[int, UUID], Fact] = {}
     for record in records:
         known = lifted.get(record.position)

@@ -1,0 +1,8 @@
+"""Every event of the log: what moves money and its accounts (`ledger.py`), and each other kind of thing that has a stream."""
+
+from __future__ import annotations
+
+from isthmus.domain.api_keys import ApiKeyEvent
+from isthmus.domain.ledger import LedgerEvent
+
+Event = LedgerEvent | ApiKeyEvent

@@ -1,0 +1,62 @@
+"""The table of API keys: what each request looks up, and whose keys are counted. Written in the transaction of the event.
+
+What a key is stays in its first event; the row says whose it is and whether it still works, so that a revoked key is refused from
+the commit on, whatever the projections do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from uuid import UUID
+
+from isthmus.domain.api_keys import ApiKeyEvent, ApiKeyMade, ApiKeyRevoked
+from isthmus.domain.events import Event
+from isthmus.write_models.connection import Connection
+
+#: Sorts our advisory locks from everybody else's; the other half is of the person's id.
+_LOCKS = 0x4150494B
+
+
+async def load_live(connection: Connection, owners: Sequence[UUID], now: datetime) -> dict[UUID, set[UUID]]:
+    """The keys of each that work now. Whoever else counts a person's keys waits until our transaction ends."""
+    await connection.execute(
+        "select pg_advisory_xact_lock($1, hashtext(owner::text)) from unnest($2::uuid[]) with ordinality as o (owner, n) "
+        "order by hashtext(owner::text)",
+        _LOCKS,
+        list(owners),
+    )
+    # A statement of its own, after the wait: one beside the lock would count what was there before it.
+    rows = await connection.fetch(
+        "select owner, id from api_keys where owner = any($1::uuid[]) and not revoked and expires_at > $2",
+        list(owners),
+        now,
+    )
+    live: dict[UUID, set[UUID]] = {owner: set() for owner in owners}
+    for row in rows:
+        live[row["owner"]].add(row["id"])
+    return live
+
+
+def bring_forward(live: dict[UUID, set[UUID]], event: ApiKeyEvent) -> None:
+    """What the next command of the batch counts."""
+    keys = live.setdefault(event.owner, set())
+    if isinstance(event, ApiKeyMade):
+        keys.add(event.api_key_id)
+    else:
+        keys.discard(event.api_key_id)
+
+
+async def write(connection: Connection, events: Sequence[Event]) -> None:
+    """Before the flush, as everything but the flush is."""
+    made = [event for event in events if isinstance(event, ApiKeyMade)]
+    if made:
+        await connection.execute(
+            "insert into api_keys (id, owner, expires_at) select * from unnest($1::uuid[], $2::uuid[], $3::timestamptz[])",
+            [event.api_key_id for event in made],
+            [event.owner for event in made],
+            [event.expires_at for event in made],
+        )
+    revoked = sorted(event.api_key_id for event in events if isinstance(event, ApiKeyRevoked))
+    if revoked:
+        await connection.execute("update api_keys set revoked = true where id = any($1::uuid[])", revoked)
