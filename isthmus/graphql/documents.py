@@ -41,6 +41,8 @@ class Prepared:
     document: DocumentNode
     operation: OperationDefinitionNode
     variables: Mapping[str, Any]
+    #: From a registered document: its operation's name is one of a known set.
+    trusted: bool = False
 
     @property
     def kind(self) -> OperationType:

@@ -9,6 +9,7 @@ from typing import Any
 import orjson
 import structlog
 from graphql import GraphQLError
+from prometheus_client import Counter
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
@@ -29,6 +30,10 @@ _PRIVATE = {
 }
 _HSTS = "max-age=31536000; includeSubDomains"
 _PROBES = frozenset({"/livez", "/readyz", "/metrics"})
+#: Anything else that a client makes up is one path to the metrics.
+_PATHS = frozenset({"/graphql", "/version", *_PROBES})
+
+_requests = Counter("isthmus_http_requests_total", "HTTP requests by path and status.", ["path", "status"])
 
 
 class Edge:
@@ -74,6 +79,7 @@ class Edge:
             if status:
                 raise  # the answer was under way: only breaking the connection tells the client
             await failure(fault, 500, correlation_id)(scope, receive, send_with_headers)
+        _requests.labels(scope["path"] if scope["path"] in _PATHS else "other", str(status)).inc()
         if scope["path"] not in _PROBES:
             log.info(
                 "request",

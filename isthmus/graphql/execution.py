@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from graphql import GraphQLError, OperationType
-from prometheus_client import Histogram
 from strawberry.types import ExecutionResult
 
 from isthmus.auth.caller import Caller
 from isthmus.auth.scopes import Scope
+from isthmus.graphql import metrics
 from isthmus.graphql.call import Call
 from isthmus.graphql.context import RequestContext
 from isthmus.graphql.documents import Documents, Prepared
@@ -24,12 +24,6 @@ from isthmus.graphql.schema import Schema, build_schema
 from isthmus.graphql.services import Services
 from isthmus.settings import ApiSettings
 
-_duration = Histogram(
-    "isthmus_graphql_operation_duration_seconds",
-    "Operations by kind and outcome: ok, or the code of their first error. Of a subscription, each message.",
-    ["operation", "outcome"],
-)
-
 
 @dataclass(frozen=True)
 class Answer:
@@ -38,6 +32,8 @@ class Answer:
     data: Mapping[str, Any] | None
     errors: Sequence[GraphQLError]
     executed: bool = True
+    #: Its operation has been counted among those executed, though there may be nothing to show for it (a deadline).
+    counted: bool = False
 
     def shape(self, correlation_id: str) -> dict[str, Any]:
         shape: dict[str, Any] = {}
@@ -97,12 +93,12 @@ class Executor:
                     context_value=context,
                     operation_name=prepared.operation_name,
                 )
-            answer = Answer(result.data, result.errors or ())
+            answer = Answer(result.data, result.errors or (), counted=True)
         except TimeoutError:
-            answer = nothing_ran(
-                Unavailable("The operation took too long; what it was to change may have been changed.")
-            )
-        self._observe(context, answer, time.perf_counter() - began)
+            late = Unavailable("The operation took too long; what it was to change may have been changed.")
+            answer = Answer(None, [late], executed=False, counted=True)
+        log_errors(answer.errors, context.correlation_id, prepared.kind.value)
+        metrics.executed(prepared, answer.outcome, time.perf_counter() - began)
         return answer
 
     async def stream(self, context: RequestContext) -> AsyncGenerator[Answer, None]:
@@ -119,10 +115,6 @@ class Executor:
                 assert isinstance(result, ExecutionResult), "the schema has no @defer and no @stream"
                 started = result.data is not None or any(e.path for e in result.errors or ())
                 answer = Answer(result.data, result.errors or (), executed=started)
-                self._observe(context, answer, None)
+                log_errors(answer.errors, context.correlation_id, prepared.kind.value)
+                metrics.message(prepared, answer.outcome)
                 yield answer
-
-    def _observe(self, context: RequestContext, answer: Answer, seconds: float | None) -> None:
-        kind = context.prepared.kind.value
-        log_errors(answer.errors, context.correlation_id, kind)
-        _duration.labels(kind, answer.outcome).observe(seconds or 0.0)

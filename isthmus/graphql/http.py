@@ -18,6 +18,7 @@ from structlog.contextvars import bind_contextvars
 
 from isthmus.auth.caller import Caller
 from isthmus.auth.tokens import IssuerUnavailable, TokenRefused
+from isthmus.graphql import metrics
 from isthmus.graphql.call import Call
 from isthmus.graphql.documents import Refused
 from isthmus.graphql.errors import (
@@ -73,6 +74,8 @@ class HttpTransport:
                 headers["Retry-After"] = "1"
         except HttpError as refusal:
             answer, status, headers = nothing_ran(refusal.error), refusal.status, refusal.headers
+        if not answer.counted:
+            metrics.refused(answer.outcome)
         return Response(
             orjson.dumps(answer.shape(correlation_id)),
             status,

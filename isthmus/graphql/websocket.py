@@ -21,10 +21,11 @@ from structlog.contextvars import bind_contextvars
 
 from isthmus.auth.caller import Caller
 from isthmus.auth.tokens import IssuerUnavailable, TokenRefused
+from isthmus.graphql import metrics
 from isthmus.graphql.call import Call
 from isthmus.graphql.correlation import drawn, well_formed
 from isthmus.graphql.documents import Refused
-from isthmus.graphql.errors import ApiError, RateLimited, Unauthenticated, shaped
+from isthmus.graphql.errors import ApiError, RateLimited, Unauthenticated, classify, shaped
 from isthmus.graphql.execution import Executor
 from isthmus.graphql.scalars import parse_position
 from isthmus.graphql.ws_protocol import ABORT
@@ -144,6 +145,7 @@ class TransportHandler(_Handler):
         await operation.send_operation_message({"id": operation.id, "type": "next", "payload": payload})
 
     async def _errors(self, operation_id: str, correlation_id: str, errors: list[GraphQLError]) -> None:
+        metrics.refused(classify(errors[0]).value)
         payload: Any = [shaped(error, correlation_id) for error in errors]
         await self.send_message({"id": operation_id, "type": "error", "payload": payload})
 
