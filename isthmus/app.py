@@ -191,7 +191,7 @@ async def wired(settings: Settings) -> AsyncIterator[Running]:
         stack.push_async_callback(positions.aclose)
         async with pool.acquire() as connection:
             cache = BalanceCache(redis, await log_identity(connection))
-        feed = BalanceFeed(pool, redis, positions)
+        feed = BalanceFeed(pool, redis, positions, settings.api.replay_max)
         await feed.start()
         stack.push_async_callback(feed.aclose)
         http = await stack.enter_async_context(httpx.AsyncClient(timeout=5))

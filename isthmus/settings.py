@@ -127,6 +127,12 @@ class ApiSettings(BaseModel):
     position_wait_ms: int = Field(
         3_000, ge=0, le=10_000, description="Longest wait for X-Isthmus-Position, in milliseconds."
     )
+    replay_max: int = Field(
+        500,
+        ge=1,
+        le=10_000,
+        description="Most missed messages that a subscription with `after` is given; twice as many may wait for a slow reader.",
+    )
     shutdown_s: float = Field(5.0, gt=0, description="Longest drain on SIGTERM, in seconds.")
 
     @property

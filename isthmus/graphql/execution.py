@@ -113,7 +113,8 @@ class Executor:
         async with aclosing(source) as results:
             async for result in results:
                 assert isinstance(result, ExecutionResult), "the schema has no @defer and no @stream"
-                started = result.data is not None or any(e.path for e in result.errors or ())
+                # An error of the root field itself means that there is no stream.
+                started = result.data is not None or any(len(e.path or ()) > 1 for e in result.errors or ())
                 answer = Answer(result.data, result.errors or (), executed=started)
                 log_errors(answer.errors, context.correlation_id, prepared.kind.value)
                 metrics.message(prepared, answer.outcome)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 from uuid import UUID
@@ -15,6 +15,7 @@ from isthmus.read_models.api_keys import ApiKeyReader
 from isthmus.read_models.assets import AssetRegistry
 from isthmus.read_models.audit import AuditReader
 from isthmus.read_models.balances import BalanceReader, Figures
+from isthmus.read_models.database import Sight
 from isthmus.read_models.journals import JournalReader
 from isthmus.read_models.log import LogReader
 from isthmus.read_models.texts import TextReader
@@ -64,9 +65,26 @@ class BalanceMessage(Figures, Protocol):
     @property
     def cause(self) -> Cause | None: ...
 
+    @property
+    def lagged_from(self) -> int | None: ...
+
+
+class Subscriber(Protocol):
+    """`ready` is called whenever there may be something to `pop`; or wait for the `next`. Ends by `close` only."""
+
+    ready: Callable[[], None]
+
+    def pop(self) -> BalanceMessage | None: ...
+
+    async def next(self) -> BalanceMessage: ...
+
+    def close(self) -> None: ...
+
 
 class Feed(Protocol):
-    def subscribe(self, account_ids: frozenset[UUID] | None, owner: UUID) -> AsyncIterator[BalanceMessage]: ...
+    async def subscribe(
+        self, account_ids: frozenset[UUID] | None, sight: Sight, after: int | None = None
+    ) -> Subscriber: ...
 
 
 @dataclass(frozen=True)

@@ -1,123 +1,162 @@
-"""One subscriber of the balance feed: its own cursor per account, a bounded queue, and history where the queue did not do."""
+"""One subscriber of the balance feed: its accounts' messages in log order, at most so many of them, each version once.
+
+The log's partitions move each by itself, but a position is only worth going on from when all before it was delivered. So what
+is beyond the slowest partition of the subscriber's is held until that has caught up. Of one account nothing ever waits.
+"""
 
 from __future__ import annotations
 
 import asyncio
-import random
+import heapq
 from collections import deque
-from collections.abc import Awaitable, Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from uuid import UUID
 
-import asyncpg
+from isthmus.domain.log import PARTITIONS, partition_of
+from isthmus.read_models.database import Sight
+from isthmus.read_models.feed_wire import BalanceMessage
 
-from isthmus.read_models.feed_wire import BalanceMessage, Cause
-
-QUEUE_MAX = 1_000
-PAGE = 500
-_PAUSE_MAX_S = 1.0
-
-_HISTORY = """
-select h.* from unnest($1::uuid[], $2::bigint[]) as s (account_id, version)
-cross join lateral (
-    select account_id, version, position, committed_at, posted, pending_in, pending_out, event_id, event_type, correlation_id
-    from read_models.balance_history b where b.account_id = s.account_id and b.version > s.version
-    order by b.version limit $3
-) h
-order by h.position, h.account_id limit $3"""
-
-
-async def history(
-    pool: Any, cursors: Mapping[UUID, int], assets: Mapping[UUID, str], page: int
-) -> list[BalanceMessage]:
-    """At most a page of what came after the cursors (account -> version), in log order: of each account the next ones."""
-    if not cursors:
-        return []
-    async with pool.acquire(timeout=2.0) as connection:
-        rows = await connection.fetch(_HISTORY, list(cursors), list(cursors.values()), page)
-    return [
-        BalanceMessage(
-            row["account_id"],
-            assets[row["account_id"]],
-            row["version"],
-            row["position"],
-            row["posted"],
-            row["pending_in"],
-            row["pending_out"],
-            row["committed_at"],
-            Cause(row["event_id"], row["event_type"], row["correlation_id"]),
-        )
-        for row in rows
-    ]
+POSITION_MAX = 2**63 - 1
+_ALL = tuple(range(PARTITIONS))
 
 
 class Subscriber:
-    """`versions`: per account the last one queued. Lagging: nothing is queued until history has been read up to the feed's cursor."""
+    """`account_ids` None: all accounts of its person, those opened later too. `after`: a position it has everything up to.
+
+    Take with `pop` whenever `ready` was called, or with `next`. Who is slower than its accounts by more than `most` messages gets,
+    of each account, the newest balance in the place of what was left out.
+    """
 
     def __init__(
         self,
-        owner: UUID,
+        sight: Sight,
         account_ids: frozenset[UUID] | None,
-        read: Callable[[Mapping[UUID, int], Mapping[UUID, str], int], Awaitable[list[BalanceMessage]]],
-        cursor: Callable[[UUID], int],
+        after: int | None,
+        most: int,
+        holding: Callable[[Subscriber], None],
+        leave: Callable[[Subscriber], None],
     ) -> None:
-        self.owner = owner
+        self.sight = sight
         self.account_ids = account_ids
-        self.versions: dict[UUID, int] = {}
-        self.lagging = False
+        self.after = after
+        self.most = most
+        self.versions: dict[UUID, int] = {}  # per account the last one taken from the feed
+        self.assets: dict[UUID, str] = {}
+        self.level = False  # whether it was given all that the feed has passed on
         self.gone = False
-        self._read = read
-        self._cursor = cursor
-        self._assets: dict[UUID, str] = {}
+        self.ready: Callable[[], None] = _nobody
+        self._partitions = _ALL if account_ids is None else tuple({partition_of(account) for account in account_ids})
+        self._alone = account_ids is not None and len(account_ids) == 1
+        self._holding = holding
+        self._leave = leave
+        self._held: list[tuple[int, UUID, int, BalanceMessage]] = []
         self._queue: deque[BalanceMessage] = deque()
-        self._arrived = asyncio.Event()
+        self._taken = -1 if after is None else after  # everything up to this position was taken
 
-    def begin(self, current: BalanceMessage) -> None:
-        """An account's first message: its balance as it is."""
-        self.versions[current.account_id] = current.version
-        self._assets[current.account_id] = current.asset
-        self._put(current)
+    # -- for whoever delivers ----------------------------------------------------------------------------------------
 
-    def offer(self, message: BalanceMessage) -> None:
-        at = self.versions.get(message.account_id)
-        if self.lagging or at is None or message.version <= at:
-            return
-        if message.version == at + 1 and len(self._queue) < QUEUE_MAX:
-            self.versions[message.account_id] = message.version
-            self._put(message)
-        else:
-            self.lag()
-
-    def lag(self) -> None:
-        self.lagging = True
-        self._arrived.set()
+    def pop(self) -> BalanceMessage | None:
+        if not self._queue:
+            return None
+        message = self._queue.popleft()
+        self._taken = message.position
+        return message
 
     async def next(self) -> BalanceMessage:
-        while not self._queue:
-            if self.lagging:
-                await self._catch_up()
-            else:
-                self._arrived.clear()
-                await self._arrived.wait()
-        return self._queue.popleft()
+        """Not together with a `ready` of one's own."""
+        while (message := self.pop()) is None:
+            arrived = asyncio.Event()
+            self.ready = arrived.set
+            await arrived.wait()
+        return message
+
+    def close(self) -> None:
+        if not self.gone:
+            self.gone = True
+            self.ready = _nobody
+            self._leave(self)
+
+    # -- for the feed ------------------------------------------------------------------------------------------------
+
+    def may_see(self, account: UUID, owner: UUID | None) -> bool:
+        if self.account_ids is None:
+            return owner == self.sight.person
+        return account in self.account_ids and (self.sight.all_accounts or owner == self.sight.person)
+
+    def begin(self, messages: Iterable[BalanceMessage], current: BalanceMessage) -> None:
+        """An account that it does not have yet: what to say of it first, and the balance as it is after that."""
+        self.versions[current.account_id] = current.version
+        self.assets[current.account_id] = current.asset
+        for message in messages:
+            self._hold(message)
+
+    def offer(self, message: BalanceMessage) -> None:
+        if message.version != self.versions.get(message.account_id, message.version) + 1:
+            return
+        self.versions[message.account_id] = message.version
+        if self.after is not None and message.position <= self.after:
+            return
+        if self._alone and self.level and not self._held:
+            self._put(message)
+        else:
+            self._hold(message)
+
+    def release(self, at: Mapping[int, int]) -> bool:
+        """Let go what is held up to where the partitions are. Whether nothing is held any more."""
+        if self.level and self._held:
+            safe = POSITION_MAX if self._alone else min(at[partition] for partition in self._partitions)
+            due: list[BalanceMessage] = []
+            while self._held and self._held[0][0] <= safe:
+                due.append(heapq.heappop(self._held)[-1])
+            for n, message in enumerate(due, 1):
+                if n < len(due) and due[n].position == message.position:
+                    # One event in two accounts: only with the second message is everything up to there delivered.
+                    self._put(replace(message, position=message.position - 1))
+                else:
+                    self._put(message)
+        return not self._held
+
+    def _hold(self, message: BalanceMessage) -> None:
+        heapq.heappush(self._held, _in_order(message))
+        if len(self._held) > self._bound:
+            folded = _fold((entry[-1] for entry in sorted(self._held)), self._last_put)
+            self._held = [_in_order(one) for one in folded]
+        self._holding(self)
 
     def _put(self, message: BalanceMessage) -> None:
         self._queue.append(message)
-        self._arrived.set()
+        if len(self._queue) > self._bound:
+            self._queue = deque(_fold(self._queue, self._taken))
+        self.ready()
 
-    async def _catch_up(self) -> None:
-        """Pages of history until one is not full and nothing was passed by meanwhile."""
-        pause_s = 0.05
-        rows: list[BalanceMessage] | None = None
-        while rows is None:
-            try:
-                rows = await self._read(self.versions, self._assets, PAGE)
-            except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError):
-                await asyncio.sleep(random.uniform(pause_s / 2, pause_s))
-                pause_s = min(pause_s * 2, _PAUSE_MAX_S)
-        for row in rows:
-            if row.version == self.versions[row.account_id] + 1:
-                self.versions[row.account_id] = row.version
-                self._queue.append(row)
-        if len(rows) < PAGE:
-            self.lagging = any(self._cursor(account) > version for account, version in self.versions.items())
+    @property
+    def _bound(self) -> int:
+        return self.most + len(self.versions)
+
+    @property
+    def _last_put(self) -> int:
+        return self._queue[-1].position if self._queue else self._taken
+
+
+def _in_order(message: BalanceMessage) -> tuple[int, UUID, int, BalanceMessage]:
+    return message.position, message.account_id, message.version, message
+
+
+def _fold(messages: Iterable[BalanceMessage], since: int) -> list[BalanceMessage]:
+    """Of each account one message, the newest, which says what was left out. In log order."""
+    newest: dict[UUID, BalanceMessage] = {}
+    for message in messages:
+        before = newest.get(message.account_id)
+        if before is None:
+            newest[message.account_id] = message
+        elif before.is_first:
+            newest[message.account_id] = replace(message, cause=None, lagged_from=None)
+        else:
+            start = since if before.lagged_from is None else before.lagged_from
+            newest[message.account_id] = replace(message, cause=None, lagged_from=start)
+    return sorted(newest.values(), key=lambda message: message.position)
+
+
+def _nobody() -> None:
+    """Nobody waits."""

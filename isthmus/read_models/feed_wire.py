@@ -66,7 +66,9 @@ class Cause:
 
 @dataclass(frozen=True, slots=True)
 class BalanceMessage:
-    """`cause` None: the balance as it is, at the beginning of a subscription."""
+    """`cause` None: the balance as it is, at the beginning of a subscription or, with `lagged_from`, in the place of what was left
+    out: the account's messages after that position, up to this one. To a subscriber `position` says that it has everything up
+    to there."""
 
     account_id: UUID
     asset: str
@@ -77,6 +79,11 @@ class BalanceMessage:
     pending_out: Decimal
     as_of: datetime
     cause: Cause | None
+    lagged_from: int | None = None
+
+    @property
+    def is_first(self) -> bool:
+        return self.cause is None and self.lagged_from is None
 
 
 _ENCODER = msgspec.json.Encoder()

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from uuid import UUID
 
@@ -18,9 +18,12 @@ import structlog
 from prometheus_client import Counter, Gauge
 from redis.asyncio import Redis
 
-from isthmus.domain.log import PARTITIONS, partition_of
+from isthmus.domain.log import PARTITIONS
+from isthmus.read_models.database import Sight
+from isthmus.read_models.feed_history import Current, current, first_of, history, missed
 from isthmus.read_models.feed_listener import FeedListener
-from isthmus.read_models.feed_subscriber import Subscriber, history
+from isthmus.read_models.feed_subscriber import Subscriber
+from isthmus.read_models.feed_watches import Watches
 from isthmus.read_models.feed_wire import BalanceMessage, Cause, Change, Hint, Move, message_of, read_hint
 from isthmus.read_models.positions import ProjectionPositions, log_identity
 
@@ -28,6 +31,10 @@ __all__ = ["BalanceFeed", "BalanceMessage", "Cause"]
 
 #: How long a hint may take after the commit's own notification, before history is read instead.
 GRACE_S = 0.03
+#: Most messages that a subscriber is given of what it missed; and how many it may be behind.
+REPLAY_MAX = 500
+#: Who joins at once is read for together, so many at a time: a thousand that reconnect cost a few statements, and little memory.
+_JOIN_MAX = 100
 _PAGE = 2_000
 _PAUSE_S, _PAUSE_MAX_S = 0.05, 1.0
 
@@ -38,36 +45,32 @@ log = structlog.get_logger(__name__)
 
 
 @dataclass
-class _Watch:
-    """An account that someone subscribes to, and the last version passed on."""
-
-    asset: str
-    version: int
-    subscribers: set[Subscriber] = field(default_factory=set)
-
-
-@dataclass
 class _Wanted:
     """What is to be read: the accounts of who joins, partitions (with the position that the reading will at least reach), and
-    accounts not known yet."""
+    accounts opened meanwhile that somebody waits for."""
 
     joining: dict[Subscriber, asyncio.Future[None]] = field(default_factory=dict)
     partitions: dict[int, int] = field(default_factory=dict)
-    owners: set[UUID] = field(default_factory=set)
+    opened: set[Subscriber] = field(default_factory=set)
     everyone: bool = False
 
 
 class BalanceFeed:
     """`start` and `aclose` frame its life; `positions` must have been started."""
 
-    def __init__(self, pool: asyncpg.Pool[asyncpg.Record], redis: Redis, positions: ProjectionPositions) -> None:
+    def __init__(
+        self,
+        pool: asyncpg.Pool[asyncpg.Record],
+        redis: Redis,
+        positions: ProjectionPositions,
+        replay_max: int = REPLAY_MAX,
+    ) -> None:
         self._pool = pool
         self._positions = positions
+        self._replay_max = replay_max
         self._identity = ""
-        self._watches: dict[UUID, _Watch] = {}
-        self._partitions: list[set[UUID]] = [set() for _ in range(PARTITIONS)]
-        self._everything_of: dict[UUID, set[Subscriber]] = {}
-        self._unopened: dict[UUID, set[Subscriber]] = {}
+        self._watches = Watches()
+        self._holding: set[Subscriber] = set()
         self._at = dict.fromkeys(range(PARTITIONS), -1)
         self._sought = dict(self._at)  # up to where reading is asked for, or under way
         self._passed = 0  # moves seen: says whether any went by while a subscriber was reading
@@ -82,6 +85,7 @@ class BalanceFeed:
         async with self._pool.acquire() as connection:
             self._identity = await log_identity(connection)
         self._unlisten = self._positions.on_moved(self._committed)
+        self._want_all()
         self._tasks = [
             asyncio.create_task(self._listener.run(), name="feed: listen"),
             asyncio.create_task(self._read_wanted(), name="feed: read"),
@@ -95,98 +99,88 @@ class BalanceFeed:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    async def subscribe(self, account_ids: frozenset[UUID] | None, owner: UUID) -> AsyncIterator[BalanceMessage]:
-        """Of `owner`'s accounts those named, or all of them, those opened later too. Per account the current balance, then one
-        message per version. Does not end by itself. Raises asyncpg's errors where the current balances cannot be read."""
-        subscriber = Subscriber(owner, account_ids, lambda *args: history(self._pool, *args), self._cursor)
-        self._join(subscriber)
+    async def subscribe(
+        self, account_ids: frozenset[UUID] | None, sight: Sight, after: int | None = None
+    ) -> Subscriber:
+        """Of the accounts that may be seen those named, or all of the person's own, those opened later too.
+
+        Per account the current balance, then one message per version; with `after`, in the place of the current balance, what came
+        after that position, or where that is too much the current balance that says so. Does not end by itself: close it.
+        Raises asyncpg's errors where the database cannot be read.
+        """
+        most = 2 * self._replay_max  # who is given all that it may be given can still be told what comes meanwhile
+        subscriber = Subscriber(sight, account_ids, after, most, self._holding.add, self._leave)
+        self._watches.join(subscriber)
         _subscribers.inc()
         try:
-            await self._begin(subscriber)
-            while True:
-                yield await subscriber.next()
-        finally:
-            self._leave(subscriber)
-            _subscribers.dec()
-
-    # -- who watches what --------------------------------------------------------------------------------------------
-
-    def _join(self, subscriber: Subscriber) -> None:
-        if subscriber.account_ids is None:
-            self._everything_of.setdefault(subscriber.owner, set()).add(subscriber)
-        else:
-            for account in subscriber.account_ids:
-                self._unopened.setdefault(account, set()).add(subscriber)
-
-    async def _begin(self, subscriber: Subscriber) -> None:
-        """Those who join together are read for together: a thousand that reconnect at once cost a few statements."""
-        read = asyncio.get_running_loop().create_future()
-        self._wanted.joining[subscriber] = read
-        self._woken.set()
-        await read
+            read = asyncio.get_running_loop().create_future()
+            self._wanted.joining[subscriber] = read
+            self._woken.set()
+            await read
+        except BaseException:
+            subscriber.close()
+            raise
+        return subscriber
 
     def _leave(self, subscriber: Subscriber) -> None:
-        subscriber.gone = True
-        _remove(self._everything_of, [subscriber.owner], subscriber)
-        _remove(self._unopened, subscriber.account_ids or (), subscriber)
-        for account in subscriber.versions:
-            watch = self._watches[account]
-            watch.subscribers.discard(subscriber)
-            if not watch.subscribers:
-                del self._watches[account]
-                self._partitions[partition_of(account)].discard(account)
+        _subscribers.dec()
+        self._holding.discard(subscriber)
+        self._watches.leave(subscriber)
 
-    async def _adopt(
-        self,
-        owners: Iterable[UUID],
-        subscribers: Iterable[Subscriber],
-        after: int = -1,
-    ) -> None:
+    # -- those who join, and accounts opened later -------------------------------------------------------------------
+
+    async def _adopt(self, subscribers: Iterable[Subscriber], opened_after: int = -1) -> None:
         """Give the subscribers those of their accounts that they do not have yet: subscribed first, read then."""
+        takers = [one for one in subscribers if not one.gone]
+        for one in takers:
+            one.level = False
         before = self._passed
-        async with self._pool.acquire(timeout=2.0) as connection:
-            rows = await connection.fetch(
-                "select account_id, owner, asset, version, position, posted, pending_in, pending_out, as_of "
-                "from read_models.accounts where owner = any($1::uuid[]) and opened_position > $2 order by opened_position",
-                list(owners),
-                after,
-            )
-        of_owner: dict[UUID, list[asyncpg.Record]] = {}
-        for row in rows:
-            of_owner.setdefault(row["owner"], []).append(row)
-        for subscriber in subscribers:
-            for row in () if subscriber.gone else of_owner.get(subscriber.owner, ()):
-                account = row["account_id"]
-                named = subscriber.account_ids is None or account in subscriber.account_ids
-                if named and account not in subscriber.versions:
-                    self._give(subscriber, row)
-                    if self._passed != before:
-                        subscriber.lag()
+        owners = {one.sight.person for one in takers if one.account_ids is None}
+        named = {account for one in takers for account in one.account_ids or () if account not in one.versions}
+        found = await current(self._pool, owners, named, opened_after)
+        await self._give(takers, found)
+        await self._bring_level(takers, stale=self._passed != before)
+        for one in takers:
+            one.level = True
+        self._release()
 
-    def _give(self, subscriber: Subscriber, row: asyncpg.Record) -> None:
-        account = row["account_id"]
-        current = BalanceMessage(
-            account,
-            row["asset"],
-            row["version"],
-            row["position"],
-            row["posted"],
-            row["pending_in"],
-            row["pending_out"],
-            row["as_of"],
-            None,
-        )
-        watch = self._watches.setdefault(account, _Watch(row["asset"], row["version"]))
-        self._partitions[partition_of(account)].add(account)
-        watch.subscribers.add(subscriber)
-        _remove(self._unopened, [account], subscriber)
-        subscriber.begin(current)
-        if self._cursor(account) > row["version"]:
-            subscriber.lag()
+    async def _give(self, takers: Iterable[Subscriber], found: Sequence[Current]) -> None:
+        seen = {taker: [one for one in found if taker.may_see(one.account_id, one.owner)] for taker in takers}
+        since: dict[UUID, tuple[BalanceMessage, int]] = {}
+        for taker, accounts in seen.items():
+            if taker.after is not None:
+                for one in accounts:
+                    start = since.get(one.account_id, (one.message, taker.after))[1]
+                    since[one.account_id] = one.message, min(start, taker.after)
+        rows = await missed(self._pool, since, self._replay_max + 1)
+        for taker, accounts in seen.items():
+            first = first_of(taker.after, accounts, rows, self._replay_max)
+            for one in accounts:
+                if not taker.gone and one.account_id not in taker.versions:
+                    self._watches.add(taker, first[one.account_id], one.message)
 
-    def _cursor(self, account: UUID) -> int:
-        watch = self._watches.get(account)
-        return -1 if watch is None else watch.version
+    async def _bring_level(self, takers: Iterable[Subscriber], *, stale: bool) -> None:
+        """What was passed on to others meanwhile; `stale`: something may have been passed on to nobody, too."""
+        among = set(takers)
+        while True:
+            cursors: dict[UUID, int] = {}
+            for taker in among:
+                for account, version in taker.versions.items() if not taker.gone else ():
+                    if stale or version < self._watches.cursor(account):
+                        cursors[account] = min(version, cursors.get(account, version))
+            if not cursors:
+                return
+            rows = await history(self._pool, cursors, self._watches.assets(cursors), _PAGE)
+            for row in rows:
+                self._watches.deliver(row)
+                for taker in self._watches.of(row.account_id):
+                    if taker in among:
+                        taker.offer(row)
+            stale = len(rows) == _PAGE
+
+    def _release(self) -> None:
+        for one in [one for one in self._holding if one.release(self._at)]:
+            self._holding.discard(one)
 
     # -- hints -------------------------------------------------------------------------------------------------------
 
@@ -200,41 +194,35 @@ class BalanceFeed:
             self._move(move)
         for partition, head in hint.heads.items():
             self._reach(partition, head)
+        self._release()
 
     def _move(self, move: Move) -> None:
         if move.end <= self._at[move.partition]:
             return
         self._passed += 1
         for opened in move.opened:
-            if opened.account_id in self._unopened or opened.owner in self._everything_of:
-                self._discover(opened.owner)
+            self._discover(opened.account_id, opened.owner)
+        whole = move.start <= self._at[move.partition]
         for change in move.changes:
-            self._change(move.partition, change)
-        if move.start <= self._at[move.partition]:
+            whole = self._change(change) and whole
+        if whole:
             self._at[move.partition] = move.end
         else:
             self._want(move.partition, move.end)
 
-    def _change(self, partition: int, change: Change) -> None:
-        watch = self._watches.get(change.account_id)
-        if watch is None:
-            if change.account_id in self._unopened or change.owner in self._everything_of:
-                self._discover(change.owner)
-        elif not self._deliver(watch, message_of(change)):
-            self._want(partition, change.position)
-
-    def _deliver(self, watch: _Watch, message: BalanceMessage) -> bool:
+    def _change(self, change: Change) -> bool:
         """False where versions are missing before it."""
-        if message.version == watch.version + 1:
-            watch.version = message.version
-            for subscriber in watch.subscribers:
-                subscriber.offer(message)
-        return message.version <= watch.version
+        if change.account_id not in self._watches:
+            self._discover(change.account_id, change.owner)
+            return True
+        return self._watches.deliver(message_of(change))
 
-    def _discover(self, owner: UUID | None) -> None:
-        if owner is not None:
-            self._wanted.owners.add(owner)
-            self._woken.set()
+    def _discover(self, account: UUID, owner: UUID | None) -> None:
+        if self._watches.is_awaited(account, owner):
+            for one in self._watches.awaiting(account, owner):
+                one.level = False  # nothing that comes after the opening may overtake it
+                self._wanted.opened.add(one)
+                self._woken.set()
 
     def _reach(self, partition: int, end: int) -> None:
         if end > max(self._at[partition], self._sought[partition]):
@@ -292,51 +280,36 @@ class BalanceFeed:
                         read.set_exception(error)
                 for partition, end in wanted.partitions.items():
                     self._want(partition, end)
-                for owner in wanted.owners:
-                    self._discover(owner)
+                self._wanted.opened |= wanted.opened
+                self._wanted.everyone |= wanted.everyone
+                if wanted.opened or wanted.everyone:
+                    self._woken.set()
                 await asyncio.sleep(random.uniform(pause_s / 2, pause_s))
                 pause_s = min(pause_s * 2, _PAUSE_MAX_S)
 
     async def _read(self, wanted: _Wanted) -> None:
-        if wanted.joining:
-            await self._adopt({one.owner for one in wanted.joining}, wanted.joining)
-            for read in wanted.joining.values():
-                if not read.done():
-                    read.set_result(None)
-        if wanted.owners:
-            await self._adopt(wanted.owners, self._waiting_of(wanted.owners))
-        if wanted.everyone and (self._everything_of or self._unopened):
+        joining = list(wanted.joining)
+        for first in range(0, len(joining), _JOIN_MAX):
+            some = joining[first : first + _JOIN_MAX]
+            await self._adopt(some)
+            for one in some:
+                if not wanted.joining[one].done():
+                    wanted.joining[one].set_result(None)
+        if wanted.opened:
+            await self._adopt(wanted.opened)
+        if wanted.everyone and (waiting := self._watches.waiting()):
             # An opening may have been among what was lost; older accounts than the lowest position are known.
-            owners = {*self._everything_of, *(one.owner for some in self._unopened.values() for one in some)}
-            await self._adopt(owners, self._waiting_of(owners), min(self._at.values()))
-        cursors = {
-            account: self._watches[account].version
-            for partition in wanted.partitions
-            for account in self._partitions[partition]
-        }
+            await self._adopt(waiting, min(self._at.values()))
+        cursors = self._watches.cursors(wanted.partitions)
         if cursors:
             _refills.inc()
         while cursors:
-            assets = {account: self._watches[account].asset for account in cursors}
-            rows = await history(self._pool, cursors, assets, _PAGE)
+            rows = await history(self._pool, cursors, self._watches.assets(cursors), _PAGE)
             for row in rows:
-                if (watch := self._watches.get(row.account_id)) is not None:
-                    self._deliver(watch, row)
+                self._watches.deliver(row)
             if len(rows) < _PAGE:
                 break
-            cursors = {account: self._cursor(account) for account in cursors if account in self._watches}
+            cursors = {account: self._watches.cursor(account) for account in cursors if account in self._watches}
         for partition, end in wanted.partitions.items():
             self._at[partition] = max(self._at[partition], end)
-
-    def _waiting_of(self, owners: Iterable[UUID]) -> set[Subscriber]:
-        wanted = set(owners)
-        found = {one for owner in wanted for one in self._everything_of.get(owner, ())}
-        return found | {one for some in self._unopened.values() for one in some if one.owner in wanted}
-
-
-def _remove(index: dict[UUID, set[Subscriber]], keys: Iterable[UUID], subscriber: Subscriber) -> None:
-    for key in keys:
-        if key in index:
-            index[key].discard(subscriber)
-            if not index[key]:
-                del index[key]
+        self._release()

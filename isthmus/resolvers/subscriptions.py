@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
-from contextlib import aclosing
+from collections.abc import AsyncIterable
 from datetime import datetime
-from typing import Annotated, Any, cast
+from typing import Annotated
 from uuid import UUID
 
 import strawberry
 from strawberry import UNSET
 
 from isthmus.domain.identifiers import NOWHERE
-from isthmus.graphql.context import AppInfo
+from isthmus.graphql.context import AppInfo, RequestContext
+from isthmus.graphql.errors import BadUserInput, NotYetVisible
 from isthmus.graphql.ids import account_key
 from isthmus.graphql.scalars import Position
-from isthmus.graphql.services import BalanceMessage
+from isthmus.graphql.services import BalanceMessage, Subscriber
 from isthmus.resolvers.accounts import Account
 from isthmus.resolvers.balances import Balance, balance_of
 from isthmus.resolvers.ledger_accounts import LedgerSource, ledger_account
+
+#: Most accounts that one subscription may name.
+ACCOUNTS_MAX = 200
 
 
 @strawberry.type(description="What changed something.")
@@ -28,20 +31,55 @@ class Cause:
     correlation_id: strawberry.ID = strawberry.field(description="The request that caused it.")
 
 
+@strawberry.type(description="Messages that were left out: those after `fromPosition`, up to `toPosition`.")
+class Lagged:
+    from_position: Position = strawberry.field(description="Nothing of the account was left out up to here.")
+    to_position: Position = strawberry.field(description="From here on nothing is left out again.")
+
+
 @strawberry.type(description="A balance, and what made it so.")
 class BalanceChange:
     account: Account = strawberry.field(description="The account.")
     balance: Balance = strawberry.field(description="What lies in it after the change.")
-    version: int = strawberry.field(description="The balance's version: one more than in the message before.")
+    version: int = strawberry.field(
+        description="The balance's version: one more than in the account's message before, unless this one is `lagged`."
+    )
     as_of: datetime = strawberry.field(description="When the change was committed.")
-    position: Position = strawberry.field(description="The change's place in the log.")
-    cause: Cause | None = strawberry.field(description="What made the change; null in the first message of an account.")
+    position: Position = strawberry.field(
+        description="With this message everything of the subscription up to here is delivered: give it as `after` to go on."
+    )
+    cause: Cause | None = strawberry.field(
+        description="What made the change; null in the first message of an account, and in a lagged one."
+    )
+    lagged: Lagged | None = strawberry.field(
+        description="Null, unless the account's messages before this one were left out: the balance is right, its history has a gap."
+    )
+
+
+class BalanceStream:
+    """The source of one subscription's messages."""
+
+    def __init__(self, context: RequestContext, subscriber: Subscriber) -> None:
+        self._context = context
+        self._subscriber = subscriber
+
+    def __aiter__(self) -> BalanceStream:
+        return self
+
+    async def __anext__(self) -> BalanceChange:
+        message = await self._subscriber.next()
+        self._context.renew_loaders()
+        return await _change(self._context, message)
+
+    async def aclose(self) -> None:
+        self._subscriber.close()
 
 
 @strawberry.type
 class BalanceSubscriptions:
     @strawberry.subscription(
-        description="First each account's current balance, then a message per journal that touches it, in order, none skipped."
+        description="First each account's current balance, or what was missed since `after`; then a message per journal that touches it, "
+        "in order, none skipped."
     )
     async def balance_changed(
         self,
@@ -49,32 +87,54 @@ class BalanceSubscriptions:
         account_ids: Annotated[
             list[strawberry.ID] | None,
             strawberry.argument(
-                description="Which of the viewer's accounts; all of them, those opened later too, unless told."
+                description="Which accounts, 200 at most; all of the viewer's, those opened later too, unless told."
             ),
         ] = UNSET,
-    ) -> AsyncGenerator[BalanceChange, None]:
+        after: Annotated[
+            Position | None,
+            strawberry.argument(
+                description="The position of the last message that was received: what came after it is delivered, and nothing before."
+            ),
+        ] = UNSET,
+    ) -> AsyncIterable[BalanceChange]:
         context = info.context
         wanted = _wanted(account_ids)
-        messages = context.services.feed.subscribe(wanted, context.caller.person_id)
-        # The feed's iterator gives up its place when it is closed, not when it is forgotten.
-        async with aclosing(cast("AsyncGenerator[BalanceMessage, Any]", messages)) as stream:
-            async for message in stream:
-                context.renew_loaders()
-                yield BalanceChange(
-                    account=_account(message),
-                    balance=await balance_of(context, message, message.asset),
-                    version=message.version,
-                    as_of=message.as_of,
-                    position=Position(message.position),
-                    cause=_cause(message),
-                )
+        position = after if isinstance(after, int) else None
+        if position is not None:
+            await _reached(context, position)
+        return BalanceStream(context, await context.services.feed.subscribe(wanted, context.sight, position))
+
+
+async def _reached(context: RequestContext, position: int) -> None:
+    """What is delivered after a position must be after it. Raises BadUserInput where the log has none, else NotYetVisible."""
+    positions = context.services.positions
+    if await positions.wait_for(position, 0):
+        return
+    if position > await context.services.read.log.end():
+        raise BadUserInput("after: the log has no such position. Subscribe without it.")
+    if not await positions.wait_for(position, context.position_wait_s):
+        raise NotYetVisible("That position is not visible yet. Try again.")
 
 
 def _wanted(account_ids: list[strawberry.ID] | None) -> frozenset[UUID] | None:
     """None is all; what is no account's id stands for one that does not exist, and is never delivered to."""
     if account_ids is None or account_ids is UNSET:
         return None
+    if len(account_ids) > ACCOUNTS_MAX:
+        raise BadUserInput(f"accountIds: at most {ACCOUNTS_MAX}.")
     return frozenset(account_key(account_id) for account_id in account_ids) or frozenset({NOWHERE})
+
+
+async def _change(context: RequestContext, message: BalanceMessage) -> BalanceChange:
+    return BalanceChange(
+        account=_account(message),
+        balance=await balance_of(context, message, message.asset),
+        version=message.version,
+        as_of=message.as_of,
+        position=Position(message.position),
+        cause=_cause(message),
+        lagged=_lagged(message),
+    )
 
 
 def _account(message: BalanceMessage) -> Account:
@@ -92,3 +152,9 @@ def _cause(message: BalanceMessage) -> Cause | None:
         event_type=message.cause.event_type,
         correlation_id=strawberry.ID(message.cause.correlation_id),
     )
+
+
+def _lagged(message: BalanceMessage) -> Lagged | None:
+    if message.lagged_from is None:
+        return None
+    return Lagged(from_position=Position(message.lagged_from), to_position=Position(message.position))

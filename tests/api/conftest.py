@@ -101,6 +101,7 @@ class Served:
     database_url: str = ""
     loop: asyncio.AbstractEventLoop | None = None
     app: Any = None
+    replay_max: int = 20
 
     @property
     def graphql(self) -> str:
@@ -135,7 +136,7 @@ def wiring_of(served: Served, servers: EmbeddedServers, template: str) -> Callab
             positions = ProjectionPositions(lambda: asyncpg.connect(database.url))
             await positions.start()
             stack.push_async_callback(positions.aclose)
-            feed = BalanceFeed(pool, redis, positions)
+            feed = BalanceFeed(pool, redis, positions, settings.api.replay_max)
             await feed.start()
             stack.push_async_callback(feed.aclose)
             keys = ApiKeys(ApiKeyTable(pool), side.clock, recheck_s=0.1, note_s=0.1)
@@ -195,7 +196,12 @@ def served(servers: EmbeddedServers, template: str, tmp_path_factory: pytest.Tem
     served = Served()
     settings = load_settings(
         data_dir=tmp_path_factory.mktemp("api"),
-        api={"mode": "development", "position_wait_ms": 300, "allowed_origins": ("https://app.example",)},
+        api={
+            "mode": "development",
+            "position_wait_ms": 300,
+            "allowed_origins": ("https://app.example",),
+            "replay_max": served.replay_max,
+        },
     )
     served.app = create_app(settings, wiring_of(served, servers, template))
     with running(served.app) as served.url:

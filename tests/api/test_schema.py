@@ -68,6 +68,7 @@ def test_null_is_only_where_the_contract_says(schema: GraphQLSchema) -> None:
         "ApiKey.lastUsedAt",
         "AuditEvent.causationId",
         "BalanceChange.cause",
+        "BalanceChange.lagged",
         "Journal.reference",
         "JournalEntry.account",
         "PageInfo.startCursor",

@@ -15,6 +15,7 @@ from redis.asyncio import Redis
 from isthmus.domain.log import PARTITIONS
 from isthmus.integrations.bus import BusUnavailable
 from isthmus.read_models.broadcaster import Broadcaster
+from isthmus.read_models.database import Sight
 from isthmus.read_models.feeds import BalanceFeed, BalanceMessage
 from isthmus.read_models.positions import ProjectionPositions, log_identity
 from isthmus.read_models.projections import Advanced, ensure_positions
@@ -81,8 +82,8 @@ async def live(database: Database, redis: Redis, faults: Faults | None = None) -
 
 
 @asynccontextmanager
-async def feed_on(live: Live) -> AsyncIterator[BalanceFeed]:
-    feed = BalanceFeed(live.pool, live.redis, live.positions)
+async def feed_on(live: Live, replay_max: int = 500) -> AsyncIterator[BalanceFeed]:
+    feed = BalanceFeed(live.pool, live.redis, live.positions, replay_max)
     await feed.start()
     try:
         yield feed
@@ -93,13 +94,28 @@ async def feed_on(live: Live) -> AsyncIterator[BalanceFeed]:
 class Watcher:
     """A subscriber that keeps all it gets, and knows what is wrong with it."""
 
-    def __init__(self, feed: BalanceFeed, owner: UUID, account_ids: frozenset[UUID] | None = None) -> None:
+    def __init__(
+        self,
+        feed: BalanceFeed,
+        owner: UUID,
+        account_ids: frozenset[UUID] | None = None,
+        after: int | None = None,
+    ) -> None:
         self.messages: dict[UUID, list[BalanceMessage]] = {}
-        self._task = asyncio.create_task(self._watch(feed, owner, account_ids))
+        self.order: list[BalanceMessage] = []
+        self._task = asyncio.create_task(self._watch(feed, owner, account_ids, after))
 
-    async def _watch(self, feed: BalanceFeed, owner: UUID, account_ids: frozenset[UUID] | None) -> None:
-        async for message in feed.subscribe(account_ids, owner):
-            self.messages.setdefault(message.account_id, []).append(message)
+    async def _watch(
+        self, feed: BalanceFeed, owner: UUID, account_ids: frozenset[UUID] | None, after: int | None
+    ) -> None:
+        subscriber = await feed.subscribe(account_ids, Sight(owner), after)
+        try:
+            while True:
+                message = await subscriber.next()
+                self.messages.setdefault(message.account_id, []).append(message)
+                self.order.append(message)
+        finally:
+            subscriber.close()
 
     def version(self, account: UUID) -> int:
         some = self.messages.get(account)

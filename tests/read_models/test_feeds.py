@@ -10,7 +10,7 @@ from uuid import UUID, uuid4
 import pytest
 from redis.asyncio import Redis
 
-from isthmus.read_models import feed_subscriber
+from isthmus.read_models.database import Sight
 from isthmus.read_models.feed_wire import FEED
 from isthmus.runtime.servers import EmbeddedServers
 from tests.conftest import Database
@@ -107,33 +107,39 @@ async def test_nobody_gets_what_is_not_theirs(running: Live, ledger: Driver) -> 
         await owner.leave()
 
 
-async def test_a_slow_subscriber_loses_nothing_and_holds_little(
-    running: Live, ledger: Driver, monkeypatch: pytest.MonkeyPatch
+async def test_a_subscriber_that_is_too_slow_gets_the_newest_balance_and_is_told_what_was_left_out(
+    running: Live, ledger: Driver
 ) -> None:
-    monkeypatch.setattr(feed_subscriber, "QUEUE_MAX", 5)
-    monkeypatch.setattr(feed_subscriber, "PAGE", 4)
     ada = uuid4()
     account = await ledger.funded(ada, "5")
     await running.project()
-    async with feed_on(running) as feed:
-        slow, quick = feed.subscribe(None, ada), Watcher(feed, ada)
-        got = [await anext(slow)]
+    async with feed_on(running, replay_max=2) as feed:
+        slow, quick = await feed.subscribe(None, Sight(ada)), Watcher(feed, ada)
+        first = await slow.next()
         for _ in range(40):
             await ledger.deposit(account, ada, "1")
             await running.project()
         await quick.reaches({account: 41})
-        (subscriber,) = [one for one in feed._watches[account].subscribers if one.lagging]
-        assert len(subscriber._queue) <= 5
+        assert len(slow._queue) <= 5
 
+        got = [first]
         async with asyncio.timeout(5):
             while got[-1].version < 41:
-                got.append(await anext(slow))
+                got.append(await slow.next())
 
-        assert [message.version for message in got] == list(range(1, 42))
+        lagged = got[1]
+        assert lagged.cause is None
+        assert lagged.lagged_from == first.position
+        assert [one.version for one in got[1:]] == list(range(lagged.version, 42))
+        assert [one.lagged_from for one in got[2:]] == [None] * (len(got) - 2)
+        everything = quick.messages[account]
+        left_out = [one for one in everything if first.position < one.position <= lagged.position]
+        assert lagged.version == first.version + len(left_out)
+        assert (lagged.posted, lagged.as_of) == (left_out[-1].posted, left_out[-1].as_of)
         await quick.check(running.pool)
         await quick.leave()
-        await slow.aclose()  # type: ignore[attr-defined]
-        assert feed._watches == {}, "who left leaves nothing behind"
+        slow.close()
+        assert len(feed._watches) == 0, "who left leaves nothing behind"
 
 
 async def test_without_redis_the_database_alone_delivers(
