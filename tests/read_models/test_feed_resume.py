@@ -79,9 +79,9 @@ async def test_whoever_comes_back_with_its_last_position_has_no_gap_and_no_repet
             assert [one.version for one in got if one.account_id == account] == list(range(1, reached[account] + 1))
         positions = [one.position for one in got]
         assert positions == sorted(positions), "a later message never says less"
-        for one, other in itertools.pairwise(got):
-            if one.cause and other.cause and one.cause.event_id == other.cause.event_id:
-                assert one.position < other.position, "one event in two accounts: its first half is not the whole"
+        for first, second in itertools.pairwise(got):
+            if first.cause and second.cause and first.cause.event_id == second.cause.event_id:
+                assert first.position < second.position, "first event in two accounts: its first half is not the whole"
 
 
 async def test_nothing_missed_is_nothing_said_until_something_changes(running: Live, ledger: Driver) -> None:
