@@ -146,6 +146,13 @@ class WorkSettings(BaseModel):
         5.0, gt=0, description="How often expired holds without a timer are looked for, in seconds."
     )
     verify_every_minutes: int = Field(60, ge=1, description="How often the verifier runs over the whole ledger.")
+    verify_sweep_events: int = Field(
+        1_000,
+        ge=0,
+        le=10_000,
+        description="Events of the past that are verified again every 5 s; 0 leaves that to the whole verification. What is new "
+        "is always verified.",
+    )
     relay_batch: int = Field(500, ge=1, le=10_000, description="Events published per batch.")
     health_port: int = Field(
         0, ge=0, le=65535, description="Port of `work`'s /livez, /readyz and /metrics; 0 takes a free one."

@@ -7,7 +7,6 @@ started again by itself when it crashes. Cancelled, everything ends within a few
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
@@ -27,6 +26,7 @@ from isthmus.runtime.tasks import Supervisor
 from isthmus.runtime.wiring import WriteSide, write_side
 from isthmus.runtime.work_health import Health
 from isthmus.settings import Settings
+from isthmus.write_models.findings import verify_whole
 from isthmus.write_models.holds import expire_due_holds, expire_hold
 from isthmus.write_models.relay import Relay
 from isthmus.write_models.timers import (
@@ -36,11 +36,11 @@ from isthmus.write_models.timers import (
     every_minutes,
     every_seconds,
     make_partitions,
-    report_verification,
 )
-from isthmus.write_models.verifier import verify
+from isthmus.write_models.watch import Watch
 
 RELAY = "relay"
+VERIFIER = "verifier"
 _CLOSE_S = 2.0
 _TIMERS_AFTER_S = 2.0
 _SERVER = {
@@ -76,6 +76,7 @@ async def run(settings: Settings) -> None:
         supervisor.add("projector", projector.run)
         supervisor.add("feeds", broadcaster.run)
         supervisor.add("timers", lambda: _later(_timers(settings, endpoints, side)))
+        supervisor.add("verifier", lambda: _watch(settings, endpoints, pool))
         health = Health(settings, pool, redis, supervisor, projector)
         supervisor.add("lag", health.watch_lag)
         supervisor.add("health", health.serve)
@@ -90,6 +91,11 @@ async def _relay(settings: Settings, endpoints: Endpoints, broker: Broker, pool:
         await Leases(pool).while_held(RELAY, relay.run)
     finally:
         await publisher.aclose()
+
+
+async def _watch(settings: Settings, endpoints: Endpoints, pool: asyncpg.Pool[asyncpg.Record]) -> None:
+    watch = Watch(lambda: _connect(endpoints), settings.work.verify_sweep_events)
+    await Leases(pool).while_held(VERIFIER, lambda _: watch.run())
 
 
 async def _later(timers: Timers) -> None:
@@ -113,7 +119,7 @@ def _timers(settings: Settings, endpoints: Endpoints, side: WriteSide) -> Timers
     async def verify_ledger() -> None:
         connection = await _connect(endpoints)
         try:
-            report_verification(await verify(connection), time.time())
+            await verify_whole(connection)
         finally:
             await connection.close()
 

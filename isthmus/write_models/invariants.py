@@ -1,4 +1,8 @@
-"""The invariants as SQL. `violations` gives one sentence a row; `counted` says how many things were looked at."""
+"""The invariants as SQL. `violations` gives one sentence a row; `counted` says how many things were looked at.
+
+Tables are named without a schema, so that slices.py can put a stretch of each in their place. The fragments with names of their own
+are what it asks of a stretch where the whole question would need the whole history.
+"""
 
 from __future__ import annotations
 
@@ -13,15 +17,51 @@ class Check:
     counted: str
 
 
-_MOVEMENTS = """
+MOVEMENTS = """
 select account_id, account_version, posted_at, posted_after, pending_in_after, pending_out_after, journal_id from entries
 union
 select account_id, account_version, posted_at, posted_after, pending_in_after, pending_out_after, journal_id from pending_entries"""
 
-_FIGURES = """
+FIGURES = """
 select e.position, e.committed_at, e.event_id, (f->>'account_id')::uuid as account_id, (f->>'version')::bigint as version,
     (f->>'posted')::numeric as posted, (f->>'pending_in')::numeric as pending_in, (f->>'pending_out')::numeric as pending_out
 from event_store e cross join lateral jsonb_array_elements(e.data->'figures') f where e.data ? 'figures'"""
+
+FLOOR_NOW = """
+select format('account %s: available %s', b.account_id, b.posted - b.pending_out)
+from account_balances b join accounts a on a.id = b.account_id
+where not a.may_overdraw and b.posted - b.pending_out < 0 and not ('OVERDRAWN' = any(b.freezes) and b.floor is null)
+union all
+select format('account %s: floor %s does not fit its state', b.account_id, b.floor)
+from account_balances b join accounts a on a.id = b.account_id
+where (b.floor is null) <> (a.may_overdraw or 'OVERDRAWN' = any(b.freezes))"""
+
+ACCOUNT_STATE = """
+select format('account %s: events say version %s, closed %s, frozen %s; the row says %s, %s, %s', b.account_id, s.version, s.closed,
+    s.frozen, b.stream_version, b.closed, b.frozen)
+from account_balances b left join (
+    select e.aggregate_id, max(e.version) as version, bool_or(e.type = 'AccountClosed') as closed,
+        exists (
+            select from event_store f where f.aggregate_id = e.aggregate_id and f.type = 'AccountFrozen' and not exists (
+                select from event_store u where u.aggregate_id = f.aggregate_id and u.type = 'AccountUnfrozen'
+                    and u.version > f.version
+                    and coalesce(u.data->>'reason', 'UNSPECIFIED') = coalesce(f.data->>'reason', 'UNSPECIFIED'))) as frozen
+    from event_store e where e.aggregate_type = 'account' group by e.aggregate_id
+) s on s.aggregate_id = b.account_id
+where s.version is distinct from b.stream_version or s.closed is distinct from b.closed or s.frozen is distinct from b.frozen"""
+
+HEAD_IS_END = """
+select format('log_head says %s, the event store ends at %s', h.position, coalesce(m.position, 0))
+from log_head h left join (select position, committed_at from event_store order by position desc limit 1) m on true
+where h.position <> coalesce(m.position, 0) or h.committed_at <> m.committed_at
+union all
+select 'log_head has no row' where not exists (select from log_head)"""
+
+#: What an aggregate's first event follows.
+NO_HASH = "decode(repeat('00', 32), 'hex')"
+HASHED = """convert_to(position::text || chr(31) || event_id || chr(31) || aggregate_type
+    || chr(31) || aggregate_id || chr(31) || version || chr(31) || type || chr(31) || schema_version || chr(31)
+    || (extract(epoch from committed_at) * 1000000)::bigint || chr(31) || data::text || chr(31) || metadata::text, 'UTF8')"""
 
 _ALL_EVENTS = "select count(*) from event_store"
 _ALL_ACCOUNTS = "select count(*) from account_balances"
@@ -76,7 +116,7 @@ where b.posted <> coalesce(e.posted, 0) or b.pending_in <> coalesce(p.pending_in
 select format('account %s, version %s: kept %s, running sum %s, place %s', account_id, account_version, posted_after, running, place)
 from (
     select m.*, sum(coalesce(c.change, 0)) over w as running, row_number() over w as place
-    from ({_MOVEMENTS}) m
+    from ({MOVEMENTS}) m
     left join (
         select e.account_id, e.account_version, sum(case when e.direction = a.normal_balance then e.amount else -e.amount end) as change
         from entries e join accounts a on a.id = e.account_id group by 1, 2
@@ -87,26 +127,19 @@ union all
 select format('account %s: balance row is at version %s of %s, the last movement is version %s of %s', b.account_id, b.version,
     b.as_of, m.account_version, m.posted_at)
 from account_balances b join (
-    select distinct on (account_id) * from ({_MOVEMENTS}) m order by account_id, account_version desc
+    select distinct on (account_id) * from ({MOVEMENTS}) m order by account_id, account_version desc
 ) m on m.account_id = b.account_id
 where b.version <> m.account_version or b.as_of <> m.posted_at or b.posted <> m.posted_after
     or b.pending_in <> m.pending_in_after or b.pending_out <> m.pending_out_after""",
-        f"select count(*) from ({_MOVEMENTS}) m",
+        f"select count(*) from ({MOVEMENTS}) m",
     ),
     Check(
         "never_below_the_floor",
         "no balance that may not go negative is, or ever was, below zero but by a reversal",
-        f"""
-select format('account %s: available %s', b.account_id, b.posted - b.pending_out)
-from account_balances b join accounts a on a.id = b.account_id
-where not a.may_overdraw and b.posted - b.pending_out < 0 and not ('OVERDRAWN' = any(b.freezes) and b.floor is null)
-union all
-select format('account %s: floor %s does not fit its state', b.account_id, b.floor)
-from account_balances b join accounts a on a.id = b.account_id
-where (b.floor is null) <> (a.may_overdraw or 'OVERDRAWN' = any(b.freezes))
+        f"""{FLOOR_NOW}
 union all
 select format('account %s was below zero at version %s', m.account_id, m.account_version)
-from ({_MOVEMENTS}) m join accounts a on a.id = m.account_id
+from ({MOVEMENTS}) m join accounts a on a.id = m.account_id
 where not a.may_overdraw and m.posted_after - m.pending_out_after < 0 and not exists (
     select from entries e join journal_entries j on j.id = e.journal_id
     where e.account_id = m.account_id and j.reverses is not null and e.account_version <= m.account_version)""",
@@ -204,7 +237,7 @@ where not (b.freezes @> f.reasons and b.freezes <@ f.reasons)""",
         f"""
 select format('account %s, version %s: event and entries differ', coalesce(m.account_id, f.account_id),
     coalesce(m.account_version, f.version))
-from ({_MOVEMENTS}) m full join ({_FIGURES}) f on f.account_id = m.account_id and f.version = m.account_version
+from ({MOVEMENTS}) m full join ({FIGURES}) f on f.account_id = m.account_id and f.version = m.account_version
 where m.account_id is null or f.account_id is null or m.posted_after <> f.posted or m.pending_in_after <> f.pending_in
     or m.pending_out_after <> f.pending_out or m.posted_at <> f.committed_at""",
         _ALL_EVENTS,
@@ -231,53 +264,36 @@ from event_store e left join (
 select format('account %s: events end at version %s with %s, the balance row at %s with %s', b.account_id, f.version, f.posted,
     b.version, b.posted)
 from account_balances b
-left join (select distinct on (account_id) * from ({_FIGURES}) f order by account_id, version desc) f using (account_id)
+left join (select distinct on (account_id) * from ({FIGURES}) f order by account_id, version desc) f using (account_id)
 where b.version <> coalesce(f.version, 0) or b.posted <> coalesce(f.posted, 0) or b.pending_in <> coalesce(f.pending_in, 0)
     or b.pending_out <> coalesce(f.pending_out, 0)
 union all
-select format('account %s: events say version %s, closed %s, frozen %s; the row says %s, %s, %s', b.account_id, s.version, s.closed,
-    s.frozen, b.stream_version, b.closed, b.frozen)
-from account_balances b left join (
-    select e.aggregate_id, max(e.version) as version, bool_or(e.type = 'AccountClosed') as closed,
-        exists (
-            select from event_store f where f.aggregate_id = e.aggregate_id and f.type = 'AccountFrozen' and not exists (
-                select from event_store u where u.aggregate_id = f.aggregate_id and u.type = 'AccountUnfrozen'
-                    and u.version > f.version
-                    and coalesce(u.data->>'reason', 'UNSPECIFIED') = coalesce(f.data->>'reason', 'UNSPECIFIED'))) as frozen
-    from event_store e where e.aggregate_type = 'account' group by e.aggregate_id
-) s on s.aggregate_id = b.account_id
-where s.version is distinct from b.stream_version or s.closed is distinct from b.closed or s.frozen is distinct from b.frozen""",
+{ACCOUNT_STATE}""",
         _ALL_ACCOUNTS,
     ),
     Check(
         "one_order",
         "positions are 1 to the log's end without a gap, and stamps rise with them",
-        """
+        f"""
 select format('position %s follows %s', position, before) from (
     select position, lag(position, 1, 0::bigint) over (order by position) as before from event_store) p where position <> before + 1
 union all
 select format('position %s is stamped no later than the one before', position) from (
     select position, committed_at, lag(committed_at) over (order by position) as before from event_store) p where committed_at <= before
 union all
-select format('log_head says %s, the event store ends at %s', h.position, coalesce(m.position, 0))
-from log_head h left join (select position, committed_at from event_store order by position desc limit 1) m on true
-where h.position <> coalesce(m.position, 0) or h.committed_at <> m.committed_at
-union all
-select 'log_head has no row' where not exists (select from log_head)""",
+{HEAD_IS_END}""",
         _ALL_EVENTS,
     ),
     Check(
         "hash_chains",
         "every event's hash is over its stored content and its predecessor's hash, and versions have no gap",
-        """
+        f"""
 select format('event %s (position %s, %s %s version %s) is not what was stored', event_id, position, aggregate_type, aggregate_id, version)
 from (
-    select e.*, lag(hash, 1, decode(repeat('00', 32), 'hex')) over w as before, row_number() over w as place
+    select e.*, lag(hash, 1, {NO_HASH}) over w as before, row_number() over w as place
     from event_store e window w as (partition by aggregate_id order by version)
 ) c
-where version <> place or hash <> sha256(before || convert_to(position::text || chr(31) || event_id || chr(31) || aggregate_type
-    || chr(31) || aggregate_id || chr(31) || version || chr(31) || type || chr(31) || schema_version || chr(31)
-    || (extract(epoch from committed_at) * 1000000)::bigint || chr(31) || data::text || chr(31) || metadata::text, 'UTF8'))""",
+where version <> place or hash <> sha256(before || {HASHED})""",
         _ALL_EVENTS,
     ),
     Check(
@@ -326,7 +342,7 @@ _READ_MODELS: tuple[Check, ...] = (
         "the balances that readers see, and their history, are what the events said; no version was skipped; the trail is the store's",
         f"""
 select format('account %s: readers see %s at version %s, the event says %s', r.account_id, r.posted, r.version, f.posted)
-from read_models.accounts r left join ({_FIGURES}) f on f.account_id = r.account_id and f.version = r.version
+from read_models.accounts r left join ({FIGURES}) f on f.account_id = r.account_id and f.version = r.version
 where r.version > 0 and (f.version is null or r.posted <> f.posted or r.pending_in <> f.pending_in or r.pending_out <> f.pending_out
     or r.as_of <> f.committed_at)
 union all
@@ -335,7 +351,7 @@ from read_models.accounts r left join read_models.balance_history h using (accou
 group by r.account_id, r.version having count(h.version) <> r.version
 union all
 select format('account %s: history says %s at version %s, the event says %s', h.account_id, h.posted, h.version, f.posted)
-from read_models.balance_history h left join ({_FIGURES}) f using (account_id, version)
+from read_models.balance_history h left join ({FIGURES}) f using (account_id, version)
 where f.version is null or h.posted <> f.posted or h.position <> f.position or h.event_id <> f.event_id
 union all
 select format('account %s: readers see another owner, asset or code than its events', r.account_id)

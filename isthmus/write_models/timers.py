@@ -14,11 +14,9 @@ from uuid import UUID
 
 import asyncpg
 import structlog
-from prometheus_client import Gauge
 
 from isthmus.failpoints import failpoint_async
 from isthmus.write_models.connection import Connection
-from isthmus.write_models.verifier import Report
 
 EXPIRE_HOLD = "expire_hold"
 
@@ -26,11 +24,6 @@ _DEQUEUE_S = 1.0
 _HEARTBEAT_S = 10.0
 _SHUTDOWN_S = 3.0
 _BATCH = 4
-
-_violations = Gauge(
-    "isthmus_ledger_violations", "Violations of the ledger's invariants that the last verification found."
-)
-_verified = Gauge("isthmus_ledger_verified_timestamp_seconds", "When the ledger was last verified to the end.")
 
 log = structlog.get_logger(__name__)
 
@@ -146,13 +139,3 @@ async def make_partitions(connection: Connection, months_ahead: int) -> None:
     )
     if made:
         log.info("partitions made", partitions=made)
-
-
-def report_verification(report: Report, at: float) -> None:
-    """To the log, each violation at ERROR, and to the gauges. `at` in seconds since 1970."""
-    violations = [(finding, one) for finding in report.findings for one in finding.violations]
-    for finding, one in violations:
-        log.error("the ledger violates an invariant", invariant=finding.check.name, violation=one)
-    _violations.set(len(violations))
-    _verified.set(at)
-    log.info("ledger verified", position=report.position, violations=len(violations))
