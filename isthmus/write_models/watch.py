@@ -78,7 +78,7 @@ class Watch:
             head: int = await connection.fetchval("select position from log_head")
             state = await connection.fetchrow("select checked, swept, verified_at from verifier_state")
             assert state is not None, "its row is made with the table"
-            start = min(state["checked"], head)  # an older backup was restored
+            start: int = min(state["checked"], head)  # an older backup was restored
             end = min(head, start + self.slice_events)
             found = await self._look(connection, "new", start, end)
             swept_to = state["swept"]
