@@ -10,6 +10,7 @@ from importlib.metadata import version as version_of
 from typing import Any
 
 import orjson
+import structlog
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -29,6 +30,8 @@ from isthmus.settings import Settings
 CHECK_TIMEOUT_S = 2.0
 LAG_MAX_S = 10.0
 _METADATA = "/.well-known/oauth-protected-resource"
+
+log = structlog.get_logger(__name__)
 
 Check = Callable[[], Awaitable[dict[str, Any]]]
 
@@ -164,6 +167,7 @@ async def wired(settings: Settings) -> AsyncIterator[Running]:
     from isthmus.read_models.texts import TextReader
     from isthmus.read_models.transactions import TransactionReader
     from isthmus.runtime.endpoints import resolve
+    from isthmus.runtime.trusted_documents import PublishedDocuments
     from isthmus.runtime.wiring import write_side
 
     endpoints = resolve(settings, need=("database", "redis", "issuer"))
@@ -194,6 +198,11 @@ async def wired(settings: Settings) -> AsyncIterator[Running]:
         feed = BalanceFeed(pool, redis, positions, settings.api.replay_max)
         await feed.start()
         stack.push_async_callback(feed.aclose)
+        documents = PublishedDocuments(pool)
+        await documents.start()
+        stack.push_async_callback(documents.aclose)
+        if not len(documents) and not settings.api.in_development:
+            log.warning("no operations are published, so that every document is refused: isthmus operations publish")
         http = await stack.enter_async_context(httpx.AsyncClient(timeout=5))
         verifier = TokenVerifier(settings.issuer, endpoints.issuer_url, side.clock, http)
         await verifier.start()
@@ -231,6 +240,7 @@ async def wired(settings: Settings) -> AsyncIterator[Running]:
                 commands=side.commands,
                 positions=positions,
                 feed=feed,
+                documents=documents,
                 read=Readers(
                     accounts=AccountReader(pool),
                     balances=BalanceReader(pool, cache, positions),

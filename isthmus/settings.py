@@ -107,7 +107,10 @@ class IssuerSettings(BaseModel):
 class ApiSettings(BaseModel):
     mode: Literal["production", "development"] = Field(
         "production",
-        description="development: introspection and suggestions for whoever is signed in. `up` runs in it unless this is set.",
+        description=(
+            "production runs published operations only and shows the schema to the scope schema:read; development runs any "
+            "document, for whoever is signed in. `up` runs in development unless this is set."
+        ),
     )
     host: str = Field(LOOPBACK, description="Address that `serve` listens on.")
     port: int = Field(
@@ -120,6 +123,10 @@ class ApiSettings(BaseModel):
     tokens_max: int = Field(1_000, ge=50, description="Most lexical tokens in a document.")
     depth_max: int = Field(10, ge=5, description="Deepest selection; introspection is not counted.")
     aliases_max: int = Field(15, ge=1, description="Most aliases in a document, counted after fragments.")
+    root_fields_max: int = Field(
+        20, ge=1, description="Most fields at the root of an operation, counted after fragments."
+    )
+    directives_max: int = Field(50, ge=1, description="Most directives in a document, counted after fragments.")
     cost_max: int = Field(
         5_000, ge=100, description="Most objects that one operation may ask for (product of page sizes)."
     )

@@ -36,6 +36,7 @@ COMMANDS = {
     "rebuild": _Command("data", "Make the read models anew from the event store, while serving."),
     "token": _Command("people", "Sign in as a user and print the access token."),
     "credit": _Command("people", "Settle a fiat deposit into a user's account, as an operator."),
+    "operations": _Command("operations", "Publish, list and retire the operations that production runs."),
     "schema": _Command("schema", "Print the GraphQL schema, or compare it with the snapshot."),
     "settings": _Command("settings_page", "List every setting, or check the page that lists them."),
     "errors": _Command("errors_page", "Print the error catalogue, or check the page that holds it."),
@@ -52,8 +53,10 @@ def _paragraphs(docstring: str) -> Iterator[str]:
 
 
 def _load(name: str) -> Any:
-    """The typer command made from `isthmus.cli.<module>.<name>`."""
-    function: Callable[..., Any] = getattr(import_module(f"{__name__}.{COMMANDS[name].module}"), name)
+    """The typer command made from `isthmus.cli.<module>.<name>`: a function, or a group of commands."""
+    function: Callable[..., Any] | typer.Typer = getattr(import_module(f"{__name__}.{COMMANDS[name].module}"), name)
+    if isinstance(function, typer.Typer):
+        return typer.main.get_command(function)
     single = typer.Typer(add_completion=False, rich_markup_mode=None)
     single.command(name, help="\n\n".join(_paragraphs(getdoc(function) or COMMANDS[name].summary)))(function)
     return typer.main.get_command(single)

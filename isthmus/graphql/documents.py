@@ -1,7 +1,7 @@
 """From text to something that may be executed: parse, weigh, validate, pick the operation, coerce its variables.
 
-One way for all transports. What is valid is kept by the text's hash, so that a client that sends the same document again pays
-for none of it but the variables.
+One way for all transports. In production only what was published is read at all. What is valid is kept by the text's SHA-256, so
+that a client that sends the same document again pays for none of it but the variables.
 """
 
 from __future__ import annotations
@@ -26,8 +26,18 @@ from graphql import (
 
 from isthmus.auth.scopes import Scope
 from isthmus.graphql.call import Call
-from isthmus.graphql.errors import ApiError, BadUserInput, ErrorCode, Forbidden, QueryTooComplex, classify
+from isthmus.graphql.errors import (
+    ApiError,
+    BadUserInput,
+    DocumentNotTrusted,
+    ErrorCode,
+    Forbidden,
+    PersistedQueryNotFound,
+    QueryTooComplex,
+    classify,
+)
 from isthmus.graphql.limits import Limits, Weighed, weigh
+from isthmus.graphql.services import TrustedDocuments
 
 _KEPT_MAX = 512
 _ERRORS_MAX = 5
@@ -61,18 +71,36 @@ class Refused(Exception):
         self.errors = list(errors)
 
 
+@dataclass(frozen=True)
+class _Kept:
+    text: str
+    document: DocumentNode
+    weighed: Weighed
+
+
 class Documents:
-    def __init__(self, schema: GraphQLSchema, limits: Limits, *, tokens_max: int, suggestions: bool) -> None:
+    def __init__(
+        self, schema: GraphQLSchema, limits: Limits, *, tokens_max: int, trusted: TrustedDocuments, development: bool
+    ) -> None:
+        """`development`: any document is taken, and errors suggest names."""
         self._schema = schema
         self._limits = limits
         self._tokens_max = tokens_max
-        self._hide_suggestions = not suggestions
-        self._kept: OrderedDict[bytes, tuple[DocumentNode, Weighed]] = OrderedDict()
+        self._trusted = trusted
+        self._development = development
+        self._hide_suggestions = not development
+        self._kept: OrderedDict[bytes, _Kept] = OrderedDict()
 
-    def prepare(self, call: Call, *, may_introspect: bool) -> Prepared:
+    async def prepare(self, call: Call, *, may_introspect: bool) -> Prepared:
         """Raises Refused."""
         given = call.variables or {}
-        document, weighed = self._document(call.query, given)
+        digest, text, trusted = await self._text(call)
+        if not trusted and not may_introspect:
+            raise Refused([DocumentNotTrusted()])  # before it is read at all
+        kept = self._document(digest, text, given)
+        document, weighed = kept.document, kept.weighed
+        if not trusted and not weighed.only_introspects:
+            raise Refused([DocumentNotTrusted()])
         if weighed.introspects and not may_introspect:
             raise Refused([Forbidden(f"Reading the schema needs the scope {Scope.SCHEMA.value}.")])
         operation = _choose(document, call.operation_name)
@@ -85,20 +113,39 @@ class Documents:
         )
         if isinstance(values, list):
             raise Refused([_clients(error) for error in values])
-        return Prepared(call.query, document, operation, given)
+        return Prepared(text, document, operation, given)
 
-    def _document(self, text: str, variables: Mapping[str, Any]) -> tuple[DocumentNode, Weighed]:
-        try:
-            key = hashlib.sha256(text.encode()).digest()
-        except UnicodeEncodeError:
-            raise Refused([BadUserInput("The document is not Unicode text.")]) from None
-        kept = self._kept.get(key)
+    def names_in(self, text: str) -> list[str]:
+        """The operations of a document that would be served, were it published; "" for one without a name. Raises Refused."""
+        document = self._document(_sha256(text), text, {}).document
+        operations = [node for node in document.definitions if isinstance(node, OperationDefinitionNode)]
+        return [node.name.value if node.name else "" for node in operations]
+
+    async def _text(self, call: Call) -> tuple[bytes, str, bool]:
+        """The document's SHA-256, always computed here; its text; and whether it may run because of what it is. Raises Refused."""
+        if call.query is not None:
+            digest = _sha256(call.query)
+            if call.digest not in (None, digest):
+                raise Refused([BadUserInput("The document is another one than its SHA-256 says.")])
+            trusted = self._development or await self._trusted.find(digest) is not None
+            return digest, call.query, trusted
+        assert call.digest is not None, "a call has a text or a digest"
+        text = await self._trusted.find(call.digest)
+        if text is None and self._development and call.digest in self._kept:
+            text = self._kept[
+                call.digest
+            ].text  # Apollo's automatic persisted queries: it was sent before, with its text
+        if text is None:
+            raise Refused([PersistedQueryNotFound()])
+        return call.digest, text, True
+
+    def _document(self, digest: bytes, text: str, variables: Mapping[str, Any]) -> _Kept:
+        kept = self._kept.get(digest)
         try:
             if kept is not None:
-                self._kept.move_to_end(key)
-                document, weighed = kept
-                if weighed.pages_vary:
-                    weigh(self._schema, document, variables, self._limits)
+                self._kept.move_to_end(digest)
+                if kept.weighed.pages_vary:
+                    weigh(self._schema, kept.document, variables, self._limits)
                 return kept
             document = self._parse(text)
             weighed = weigh(self._schema, document, variables, self._limits)
@@ -107,10 +154,10 @@ class Documents:
         errors = validate(self._schema, document, max_errors=_ERRORS_MAX, hide_suggestions=self._hide_suggestions)
         if errors:
             raise Refused([_clients(error) for error in errors])
-        self._kept[key] = (document, weighed)
+        kept = self._kept[digest] = _Kept(text, document, weighed)
         if len(self._kept) > _KEPT_MAX:
             self._kept.popitem(last=False)
-        return document, weighed
+        return kept
 
     def _parse(self, text: str) -> DocumentNode:
         try:
@@ -121,6 +168,13 @@ class Documents:
                     f"The document has more than {self._tokens_max} tokens, or is nested too deeply."
                 ) from None
             raise Refused([error]) from None
+
+
+def _sha256(text: str) -> bytes:
+    try:
+        return hashlib.sha256(text.encode()).digest()
+    except UnicodeEncodeError:
+        raise Refused([BadUserInput("The document is not Unicode text.")]) from None
 
 
 def _clients(error: GraphQLError) -> GraphQLError:

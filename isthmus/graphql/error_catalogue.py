@@ -89,7 +89,18 @@ ERRORS: Mapping[ErrorCode, tuple[str, str]] = {
         "The document exceeds a limit (docs/settings.md, ISTHMUS_API__…): length, tokens, depth, aliases or cost.",
         "Ask for less at once: smaller pages, fewer levels.",
     ),
-    ErrorCode.RATE_LIMITED: ("Too many requests.", "Wait as long as `Retry-After` says."),
+    ErrorCode.PERSISTED_QUERY_NOT_FOUND: (
+        "No published document has that SHA-256.",
+        "Publish the client's operations (`isthmus operations publish`). In development mode, send the text along once.",
+    ),
+    ErrorCode.DOCUMENT_NOT_TRUSTED: (
+        "In production only published operations run, and the text that came is none of them, not even by a blank.",
+        "Publish it (`isthmus operations publish`), or send the SHA-256 of one that is.",
+    ),
+    ErrorCode.RATE_LIMITED: (
+        "Too many requests in a minute, or too many connections.",
+        "Wait as long as `Retry-After` (over WebSocket `extensions.retryAfterMs`) says.",
+    ),
     ErrorCode.UNAVAILABLE: (
         "A part of the service does not answer. The outcome of a mutation is unknown, not failed.",
         "Send it again with the same idempotency key until the answer is definite.",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from enum import StrEnum
 from typing import Any, ClassVar
@@ -23,6 +24,8 @@ class ErrorCode(StrEnum):
     BAD_USER_INPUT = "BAD_USER_INPUT"
     NOT_YET_VISIBLE = "NOT_YET_VISIBLE"
     QUERY_TOO_COMPLEX = "QUERY_TOO_COMPLEX"
+    PERSISTED_QUERY_NOT_FOUND = "PERSISTED_QUERY_NOT_FOUND"
+    DOCUMENT_NOT_TRUSTED = "DOCUMENT_NOT_TRUSTED"
     RATE_LIMITED = "RATE_LIMITED"
     UNAVAILABLE = "UNAVAILABLE"
     INTERNAL = "INTERNAL"
@@ -60,8 +63,28 @@ class QueryTooComplex(ApiError):
     code = ErrorCode.QUERY_TOO_COMPLEX
 
 
+class PersistedQueryNotFound(ApiError):
+    code = ErrorCode.PERSISTED_QUERY_NOT_FOUND
+
+    def __init__(self) -> None:
+        super().__init__("PersistedQueryNotFound")  # this very word: Apollo's clients know it, and send the text
+
+
+class DocumentNotTrusted(ApiError):
+    code = ErrorCode.DOCUMENT_NOT_TRUSTED
+
+    def __init__(self) -> None:
+        super().__init__("Only published operations run here, and this is none of them.")
+
+
 class RateLimited(ApiError):
     code = ErrorCode.RATE_LIMITED
+
+    def __init__(self, message: str, retry_after_s: float = 1.0) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+        assert self.extensions is not None
+        self.extensions["retryAfterMs"] = math.ceil(retry_after_s * 1_000)
 
 
 class Unavailable(ApiError):
@@ -101,7 +124,8 @@ def shaped(error: GraphQLError, correlation_id: str) -> dict[str, Any]:
         shape["locations"] = [{"line": place.line, "column": place.column} for place in error.locations]
     if error.path is not None:
         shape["path"] = error.path
-    shape["extensions"] = {**extensions_of(code), "correlationId": correlation_id}
+    told = error.extensions if isinstance(error, ApiError) and error.extensions else extensions_of(code)
+    shape["extensions"] = {**told, "correlationId": correlation_id}
     return shape
 
 

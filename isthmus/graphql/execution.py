@@ -53,6 +53,10 @@ def nothing_ran(*errors: GraphQLError) -> Answer:
     return Answer(None, errors, executed=False)
 
 
+def limits_of(api: ApiSettings) -> Limits:
+    return Limits(api.depth_max, api.aliases_max, api.root_fields_max, api.directives_max, api.cost_max)
+
+
 class Executor:
     def __init__(self, services: Services, api: ApiSettings, schema: Schema | None = None) -> None:
         self.services = services
@@ -60,15 +64,16 @@ class Executor:
         self._schema = schema or build_schema()
         self._documents = Documents(
             self._schema._schema,
-            Limits(api.depth_max, api.aliases_max, api.cost_max),
+            limits_of(api),
             tokens_max=api.tokens_max,
-            suggestions=api.in_development,
+            trusted=services.documents,
+            development=api.in_development,
         )
 
     async def prepare(self, call: Call, caller: Caller) -> Prepared:
         """Raises documents.Refused."""
         may_introspect = self.api.in_development or caller.may(Scope.SCHEMA)
-        return self._documents.prepare(call, may_introspect=may_introspect)
+        return await self._documents.prepare(call, may_introspect=may_introspect)
 
     async def visible(self, prepared: Prepared, position: int | None) -> None:
         """Wait until what is read has passed `position`. Raises NotYetVisible. A mutation reads nothing old."""

@@ -31,26 +31,38 @@ from graphql import (
 from isthmus.graphql.connections import FIRST_DEFAULT, FIRST_MAX
 from isthmus.graphql.errors import QueryTooComplex
 
-DIRECTIVES_MAX = 50
 INTROSPECTION_DEPTH_MAX = 30
 _PAGE_ARGUMENT = "first"
+#: Answers that could be guessed, of which one operation gets one try.
+ONCE: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
 class Limits:
+    """`once`: mutations of which one operation may hold only one, whatever it is called there, so that guesses cannot be bundled."""
+
     depth_max: int
     aliases_max: int
+    root_fields_max: int
+    directives_max: int
     cost_max: int
+    once: frozenset[str] = ONCE
 
 
 @dataclass(frozen=True)
 class Weight:
-    """`cost` is the number of listed objects that may be answered: the product of page sizes, summed over all lists."""
+    """`cost` is the number of listed objects that may be answered: the product of page sizes, summed over all lists.
+
+    `fields` are those of this selection itself, fragments expanded; of them `meta` ask about the schema, `once` stand in Limits.once.
+    """
 
     depth: int = 0
     aliases: int = 0
     directives: int = 0
     cost: int = 0
+    fields: int = 0
+    meta: int = 0
+    once: int = 0
 
     def beside(self, other: Weight) -> Weight:
         return Weight(
@@ -58,15 +70,20 @@ class Weight:
             self.aliases + other.aliases,
             self.directives + other.directives,
             self.cost + other.cost,
+            self.fields + other.fields,
+            self.meta + other.meta,
+            self.once + other.once,
         )
 
 
 @dataclass(frozen=True)
 class Weighed:
-    """A document within the limits. `pages_vary`: its weight depends on the variables, so that it must be taken each time."""
+    """A document within the limits. `pages_vary`: its weight depends on the variables, so that it must be taken each time.
+    `introspects`: it asks for `__schema` or `__type`; `only_introspects`: and for nothing that is not about the schema."""
 
     pages_vary: bool
     introspects: bool
+    only_introspects: bool
 
 
 class _Scales:
@@ -83,6 +100,7 @@ class _Scales:
         self._defaults: dict[str, Any] = {}
         self.pages_vary = False
         self.introspects = False
+        self.only_introspects = True
 
     def operation(self, node: OperationDefinitionNode) -> Weight:
         self._defaults = {
@@ -90,6 +108,12 @@ class _Scales:
         }
         root = self._schema.get_root_type(node.operation)
         weight = self._selections(node.selection_set, root, level=1, introspecting=False)
+        if weight.fields > self._limits.root_fields_max:
+            raise QueryTooComplex(f"An operation has more than {self._limits.root_fields_max} fields at its root.")
+        if weight.once > 1:
+            names = ", ".join(sorted(self._limits.once))
+            raise QueryTooComplex(f"An operation holds at most one of: {names}.")
+        self.only_introspects &= weight.fields == weight.meta
         return weight.beside(Weight(directives=len(node.directives or ())))
 
     def _selections(
@@ -118,13 +142,15 @@ class _Scales:
         if name.startswith("__") and not introspecting:
             self.introspects |= name != "__typename"  # what a thing is called tells nothing of the schema
             inner = self._selections(node.selection_set, None, 1, introspecting=True)
-            return Weight(1, inner.aliases + bool(node.alias), inner.directives, 0)
+            return Weight(1, inner.aliases + bool(node.alias), inner.directives, 0, fields=1, meta=1)
         field = self._definition(parent, name)
         named = get_named_type(field.type) if field is not None else None
         inner = self._selections(node.selection_set, named, level + 1, introspecting)
         pages = field is not None and _PAGE_ARGUMENT in field.args
         cost = self._page_size(node) * (1 + inner.cost) if pages else inner.cost
-        return Weight(inner.depth + 1, inner.aliases + bool(node.alias), inner.directives, cost)
+        once = int(name in self._limits.once and parent is self._schema.mutation_type)
+        aliases = inner.aliases + bool(node.alias)
+        return Weight(inner.depth + 1, aliases, inner.directives, cost, fields=1, once=once)
 
     def _fragment(self, name: str, introspecting: bool) -> Weight:
         known = self._weighed.get(name)
@@ -171,10 +197,10 @@ def weigh(schema: GraphQLSchema, document: DocumentNode, variables: Mapping[str,
         raise QueryTooComplex(f"The query is deeper than {limits.depth_max} levels.")
     if total.aliases > limits.aliases_max:
         raise QueryTooComplex(f"The query has more than {limits.aliases_max} aliases.")
-    if total.directives > DIRECTIVES_MAX:
-        raise QueryTooComplex(f"The query has more than {DIRECTIVES_MAX} directives.")
+    if total.directives > limits.directives_max:
+        raise QueryTooComplex(f"The query has more than {limits.directives_max} directives.")
     if total.cost > limits.cost_max:
         raise QueryTooComplex(
             f"The query asks for more than {limits.cost_max} objects (the product of its page sizes)."
         )
-    return Weighed(scales.pages_vary, scales.introspects)
+    return Weighed(scales.pages_vary, scales.introspects, scales.only_introspects)

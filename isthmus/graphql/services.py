@@ -23,6 +23,14 @@ from isthmus.read_models.transactions import TransactionReader
 from isthmus.write_models.envelope import Envelope, Outcome
 
 
+class TrustedDocuments(Protocol):
+    """What operators published for production to run."""
+
+    async def find(self, digest: bytes) -> str | None:
+        """The text with that SHA-256; None where it was never published, or was retired."""
+        ...
+
+
 class Verifier(Protocol):
     async def verify(self, token: str) -> Caller:
         """Raises isthmus.auth.tokens.TokenRefused."""
@@ -108,4 +116,5 @@ class Services:
     commands: Commands
     positions: Positions
     feed: Feed
+    documents: TrustedDocuments
     read: Readers

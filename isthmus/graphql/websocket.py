@@ -22,7 +22,7 @@ from structlog.contextvars import bind_contextvars
 from isthmus.auth.caller import Caller
 from isthmus.auth.tokens import IssuerUnavailable, TokenRefused
 from isthmus.graphql import metrics
-from isthmus.graphql.call import Call
+from isthmus.graphql.call import Call, names_document
 from isthmus.graphql.correlation import drawn, well_formed
 from isthmus.graphql.documents import Refused
 from isthmus.graphql.errors import ApiError, RateLimited, Unauthenticated, classify, shaped
@@ -98,7 +98,7 @@ class TransportHandler(_Handler):
         except ApiError as error:
             await self._errors(message["id"], correlation_id, [error])
             return
-        operation = Operation(self, message["id"], call.query, None, call.operation_name)
+        operation = Operation(self, message["id"], call.query or "", None, call.operation_name)
         operation.task = asyncio.create_task(self._run(operation, call, correlation_id))
         operation.task.add_done_callback(self._task_done)
         self.operations[message["id"]] = operation
@@ -165,8 +165,10 @@ def _fault(message: Any) -> str | None:
         return "id must be a string that is not empty"
     if message["type"] == "subscribe":
         payload = message.get("payload")
-        if not isinstance(payload, dict) or not isinstance(payload.get("query"), str):
+        if not isinstance(payload, dict) or not (isinstance(payload.get("query"), str) or names_document(payload)):
             return "payload must be an object with a query"
+        if not isinstance(payload.get("query"), str | None):
+            return "query must be a string"
         if not isinstance(payload.get("operationName"), str | None):
             return "operationName must be a string"
         if any(not isinstance(payload.get(name), dict | None) for name in ("variables", "extensions")):

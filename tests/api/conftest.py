@@ -44,6 +44,7 @@ from isthmus.read_models.projections import advance, ensure_positions, read_step
 from isthmus.read_models.texts import TextReader
 from isthmus.read_models.transactions import TransactionReader
 from isthmus.runtime.servers import EmbeddedServers
+from isthmus.runtime.trusted_documents import PublishedDocuments
 from isthmus.runtime.wiring import write_side
 from isthmus.settings import Settings, load_settings
 from isthmus.write_models.envelope import Envelope, Outcome
@@ -142,6 +143,9 @@ def wiring_of(served: Served, servers: EmbeddedServers, template: str) -> Callab
             keys = ApiKeys(ApiKeyTable(pool), side.clock, recheck_s=0.1, note_s=0.1)
             await keys.start()
             stack.push_async_callback(keys.aclose)
+            documents = PublishedDocuments(pool)
+            await documents.start()
+            stack.push_async_callback(documents.aclose)
             served.bus = InProcessBus(side.commands, pool)
             reading: Any = counted
             readers = Readers(
@@ -162,6 +166,7 @@ def wiring_of(served: Served, servers: EmbeddedServers, template: str) -> Callab
                 commands=served.bus,
                 positions=positions,
                 feed=feed,
+                documents=documents,
                 read=readers,
             )
             yield Running(services, checks={"database": _ready}, metadata={"resource": "test"})
@@ -244,6 +249,7 @@ class Person:
         self.subject = uuid4().hex
         self.token = token(self.subject, *roles)
         self.id: UUID = person_id("test", self.subject)
+        self.url = served.graphql
         self._served = served
         self._client = httpx.Client(timeout=10)
 
