@@ -183,6 +183,10 @@ class _Nothing:
         del digest
         return None
 
+    def knows(self, digest: bytes) -> bool:
+        del digest
+        return False
+
 
 def _text(file: Path) -> str:
     try:

@@ -94,7 +94,8 @@ class Documents:
     async def prepare(self, call: Call, *, may_introspect: bool) -> Prepared:
         """Raises Refused."""
         given = call.variables or {}
-        digest, text, trusted = await self._text(call)
+        digest, text, published = await self._text(call)
+        trusted = published or self._development
         if not trusted and not may_introspect:
             raise Refused([DocumentNotTrusted()])  # before it is read at all
         kept = self._document(digest, text, given)
@@ -113,7 +114,7 @@ class Documents:
         )
         if isinstance(values, list):
             raise Refused([_clients(error) for error in values])
-        return Prepared(text, document, operation, given)
+        return Prepared(text, document, operation, given, published)
 
     def names_in(self, text: str) -> list[str]:
         """The operations of a document that would be served, were it published; "" for one without a name. Raises Refused."""
@@ -122,22 +123,24 @@ class Documents:
         return [node.name.value if node.name else "" for node in operations]
 
     async def _text(self, call: Call) -> tuple[bytes, str, bool]:
-        """The document's SHA-256, always computed here; its text; and whether it may run because of what it is. Raises Refused."""
+        """The document's SHA-256, always computed here; its text; and whether it was published. Raises Refused."""
         if call.query is not None:
             digest = _sha256(call.query)
             if call.digest not in (None, digest):
                 raise Refused([BadUserInput("The document is another one than its SHA-256 says.")])
-            trusted = self._development or await self._trusted.find(digest) is not None
-            return digest, call.query, trusted
+            # In development it runs either way, so that nothing is worth a look at the database.
+            published = self._trusted.knows(digest)
+            if not published and not self._development:
+                published = await self._trusted.find(digest) is not None
+            return digest, call.query, published
         assert call.digest is not None, "a call has a text or a digest"
         text = await self._trusted.find(call.digest)
-        if text is None and self._development and call.digest in self._kept:
-            text = self._kept[
-                call.digest
-            ].text  # Apollo's automatic persisted queries: it was sent before, with its text
-        if text is None:
-            raise Refused([PersistedQueryNotFound()])
-        return call.digest, text, True
+        if text is not None:
+            return call.digest, text, True
+        if self._development and call.digest in self._kept:
+            # Apollo's automatic persisted queries: it was sent before, with its text.
+            return call.digest, self._kept[call.digest].text, False
+        raise Refused([PersistedQueryNotFound()])
 
     def _document(self, digest: bytes, text: str, variables: Mapping[str, Any]) -> _Kept:
         kept = self._kept.get(digest)

@@ -30,6 +30,10 @@ class TrustedDocuments(Protocol):
         """The text with that SHA-256; None where it was never published, or was retired."""
         ...
 
+    def knows(self, digest: bytes) -> bool:
+        """As `find`, without asking anybody: false also for what was published just now."""
+        ...
+
 
 class Verifier(Protocol):
     async def verify(self, token: str) -> Caller:

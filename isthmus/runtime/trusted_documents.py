@@ -79,6 +79,9 @@ class PublishedDocuments:
     def __len__(self) -> int:
         return len(self._texts)
 
+    def knows(self, digest: bytes) -> bool:
+        return digest in self._texts
+
     async def find(self, digest: bytes) -> str | None:
         text = self._texts.get(digest)
         if text is None and time.monotonic() - self._looked_at > _LOOK_AGAIN_S:

@@ -31,6 +31,9 @@ class Unpublished:
     async def find(self, digest: bytes) -> str | None:
         return None
 
+    def knows(self, digest: bytes) -> bool:
+        return False
+
 
 def documents_of(limits: Limits, *, development: bool = True) -> Documents:
     return Documents(build_schema()._schema, limits, tokens_max=1_000, trusted=Unpublished(), development=development)

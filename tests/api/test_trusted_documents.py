@@ -16,7 +16,7 @@ from isthmus.auth.scopes import Role
 from isthmus.graphql.media import GRAPHQL
 from isthmus.runtime import trusted_documents as store
 from tests.api.conftest import CONTRACT, Person, Served
-from tests.api.test_websocket import connected
+from tests.api.socket_client import connected
 
 WHO = "query Who { viewer { subject } }"
 OPEN = "mutation Open($input: OpenAccountInput!) { openAccount(input: $input) { account { name } errors { code } } }"

@@ -54,6 +54,9 @@ class Nothing:
     async def find(self, digest: bytes) -> str | None:
         return None
 
+    def knows(self, digest: bytes) -> bool:
+        return False
+
 
 @pytest.fixture(scope="module")
 def documents() -> Documents:
