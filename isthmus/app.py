@@ -79,7 +79,13 @@ def create_app(settings: Settings, wiring: Wiring | None = None) -> Starlette:
                 CORSMiddleware,
                 allow_origins=settings.api.allowed_origins,
                 allow_methods=["GET", "POST"],
-                allow_headers=["Authorization", "Content-Type", "X-Isthmus-Position", "X-Correlation-Id"],
+                allow_headers=[
+                    "Authorization",
+                    "Content-Type",
+                    "X-Isthmus-Position",
+                    "X-Correlation-Id",
+                    "Last-Event-ID",
+                ],
                 expose_headers=["X-Correlation-Id", "Retry-After"],
             )
         )

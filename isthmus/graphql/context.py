@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 import strawberry
 
@@ -20,20 +20,40 @@ else:
     AppInfo = strawberry.Info
 
 
+class SharedContext:
+    """What an execution for several subscribers may use (live.py): what all of them may see, and nothing about any one of them."""
+
+    def __init__(self, services: Services, sight: Sight, position_wait_s: float) -> None:
+        self.services = services
+        self.sight = sight
+        self.position_wait_s = position_wait_s
+        self.renew_loaders()
+
+    def __getattr__(self, name: str) -> NoReturn:
+        raise AttributeError(f"a message that is shared depends on nobody's {name}")
+
+    def renew_loaders(self) -> None:
+        """Before each message: nothing that was read for the one before it may answer for this one."""
+        self.loaders = Loaders(self.services, self.sight)
+
+    async def scale(self, asset: str) -> int:
+        """With how many places amounts of that asset print."""
+        return await self.services.read.assets.scale(asset)
+
+
 @dataclass
 class RequestContext:
+    """`resume_after`: the place that the transport itself says a subscription is to go on behind."""
+
     caller: Caller
     correlation_id: str
     services: Services
     prepared: Prepared
     position_wait_s: float
+    resume_after: int | None = None
     loaders: Loaders = field(init=False)
 
     def __post_init__(self) -> None:
-        self.renew_loaders()
-
-    def renew_loaders(self) -> None:
-        """Before each event of a subscription: nothing that was read for the one before it may answer for this one."""
         self.loaders = Loaders(self.services, self.sight)
 
     @property

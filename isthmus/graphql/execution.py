@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Mapping, Sequence
-from contextlib import aclosing
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from graphql import GraphQLError, OperationType
-from strawberry.types import ExecutionResult
 
 from isthmus.auth.caller import Caller
 from isthmus.auth.scopes import Scope
@@ -20,6 +18,7 @@ from isthmus.graphql.context import RequestContext
 from isthmus.graphql.documents import Documents, Prepared
 from isthmus.graphql.errors import NotYetVisible, Unavailable, classify, log_errors, shaped
 from isthmus.graphql.limits import Limits
+from isthmus.graphql.live import Live
 from isthmus.graphql.schema import Schema, build_schema
 from isthmus.graphql.services import Services
 from isthmus.settings import ApiSettings
@@ -62,6 +61,7 @@ class Executor:
         self.services = services
         self.api = api
         self._schema = schema or build_schema()
+        self.live = Live(self._schema, api.request_timeout_s)
         self._documents = Documents(
             self._schema._schema,
             limits_of(api),
@@ -82,9 +82,11 @@ class Executor:
         if not await self.services.positions.wait_for(position, self.api.position_wait_ms / 1_000):
             raise NotYetVisible("That position is not visible yet. Try again.")
 
-    def context(self, caller: Caller, correlation_id: str, prepared: Prepared) -> RequestContext:
+    def context(
+        self, caller: Caller, correlation_id: str, prepared: Prepared, resume_after: int | None = None
+    ) -> RequestContext:
         wait_s = self.api.position_wait_ms / 1_000
-        return RequestContext(caller, correlation_id, self.services, prepared, wait_s)
+        return RequestContext(caller, correlation_id, self.services, prepared, wait_s, resume_after)
 
     async def run(self, context: RequestContext) -> Answer:
         """A query or a mutation."""
@@ -105,22 +107,3 @@ class Executor:
         log_errors(answer.errors, context.correlation_id, prepared.kind.value)
         metrics.executed(prepared, answer.outcome, time.perf_counter() - began)
         return answer
-
-    async def stream(self, context: RequestContext) -> AsyncGenerator[Answer, None]:
-        """A subscription's messages."""
-        prepared = context.prepared
-        source = await self._schema.stream(
-            prepared.text,
-            variable_values=dict(prepared.variables),
-            context_value=context,
-            operation_name=prepared.operation_name,
-        )
-        async with aclosing(source) as results:
-            async for result in results:
-                assert isinstance(result, ExecutionResult), "the schema has no @defer and no @stream"
-                # An error of the root field itself means that there is no stream.
-                started = result.data is not None or any(len(e.path or ()) > 1 for e in result.errors or ())
-                answer = Answer(result.data, result.errors or (), executed=started)
-                log_errors(answer.errors, context.correlation_id, prepared.kind.value)
-                metrics.message(prepared, answer.outcome)
-                yield answer

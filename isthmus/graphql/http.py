@@ -32,10 +32,13 @@ from isthmus.graphql.errors import (
     classify,
 )
 from isthmus.graphql.execution import Answer, Executor, nothing_ran
-from isthmus.graphql.media import GRAPHQL, JSON, is_json_body, pick
+from isthmus.graphql.live import Subscription
+from isthmus.graphql.media import EVENTS, GRAPHQL, JSON, is_json_body, pick, takes_events
 from isthmus.graphql.scalars import parse_position
+from isthmus.graphql.sse import EventStream, answered
 
 POSITION_HEADER = "x-isthmus-position"
+LAST_EVENT_ID = "last-event-id"
 
 
 class HttpError(Exception):
@@ -57,18 +60,23 @@ class HttpTransport:
 
     async def handle(self, request: Request, correlation_id: str) -> Response:
         media_type = pick(request.headers.get("accept"))
+        events = takes_events(request.headers.get("accept"))
         try:
             if request.method not in ("GET", "POST"):
                 raise HttpError(405, BadUserInput("Use POST, or GET for queries."), {"Allow": "GET, POST"})
-            if media_type is None:
-                raise HttpError(406, BadUserInput(f"The answer comes as {GRAPHQL} or {JSON}."))
+            if media_type is None and not events:
+                raise HttpError(406, BadUserInput(f"The answer comes as {GRAPHQL}, {JSON} or {EVENTS}."))
             if request.method == "POST" and not is_json_body(request.headers.get("content-type")):
                 raise HttpError(415, BadUserInput("The body must be application/json in UTF-8."))
             caller = await self._caller(request)
             bind_contextvars(actor=caller.actor)
             position = _position(request)
             call = await self._call(request)
-            answer = await self._answer(request.method, caller, correlation_id, call, position)
+            answer = await self._answer(request, caller, correlation_id, call, position)
+            if isinstance(answer, Subscription):
+                return EventStream(answer, correlation_id, lambda: self._executor.services.verifier.until_ended(caller))
+            if media_type is None and answer.executed:
+                return answered(answer, correlation_id)
             status, headers = _status(answer, media_type), {}
             if answer.errors and classify(answer.errors[0]) in RETRYABLE:
                 headers["Retry-After"] = "1"
@@ -128,33 +136,46 @@ class HttpTransport:
         return bytes(body)
 
     async def _answer(
-        self, method: str, caller: Caller, correlation_id: str, call: Call, position: int | None
-    ) -> Answer:
+        self, request: Request, caller: Caller, correlation_id: str, call: Call, position: int | None
+    ) -> Answer | Subscription:
+        streams = takes_events(request.headers.get("accept"))
         try:
             prepared = await self._executor.prepare(call, caller)
         except Refused as refused:
             return nothing_ran(*refused.errors)
-        if prepared.kind is OperationType.SUBSCRIPTION:
-            return nothing_ran(BadUserInput("Subscriptions come over WebSocket, at the same address."))
-        if method == "GET" and prepared.kind is not OperationType.QUERY:
+        if prepared.kind is OperationType.SUBSCRIPTION and not streams:
+            return nothing_ran(BadUserInput(f"Subscriptions come over WebSocket, or as {EVENTS}, at the same address."))
+        if request.method == "GET" and prepared.kind is OperationType.MUTATION:
             raise HttpError(405, BadUserInput("GET is for queries only."), {"Allow": "POST"})
         try:
             await self._executor.visible(prepared, position)
         except NotYetVisible as error:
             return nothing_ran(error)
-        return await self._executor.run(self._executor.context(caller, correlation_id, prepared))
+        context = self._executor.context(caller, correlation_id, prepared, _resume_after(request))
+        if prepared.kind is OperationType.SUBSCRIPTION:
+            try:
+                return await self._executor.live.open(context)
+            except Refused as refused:
+                return nothing_ran(*refused.errors)
+        return await self._executor.run(context)
 
 
 def _position(request: Request) -> int | None:
-    text = request.headers.get(POSITION_HEADER)
+    return _header(request, POSITION_HEADER, "X-Isthmus-Position: give back the digits that a mutation answered.")
+
+
+def _resume_after(request: Request) -> int | None:
+    return _header(request, LAST_EVENT_ID, "Last-Event-ID: give back the id of the last event.")
+
+
+def _header(request: Request, name: str, advice: str) -> int | None:
+    text = request.headers.get(name)
     if text is None:
         return None
     try:
         return parse_position(text)
     except BadUserInput:
-        raise HttpError(
-            400, BadUserInput("X-Isthmus-Position: give back the digits that a mutation answered.")
-        ) from None
+        raise HttpError(400, BadUserInput(advice)) from None
 
 
 def _query_parameters(request: Request) -> dict[str, Any]:
@@ -165,7 +186,7 @@ def _query_parameters(request: Request) -> dict[str, Any]:
     return parameters
 
 
-def _status(answer: Answer, media_type: str) -> int:
+def _status(answer: Answer, media_type: str | None) -> int:
     if answer.executed or media_type == JSON:
         return 200
     code = classify(answer.errors[0])

@@ -1,4 +1,4 @@
-"""Which of the two media types of GraphQL over HTTP an answer comes in."""
+"""Which of the two media types of GraphQL over HTTP an answer comes in, and whether it may come as a stream of events."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 JSON = "application/json"
 GRAPHQL = "application/graphql-response+json"
+EVENTS = "text/event-stream"
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,12 @@ def pick(accept: str | None) -> str | None:
     named = rated[GRAPHQL][1] == 3
     best = max(rated.items(), key=lambda item: (*item[1], (item[0] == GRAPHQL) == named))
     return best[0] if best[1][0] > 0 else None
+
+
+def takes_events(accept: str | None) -> bool:
+    """Whether the client names text/event-stream: it may get a stream where there is one."""
+    ranges = [_range(part) for part in (accept or "").split(",")]
+    return any(one.type == EVENTS and one.quality > 0 for one in ranges)
 
 
 def _range(part: str) -> _Range:

@@ -56,8 +56,9 @@ def executed(prepared: Prepared, outcome: str, seconds: float) -> None:
     _duration.labels(prepared.kind.value, operation_of(prepared), field_of(prepared), outcome).observe(seconds)
 
 
-def message(prepared: Prepared, outcome: str) -> None:
-    _messages.labels(operation_of(prepared), field_of(prepared), outcome).inc()
+def messages(prepared: Prepared, outcome: str, count: int) -> None:
+    """What one execution gave to so many subscribers."""
+    _messages.labels(operation_of(prepared), field_of(prepared), outcome).inc(count)
 
 
 def refused(outcome: str) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import orjson
 from graphql import GraphQLError, OperationType
@@ -27,8 +27,10 @@ from isthmus.graphql.correlation import drawn, well_formed
 from isthmus.graphql.documents import Refused
 from isthmus.graphql.errors import ApiError, RateLimited, Unauthenticated, classify, shaped
 from isthmus.graphql.execution import Executor
+from isthmus.graphql.live import Subscription
 from isthmus.graphql.scalars import parse_position
-from isthmus.graphql.ws_protocol import ABORT
+from isthmus.graphql.ws_member import Member, head_of
+from isthmus.graphql.ws_protocol import ABORT, FRAMES, STUCK_S, Frames
 
 if TYPE_CHECKING:
     _Handler = BaseGraphQLTransportWSHandler["Socket", None]
@@ -129,20 +131,35 @@ class TransportHandler(_Handler):
         await executor.visible(prepared, None if position is None else parse_position(position))
         context = executor.context(caller, correlation_id, prepared)
         if prepared.kind is OperationType.SUBSCRIPTION:
-            async with aclosing(executor.stream(context)) as answers:
-                async for answer in answers:
-                    if not answer.executed:
-                        raise Refused(answer.errors)
-                    await self._next(operation, answer.shape(correlation_id))
-        else:
-            answer = await executor.run(context)
-            if not answer.executed:
-                raise Refused(answer.errors)
-            await self._next(operation, answer.shape(correlation_id))
+            await self._subscribe(operation, correlation_id, await executor.live.open(context))
+            return
+        answer = await executor.run(context)
+        if not answer.executed:
+            raise Refused(answer.errors)
+        payload: Any = answer.shape(correlation_id)
+        await operation.send_operation_message({"id": operation.id, "type": "next", "payload": payload})
         await operation.send_operation_message({"id": operation.id, "type": "complete"})
 
-    async def _next(self, operation: Operation[Any, None], payload: Any) -> None:
-        await operation.send_operation_message({"id": operation.id, "type": "next", "payload": payload})
+    async def _subscribe(
+        self, operation: Operation[Any, None], correlation_id: str, subscription: Subscription
+    ) -> None:
+        """At a socket of ours the operation needs no task from here on; at another's this task sends its messages."""
+        if self.operations.get(operation.id) is not operation:
+            subscription.close()
+            return
+        socket = cast(SocketAdapter, self.websocket)
+        if socket.frames is not None:
+            member = Member(operation.id, correlation_id, subscription, socket.frames)
+            operation.task = cast("asyncio.Task[None]", member.ended)  # cancelled and awaited, which a future can be
+            return
+        head = head_of(operation.id, correlation_id)
+        try:
+            async with aclosing(subscription.messages()) as messages:
+                async for message in messages:
+                    assert message is not None, "it was not asked to say when it is idle"
+                    await socket.send_text(head + message[0] + b"}")
+        finally:
+            subscription.close()
 
     async def _errors(self, operation_id: str, correlation_id: str, errors: list[GraphQLError]) -> None:
         metrics.refused(classify(errors[0]).value)
@@ -176,17 +193,15 @@ def _fault(message: Any) -> str | None:
     return None
 
 
-#: Longest wait, in seconds, for a peer to take what it is sent.
-STUCK_S = 10.0
-
-
 class SocketAdapter:
     """Text frames of JSON, both ways, no longer than a request's body may be."""
 
     def __init__(self, view: Any, _: WebSocket, response: WebSocket) -> None:
         self._socket = response
         self._bytes_max: int = view.executor.api.body_bytes_max
-        self._abort: Callable[[], None] = (response.scope.get("extensions") or {}).get(ABORT, _nothing)
+        extensions = response.scope.get("extensions") or {}
+        self._abort: Callable[[], None] = extensions.get(ABORT, _nothing)
+        self.frames: Frames | None = extensions.get(FRAMES)
 
     async def iter_json(self) -> AsyncGenerator[object, None]:
         while self._socket.application_state is not WebSocketState.DISCONNECTED:
@@ -205,10 +220,13 @@ class SocketAdapter:
             yield decoded
 
     async def send_json(self, message: Any) -> None:
+        await self.send_text(orjson.dumps(message))
+
+    async def send_text(self, message: bytes) -> None:
         try:
             # Text, never bytes: browsers would get Blobs.
             async with asyncio.timeout(STUCK_S):
-                await self._socket.send_text(orjson.dumps(message).decode())
+                await self._socket.send_text(message.decode())
         except TimeoutError as error:
             self._abort()  # a peer that has stopped reading
             raise WebSocketDisconnected from error

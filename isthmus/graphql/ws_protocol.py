@@ -1,27 +1,88 @@
-"""uvicorn's WebSocket protocol, closing as the specification of WebSockets wants when the server goes away: 1001, not 1012.
+"""uvicorn's WebSocket protocol, with what live delivery needs of a connection, and closing 1001 (not 1012) when the server goes away.
 
-For `uvicorn.Config(ws="isthmus.graphql.ws_protocol:GoingAwayProtocol")`. It reaches into the library (the version is pinned by the
-lock, and a test closes a real socket).
+For `uvicorn.Config(ws="isthmus.graphql.ws_protocol:GoingAwayProtocol")`. It reaches into the library: the version is pinned by the
+lock, and tests on real sockets hold every name that is used here.
 """
 
 from __future__ import annotations
 
+from asyncio import TimerHandle
+from collections.abc import Callable
+
+from prometheus_client import Counter
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.http11 import Request
+from websockets.protocol import State
 
 GOING_AWAY = 1001
-
-
 #: Where a handler finds what drops a connection without waiting for a peer that has stopped reading.
 ABORT = "isthmus.abort"
+#: Where it finds `Frames`.
+FRAMES = "isthmus.frames"
+#: Longest, in seconds, that a peer may leave its full buffer (64 KiB) undrained.
+STUCK_S = 10.0
+
+_dropped = Counter("isthmus_live_dropped_total", "Sockets dropped because their peer had stopped reading.")
+
+
+class Frames:
+    """Text frames onto the connection at once, without asking or waiting: a server's frame is the same bytes for every peer."""
+
+    def __init__(self, protocol: GoingAwayProtocol) -> None:
+        self._protocol = protocol
+        #: Called when a full buffer has drained.
+        self.drained: set[Callable[[], None]] = set()
+
+    @property
+    def writable(self) -> bool:
+        """Whether the buffer has room. Nobody keeps one from writing more; it would only grow."""
+        return self._protocol.writable.is_set()
+
+    def write(self, head: bytes, body: bytes) -> None:
+        """One text frame of both. Dropped where the connection is closing: whoever closes it says why."""
+        protocol = self._protocol
+        if (
+            protocol.close_sent
+            or protocol.disconnected
+            or protocol.conn.state is not State.OPEN
+            or protocol.transport.is_closing()
+        ):
+            return
+        size = len(head) + len(body)
+        if size < 126:
+            prefix = bytes((0x81, size))
+        elif size < 65_536:
+            prefix = b"\x81\x7e" + size.to_bytes(2, "big")
+        else:
+            prefix = b"\x81\x7f" + size.to_bytes(8, "big")
+        protocol.transport.write(b"".join((prefix, head, body)))
 
 
 class GoingAwayProtocol(WebSocketsSansIOProtocol):
+    _stuck: TimerHandle | None = None
+    _live: Frames | None = None
+
     def handle_connect(self, event: Request) -> None:
         super().handle_connect(event)
         scope = getattr(self, "scope", None)  # absent where the handshake was refused
         if scope is not None:
-            scope.setdefault("extensions", {})[ABORT] = self.transport.abort
+            self._live = Frames(self)
+            scope.setdefault("extensions", {}).update({ABORT: self.transport.abort, FRAMES: self._live})
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        if self._stuck is None:
+            self._stuck = self.loop.call_later(STUCK_S, self._drop)
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        self._forget()
+        for tell in tuple(self._live.drained) if self._live is not None else ():
+            tell()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._forget()
+        super().connection_lost(exc)
 
     def shutdown(self) -> None:
         if self.close_sent or not self.handshake_complete:
@@ -33,3 +94,13 @@ class GoingAwayProtocol(WebSocketsSansIOProtocol):
         self.transport.write(b"".join(self.conn.data_to_send()))
         self.close_sent = True
         self.transport.close()
+
+    def _drop(self) -> None:
+        """Closing would wait for the buffer, which a peer that does not read never takes."""
+        _dropped.inc()
+        self.transport.abort()
+
+    def _forget(self) -> None:
+        if self._stuck is not None:
+            self._stuck.cancel()
+            self._stuck = None

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from uuid import UUID
 
 import asyncpg
 import orjson
+
+from isthmus.domain.identifiers import NOWHERE
 
 ACQUIRE_TIMEOUT_S = 2.0
 
@@ -31,6 +33,11 @@ class Sight:
     person: UUID
     all_accounts: bool = False
     all_trails: bool = False
+
+    @property
+    def shared(self) -> Sight:
+        """The same for all who see the same: whoever sees every account does so whoever they are."""
+        return replace(self, person=NOWHERE) if self.all_accounts else self
 
 
 async def read_pool(url: str, *, size: int, statement_timeout_ms: int, lock_timeout_ms: int) -> asyncpg.Pool:

@@ -8,7 +8,7 @@ from decimal import Decimal
 import strawberry
 
 from isthmus.domain.money import subtract
-from isthmus.graphql.context import RequestContext
+from isthmus.graphql.context import RequestContext, SharedContext
 from isthmus.read_models.balances import Figures
 from isthmus.resolvers.money import Money, money_with
 
@@ -24,7 +24,7 @@ class Balance:
     version: int = strawberry.field(description="How many movements the account has had: one more with each.")
 
 
-async def balance_of(context: RequestContext, figures: Figures, asset: str) -> Balance:
+async def balance_of(context: RequestContext | SharedContext, figures: Figures, asset: str) -> Balance:
     scale = await context.scale(asset)
 
     def printed(amount: Decimal) -> Money:

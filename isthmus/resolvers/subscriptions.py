@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Hashable
 from datetime import datetime
 from typing import Annotated
 from uuid import UUID
@@ -11,7 +11,7 @@ import strawberry
 from strawberry import UNSET
 
 from isthmus.domain.identifiers import NOWHERE
-from isthmus.graphql.context import AppInfo, RequestContext
+from isthmus.graphql.context import AppInfo, RequestContext, SharedContext
 from isthmus.graphql.errors import BadUserInput, NotYetVisible
 from isthmus.graphql.ids import account_key
 from isthmus.graphql.scalars import Position
@@ -56,23 +56,41 @@ class BalanceChange:
     )
 
 
-class BalanceStream:
-    """The source of one subscription's messages."""
+class BalanceStream(AsyncIterable[BalanceChange]):
+    """One subscriber's messages, to be taken by `pop` (graphql/live.py). Iterable for the type system only."""
 
-    def __init__(self, context: RequestContext, subscriber: Subscriber) -> None:
-        self._context = context
+    def __init__(self, subscriber: Subscriber) -> None:
         self._subscriber = subscriber
+        self.pop = subscriber.pop
+        self.close = subscriber.close
 
-    def __aiter__(self) -> BalanceStream:
-        return self
+    @property
+    def ready(self) -> Callable[[], None]:
+        return self._subscriber.ready
 
-    async def __anext__(self) -> BalanceChange:
-        message = await self._subscriber.next()
-        self._context.renew_loaders()
-        return await _change(self._context, message)
+    @ready.setter
+    def ready(self, tell: Callable[[], None]) -> None:
+        self._subscriber.ready = tell
 
-    async def aclose(self) -> None:
-        self._subscriber.close()
+    def mark(self, message: BalanceMessage) -> Hashable:
+        return message.account_id, message.version, message.position, message.lagged_from, message.cause is None
+
+    def place(self, message: BalanceMessage) -> str:
+        return str(message.position)
+
+    async def value(self, context: SharedContext, message: BalanceMessage) -> BalanceChange:
+        return BalanceChange(
+            account=_account(message),
+            balance=await balance_of(context, message, message.asset),
+            version=message.version,
+            as_of=message.as_of,
+            position=Position(message.position),
+            cause=_cause(message),
+            lagged=_lagged(message),
+        )
+
+    def __aiter__(self) -> AsyncIterator[BalanceChange]:
+        raise TypeError("taken by pop")
 
 
 @strawberry.type
@@ -99,10 +117,12 @@ class BalanceSubscriptions:
     ) -> AsyncIterable[BalanceChange]:
         context = info.context
         wanted = _wanted(account_ids)
-        position = after if isinstance(after, int) else None
+        position = context.resume_after
+        if position is None and isinstance(after, int):
+            position = after
         if position is not None:
             await _reached(context, position)
-        return BalanceStream(context, await context.services.feed.subscribe(wanted, context.sight, position))
+        return BalanceStream(await context.services.feed.subscribe(wanted, context.sight, position))
 
 
 async def _reached(context: RequestContext, position: int) -> None:
@@ -123,18 +143,6 @@ def _wanted(account_ids: list[strawberry.ID] | None) -> frozenset[UUID] | None:
     if len(account_ids) > ACCOUNTS_MAX:
         raise BadUserInput(f"accountIds: at most {ACCOUNTS_MAX}.")
     return frozenset(account_key(account_id) for account_id in account_ids) or frozenset({NOWHERE})
-
-
-async def _change(context: RequestContext, message: BalanceMessage) -> BalanceChange:
-    return BalanceChange(
-        account=_account(message),
-        balance=await balance_of(context, message, message.asset),
-        version=message.version,
-        as_of=message.as_of,
-        position=Position(message.position),
-        cause=_cause(message),
-        lagged=_lagged(message),
-    )
 
 
 def _account(message: BalanceMessage) -> Account:

@@ -51,7 +51,7 @@ def serve_application(
     config = uvicorn.Config(
         application,
         loop="uvloop",
-        http="httptools",
+        http="isthmus.graphql.http_protocol:StreamingProtocol",
         ws="isthmus.graphql.ws_protocol:GoingAwayProtocol",
         lifespan="on",
         ws_max_size=WEBSOCKET_FRAME_BYTES_MAX,

@@ -104,6 +104,9 @@ class Served:
     app: Any = None
     replay_max: int = 20
 
+    def now(self) -> datetime:
+        return datetime.now(UTC)
+
     @property
     def graphql(self) -> str:
         return f"{self.url}/graphql"
@@ -227,7 +230,12 @@ def production(servers: EmbeddedServers, template: str, tmp_path_factory: pytest
 def running(app: Any) -> Iterator[str]:
     """The app behind a real uvicorn, in a thread with a loop of its own; its address."""
     config = uvicorn.Config(
-        app, port=0, ws="isthmus.graphql.ws_protocol:GoingAwayProtocol", log_config=None, access_log=False
+        app,
+        port=0,
+        http="isthmus.graphql.http_protocol:StreamingProtocol",
+        ws="isthmus.graphql.ws_protocol:GoingAwayProtocol",
+        log_config=None,
+        access_log=False,
     )
     server = uvicorn.Server(config)
     thread = threading.Thread(target=lambda: asyncio.run(server.serve()))
