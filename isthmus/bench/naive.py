@@ -16,17 +16,16 @@ from datetime import UTC, datetime
 from uuid import UUID
 
 import asyncpg
-import orjson
 
 from isthmus.domain.accounts import Account, AccountType
-from isthmus.domain.event_codec import encode
+from isthmus.domain.event_codec import dump, fields_of
 from isthmus.domain.identifiers import uuid7_source
 from isthmus.domain.internal_transfers import TransferInternally, transfer
 from isthmus.domain.ledger import AccountState, JournalPosted
 from isthmus.domain.personal import PersonalText, Sealed
 from isthmus.write_models.connection import Connection, Pool
 from isthmus.write_models.envelope import Envelope
-from isthmus.write_models.idempotency import accepted_json, reference_id_of, request_hash_of, scope_of
+from isthmus.write_models.idempotency import accepted, reference_id_of, request_hash_of, scope_of
 from isthmus.write_models.outbox import integration_event
 
 CONNECTIONS = 32
@@ -104,7 +103,8 @@ class NaiveHandler:
             "causation_id": envelope.causation_id,
         }
         about = {"event_id": event_id, "occurred_at": metadata["occurred_at"], "correlation_id": correlation_id}
-        public = integration_event(event, about)
+        fields = fields_of(event)
+        public = integration_event("JournalPosted", fields, about)
         await connection.execute(
             _JOURNAL, event.journal_id, reference_id_of(envelope, 0), event.kind, event.reference, correlation_id, event_id, now
         )  # fmt: skip
@@ -120,12 +120,12 @@ class NaiveHandler:
             two.account_id, credit.direction, two.version, two.posted, two.pending_in, two.pending_out,
         )  # fmt: skip
         position: int = await connection.fetchval(
-            _EVENT, event_id, event.journal_id, encode(event).decode(), orjson.dumps(metadata).decode(), now
+            _EVENT, event_id, event.journal_id, dump(fields).decode(), dump(metadata).decode(), now
         )
         await connection.execute(
-            _OUTBOX, event_id, public.aggregatetype, public.aggregateid, public.type, public.payload, position, correlation_id
+            _OUTBOX, event_id, "journal", str(event.journal_id), public.topic, dump(public.payload).decode(), position, correlation_id
         )  # fmt: skip
-        await connection.execute(_INSERT_KEY, scope, request_hash, accepted_json(1), position, now)
+        await connection.execute(_INSERT_KEY, scope, request_hash, dump(accepted(1)).decode(), position, now)
         await connection.execute(_HEAD, position, now)
         await connection.execute("commit")
         return position

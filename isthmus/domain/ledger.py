@@ -170,12 +170,8 @@ def apply(book: dict[UUID, AccountState], events: Iterable[LedgerEvent]) -> None
         if isinstance(event, JournalPosted | JournalReserved | HoldVoided):
             for after in event.figures:
                 state = book[after.account_id]
-                book[after.account_id] = replace(
-                    state,
-                    posted=after.posted,
-                    pending_in=after.pending_in,
-                    pending_out=after.pending_out,
-                    version=after.version,
+                book[after.account_id] = AccountState(
+                    state.account, after.posted, after.pending_in, after.pending_out, after.version, state.floor
                 )
         elif isinstance(event, AccountOpened):
             book[event.account_id] = opened_state(evolve_account(None, event))

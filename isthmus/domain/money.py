@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from decimal import Context, Decimal, localcontext
+from decimal import Context, Decimal
 from enum import StrEnum
 
 #: NUMERIC(78,18) at rest: sixty digits before the point.
 DIGITS_MAX = 78
 SCALE_MAX = 18
 _EXACT = Context(prec=200)
+_ONE = Decimal(1)
 
 
 class AssetKind(StrEnum):
@@ -54,30 +55,26 @@ def amount_fault(amount: Decimal, asset: Asset) -> AmountFault | None:
 
 def plain(amount: Decimal) -> Decimal:
     """The same value with no trailing zeros and no exponent: one value, one text."""
-    with localcontext(_EXACT):
-        amount = amount.normalize()
-        return amount.quantize(Decimal(1)) if amount == amount.to_integral_value() else amount
+    amount = amount.normalize(_EXACT)
+    return amount.quantize(_ONE, context=_EXACT) if amount == amount.to_integral_value() else amount
 
 
 def text_of(amount: Decimal) -> str:
     """How an amount is written into events and SQL: plain digits, never an exponent."""
+    if not amount:
+        return "0"  # whatever its sign and places
     text = format(amount, "f")
-    if "." in text:
-        text = text.rstrip("0").rstrip(".")
-    return "0" if text == "-0" else text
+    return text.rstrip("0").rstrip(".") if "." in text else text
 
 
 def printed(amount: Decimal, scale: int) -> str:
     """How an amount prints: always the asset's own number of places ("87.60" for EUR)."""
-    with localcontext(_EXACT):
-        return format(amount.quantize(Decimal(1).scaleb(-scale)), "f")
+    return format(amount.quantize(_ONE.scaleb(-scale), context=_EXACT), "f")
 
 
 def add(left: Decimal, right: Decimal) -> Decimal:
-    with localcontext(_EXACT):
-        return left + right
+    return _EXACT.add(left, right)
 
 
 def subtract(left: Decimal, right: Decimal) -> Decimal:
-    with localcontext(_EXACT):
-        return left - right
+    return _EXACT.subtract(left, right)

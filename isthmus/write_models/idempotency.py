@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import json
 from collections.abc import Mapping
 from typing import Any
 from uuid import UUID
 
 import msgspec
+import orjson
 
 from isthmus.domain import refusals
 from isthmus.domain.refusals import Refusal
@@ -36,16 +36,22 @@ def reference_id_of(envelope: Envelope, leg: int) -> str:
 
 
 def request_hash_of(envelope: Envelope, key: bytes) -> bytes:
-    canonical = json.dumps(envelope.body, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-    return hmac.new(key, f"{envelope.mutation}\n{canonical}".encode(), hashlib.sha256).digest()
+    canonical = orjson.dumps(envelope.body, option=orjson.OPT_SORT_KEYS)
+    return hmac.digest(key, envelope.mutation.encode() + b"\n" + canonical, "sha256")
 
 
-def accepted_json(events: int) -> str:
-    return json.dumps({"events": events})
+def accepted(events: int) -> dict[str, object]:
+    """What is remembered of a command that was done."""
+    return {"events": events}
 
 
-def refused_json(refusal: Refusal) -> str:
-    return json.dumps({"refusal": type(refusal).__name__, "fields": msgspec.to_builtins(refusal)})
+def refused(refusal: Refusal) -> dict[str, object]:
+    return {"refusal": type(refusal).__name__, "fields": msgspec.to_builtins(refusal)}
+
+
+def row(k: int, scope: bytes, request_hash: bytes, outcome: Mapping[str, object]) -> dict[str, object]:
+    """For `flush`; `k` counts the batch's events up to the command's last."""
+    return {"k": k, "scope": f"\\x{scope.hex()}", "request_hash": f"\\x{request_hash.hex()}", "outcome": outcome}
 
 
 def refusal_from(outcome: Mapping[str, Any]) -> Refusal | None:
@@ -56,8 +62,8 @@ def refusal_from(outcome: Mapping[str, Any]) -> Refusal | None:
 
 
 def _digest(person: UUID, *parts: str) -> bytes:
-    digest = hashlib.sha256(person.bytes)
+    told = [person.bytes]
     for part in parts:
         raw = part.encode()
-        digest.update(len(raw).to_bytes(4, "big") + raw)  # lengths, so that no two lists of parts look alike
-    return digest.digest()
+        told += (len(raw).to_bytes(4, "big"), raw)  # lengths, so that no two lists of parts look alike
+    return hashlib.sha256(b"".join(told)).digest()

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from decimal import Decimal
+from operator import attrgetter
 from uuid import UUID
 
 import orjson
 
 from isthmus.domain.accounts import AccountOpened, AccountRenamed, Direction
 from isthmus.domain.api_keys import ApiKeyMade, ApiKeyRevoked
-from isthmus.domain.event_codec import EVENT_TYPES, encode, stream_of
+from isthmus.domain.event_codec import EVENT_TYPES, dump, fields_of, stream_of
 from isthmus.domain.events import Event
 from isthmus.domain.identifiers import IdSource
 from isthmus.domain.ledger import (
@@ -23,6 +23,7 @@ from isthmus.domain.ledger import (
     JournalReserved,
 )
 from isthmus.domain.money import text_of
+from isthmus.domain.personal import Sealed
 from isthmus.write_models.envelope import Envelope
 from isthmus.write_models.flush import Row, Rows
 from isthmus.write_models.idempotency import reference_id_of
@@ -39,6 +40,7 @@ class Writer:
     moved: dict[UUID, int] = field(default_factory=dict)
     touched: set[UUID] = field(default_factory=set)
     opened: set[UUID] = field(default_factory=set)
+    named: dict[UUID, Sealed] = field(default_factory=dict)
     _waves: dict[UUID, int] = field(default_factory=dict)
 
     def record(
@@ -57,36 +59,50 @@ class Writer:
         aggregate_type, aggregate_id = stream_of(event)
         wave = self._waves.get(aggregate_id, -1) + 1
         self._waves[aggregate_id] = wave
-        metadata = {
-            "occurred_at": now.isoformat(),
-            "actor": envelope.actor,
-            "correlation_id": envelope.correlation_id,
-            "causation_id": envelope.causation_id,
-        }
+        if wave:
+            self.rows.chained = True
+        occurred_at, correlation_id = now.isoformat(), envelope.correlation_id
+        fields = fields_of(event)
+        about = {"event_id": event_id, "occurred_at": occurred_at, "correlation_id": correlation_id}
+        public = integration_event(kind, fields, about)
         self.rows.events.append(
-            (self.k, wave, event_id, aggregate_type, aggregate_id, version, kind, EVENT_TYPES[kind][1],
-             encode(event).decode(), orjson.dumps(metadata).decode())
-        )  # fmt: skip
-        about = {
-            "event_id": event_id,
-            "occurred_at": metadata["occurred_at"],
-            "correlation_id": envelope.correlation_id,
-        }
-        public = integration_event(event, about)
-        self.rows.outbox.append(
-            (self.k, event_id, public.aggregatetype, public.aggregateid, public.type, public.payload,
-             envelope.correlation_id)
-        )  # fmt: skip
+            {
+                "k": self.k,
+                "wave": wave,
+                "event_id": event_id,
+                "aggregate_type": aggregate_type,
+                "aggregate_id": aggregate_id,
+                "version": version,
+                "type": kind,
+                "schema_version": EVENT_TYPES[kind][1],
+                "data": orjson.Fragment(dump(fields)),
+                "metadata": {
+                    "occurred_at": occurred_at,
+                    "actor": envelope.actor,
+                    "correlation_id": correlation_id,
+                    "causation_id": envelope.causation_id,
+                },
+                "topic": public.topic,
+                "payload": orjson.Fragment(dump(public.payload)),
+            }
+        )
         match event:
             case AccountOpened():
                 self.opened.add(event.account_id)
                 self.rows.accounts.append(
-                    (event.account_id, event.code, event.name, event.account_type, event.asset, event.owner,
-                     event.may_overdraw)
-                )  # fmt: skip
+                    {
+                        "id": event.account_id,
+                        "code": event.code,
+                        "name": event.name,
+                        "type": event.account_type,
+                        "asset": event.asset,
+                        "owner": event.owner,
+                        "may_overdraw": event.may_overdraw,
+                    }
+                )
                 self.moved[event.account_id] = self.k
             case AccountRenamed():
-                self.rows.names.append((event.account_id, event.name))
+                self.named[event.account_id] = event.name
                 self.touched.add(event.account_id)
             case JournalPosted() | JournalReserved() | HoldVoided():
                 self._journal(event, event_id, reference_id_of(envelope, leg), envelope.correlation_id, book)
@@ -104,27 +120,45 @@ class Writer:
         correlation_id: str,
         book: Mapping[UUID, AccountState],
     ) -> None:
-        common: Row = (correlation_id, event_id)
+        row: Row = {"k": self.k, "reference_id": reference_id, "correlation_id": correlation_id, "event_id": event_id}
         match event:
             case JournalPosted():
                 journal_id = event.journal_id
-                head: Row = (event.kind, "POSTED", event.reference)
-                links: Row = (event.reverses, event.resolves, event.linked, None)
-                after = {figures.account_id: figures for figures in event.figures}
+                row |= {
+                    "kind": event.kind,
+                    "phase": "POSTED",
+                    "reference": event.reference,
+                    "reverses": event.reverses,
+                    "resolves": event.resolves,
+                    "linked": event.linked,
+                }
+                after = {figures.account_id: _after(figures) for figures in event.figures}
                 for leg in event.legs:
                     self.rows.entries.append(
-                        (self.k, journal_id, leg.account_id, text_of(leg.amount), leg.asset, leg.direction,
-                         *_after(after[leg.account_id]))
-                    )  # fmt: skip
+                        {
+                            "k": self.k,
+                            "journal_id": journal_id,
+                            "account_id": leg.account_id,
+                            "amount": text_of(leg.amount),
+                            "asset": leg.asset,
+                            "direction": leg.direction,
+                            **after[leg.account_id],
+                        }
+                    )
             case JournalReserved():
                 journal_id = event.journal_id
-                head = (event.kind, "PENDING", event.reference)
-                links = (None, None, event.linked, event.expires_at)
+                row |= {
+                    "kind": event.kind,
+                    "phase": "PENDING",
+                    "reference": event.reference,
+                    "linked": event.linked,
+                    "expires_at": event.expires_at,
+                }
             case _:
                 journal_id = event_id
-                head = ("RESERVATION", "VOIDED", None)
-                links = (None, event.journal_id, None, None)
-        self.rows.journals.append((self.k, journal_id, reference_id, *head, *common, *links))
+                row |= {"kind": "RESERVATION", "phase": "VOIDED", "resolves": event.journal_id}
+        row["id"] = journal_id
+        self.rows.journals.append(row)
         for figures in event.figures:
             self._pending(journal_id, figures, book[figures.account_id].account.account_type.normal_balance)
             self.moved[figures.account_id] = self.k
@@ -136,37 +170,42 @@ class Writer:
         ):
             if change:
                 self.rows.pending.append(
-                    (self.k, journal_id, figures.account_id, text_of(change.copy_abs()), figures.asset, direction,
-                     "RESERVE" if change > 0 else "RELEASE", *_after(figures))
-                )  # fmt: skip
+                    {
+                        "k": self.k,
+                        "journal_id": journal_id,
+                        "account_id": figures.account_id,
+                        "amount": text_of(change.copy_abs()),
+                        "asset": figures.asset,
+                        "direction": direction,
+                        "effect": "RESERVE" if change > 0 else "RELEASE",
+                        **_after(figures),
+                    }
+                )
 
     def balances(self, book: Mapping[UUID, AccountState]) -> None:
-        """Each account the batch touched, once, as the whole batch leaves it."""
-        for account_id in sorted(self.touched | self.moved.keys()):
+        """Each account the batch touched, once, as the whole batch leaves it, under the last name it was given."""
+        self.rows.names = [{"id": account_id, "name": name} for account_id, name in self.named.items()]
+        for account_id in sorted(self.touched | self.moved.keys(), key=attrgetter("int")):
             state = book[account_id]
-            row = (
-                account_id,
-                text_of(state.posted),
-                text_of(state.pending_in),
-                text_of(state.pending_out),
-                state.version,
-                _text_or_none(state.floor),
-                "{" + ",".join(sorted(state.account.freezes)) + "}",
-                state.account.closed,
-                state.account.version,
-                self.moved.get(account_id, 0),
-            )
+            row = {
+                "account_id": account_id,
+                "posted": text_of(state.posted),
+                "pending_in": text_of(state.pending_in),
+                "pending_out": text_of(state.pending_out),
+                "version": state.version,
+                "floor": None if state.floor is None else text_of(state.floor),
+                "freezes": sorted(state.account.freezes),
+                "closed": state.account.closed,
+                "stream_version": state.account.version,
+                "k": self.moved.get(account_id, 0),
+            }
             (self.rows.opened if account_id in self.opened else self.rows.balances).append(row)
 
 
 def _after(figures: Figures) -> Row:
-    return (
-        figures.version,
-        text_of(figures.posted),
-        text_of(figures.pending_in),
-        text_of(figures.pending_out),
-    )
-
-
-def _text_or_none(value: Decimal | None) -> str | None:
-    return None if value is None else text_of(value)
+    return {
+        "account_version": figures.version,
+        "posted": text_of(figures.posted),
+        "pending_in": text_of(figures.pending_in),
+        "pending_out": text_of(figures.pending_out),
+    }

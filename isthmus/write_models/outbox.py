@@ -5,18 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from isthmus.domain.event_codec import encode_fields, stream_of
-from isthmus.domain.events import Event
-
 
 @dataclass(frozen=True)
 class IntegrationEvent:
-    """A row of `outbox`, in Debezium's columns; `type` is the topic."""
+    """`payload` is for `event_codec.dump`. The outbox's other columns (Debezium's) are those of the event."""
 
-    type: str
-    aggregatetype: str
-    aggregateid: str
-    payload: str
+    topic: str
+    payload: Mapping[str, object]
 
 
 _PUBLIC: Mapping[str, tuple[str, tuple[str, ...]]] = {
@@ -41,8 +36,7 @@ _PUBLIC: Mapping[str, tuple[str, tuple[str, ...]]] = {
 TOPICS: tuple[str, ...] = tuple(topic for topic, _ in _PUBLIC.values())
 
 
-def integration_event(event: Event, about: Mapping[str, object]) -> IntegrationEvent:
-    """`about`: what every payload says beside the event's public fields."""
-    topic, public = _PUBLIC[type(event).__name__]
-    aggregate_type, aggregate_id = stream_of(event)
-    return IntegrationEvent(topic, aggregate_type, str(aggregate_id), encode_fields(event, public, about).decode())
+def integration_event(kind: str, fields: Mapping[str, object], about: Mapping[str, object]) -> IntegrationEvent:
+    """The public form of an event of type `kind` with `fields`. `about`: what every payload says beside them."""
+    topic, public = _PUBLIC[kind]
+    return IntegrationEvent(topic, {**about, **{name: fields[name] for name in public}})

@@ -11,6 +11,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from operator import attrgetter
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -123,7 +124,7 @@ class UnitOfWork:
             for journal in loaded.posted.values():
                 accounts |= event_store.accounts_of(journal)
         if accounts:
-            rows = await self._connection.fetch(_LOCK, sorted(accounts))
+            rows = await self._connection.fetch(_LOCK, sorted(accounts, key=attrgetter("int")))
             loaded.book = {row["account_id"]: _state(row) for row in rows}
         if holds:
             # One that was made between the two readings has accounts that are not locked: it was not there yet.
@@ -178,12 +179,12 @@ class UnitOfWork:
         """Returns the position before the batch's first event, and the stamp of each event by its `k`."""
         for one in decided:
             if one.refusal is None:
-                outcome = idempotency.accepted_json(len(one.events))
+                outcome = idempotency.accepted(len(one.events))
             elif one.refusal.sticks:
-                outcome = idempotency.refused_json(one.refusal)
+                outcome = idempotency.refused(one.refusal)
             else:
                 continue
-            writer.rows.keys.append((one.k, one.ask.scope, one.ask.request_hash, outcome))
+            writer.rows.keys.append(idempotency.row(one.k, one.ask.scope, one.ask.request_hash, outcome))
         if not writer.k:
             if writer.rows.keys:
                 return await flush_refusals(self._connection, writer.rows.keys), {}
