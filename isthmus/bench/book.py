@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import random
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from decimal import Decimal
 from uuid import UUID, uuid4
@@ -33,11 +35,14 @@ class Book:
     accounts: tuple[tuple[UUID, UUID], ...]
     _random: random.Random = field(default_factory=lambda: random.Random(7), compare=False)
     _ids: IdSource = field(default_factory=lambda: uuid7_source(SystemClock().now), compare=False)
+    _numbers: Iterator[int] = field(default_factory=itertools.count, compare=False)
 
     def wish(self, *, hot: bool) -> tuple[TransferInternally, Envelope]:
-        choice = self.accounts[:HOT_ACCOUNTS] if hot else self.accounts
-        (owner, source), (_, target) = self._random.sample(choice, 2)
-        amount = Decimal(self._random.randint(1, _CENTS_MAX)).scaleb(-2)
+        among, draw = HOT_ACCOUNTS if hot else len(self.accounts), self._random.random
+        payer = int(draw() * among)
+        payee = (payer + 1 + int(draw() * (among - 1))) % among  # anyone but the payer
+        (owner, source), (_, target) = self.accounts[payer], self.accounts[payee]
+        amount = Decimal(1 + int(draw() * _CENTS_MAX)).scaleb(-2)
         command = TransferInternally(self._ids(), owner, source, target, amount, ASSET, PersonalText(REFERENCE))
         body: dict[str, object] = {
             "from": str(source),
@@ -45,7 +50,7 @@ class Book:
             "amount": [str(amount), ASSET],
             "reference": REFERENCE,
         }
-        return command, _envelope(owner, _MUTATION, body)
+        return command, _envelope(owner, _MUTATION, body, f"5f0c2a9e-3b7d-4c11-9d6e-{next(self._numbers):012d}")
 
 
 async def make_book(bus: CommandBus) -> Book:
@@ -74,5 +79,7 @@ async def done(bus: CommandBus, command: object, envelope: Envelope) -> Done:
     return outcome
 
 
-def _envelope(person: UUID, mutation: str, body: dict[str, object]) -> Envelope:
-    return Envelope(f"person:{person}", person, mutation, str(uuid4()), body, correlation_id=str(uuid4()))
+def _envelope(person: UUID, mutation: str, body: dict[str, object], key: str | None = None) -> Envelope:
+    """A client's key is as long as a UUID; here it names the request as well."""
+    key = key or str(uuid4())
+    return Envelope(f"person:{person}", person, mutation, key, body, correlation_id=key)

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 from decimal import Decimal
+from operator import attrgetter
 from uuid import UUID
 
 from isthmus.domain.accounts import AccountFrozen, AccountUnfrozen, Direction, FreezeReason
@@ -46,6 +47,8 @@ from isthmus.domain.refusals import (
     Refusal,
     Unbalanced,
 )
+
+_POSTED, _RESERVED, _RELEASED = object(), object(), object()
 
 
 def post(book: Book, draft: JournalDraft) -> Sequence[LedgerEvent] | Refusal:
@@ -179,33 +182,33 @@ def _figures(
     book: Book, *, posted: Sequence[Leg] = (), reserved: Sequence[Leg] = (), released: Sequence[Leg] = ()
 ) -> tuple[Figures, ...]:
     """The accounts touched, in id order, after the legs are posted, reserved or released."""
-    posted_change: dict[UUID, Decimal] = defaultdict(lambda: ZERO)
-    pending_in: dict[UUID, Decimal] = defaultdict(lambda: ZERO)
-    pending_out: dict[UUID, Decimal] = defaultdict(lambda: ZERO)
-    for leg in posted:
-        normal = book[leg.account_id].account.account_type.normal_balance
-        change = leg.amount if leg.direction is normal else leg.amount.copy_negate()
-        posted_change[leg.account_id] = add(posted_change[leg.account_id], change)
-    for change_of, legs in ((Decimal.copy_abs, reserved), (Decimal.copy_negate, released)):
+    #: account -> how its posted, pending_in and pending_out change.
+    changes: dict[UUID, list[Decimal]] = {}
+    for kind, legs in ((_POSTED, posted), (_RESERVED, reserved), (_RELEASED, released)):
         for leg in legs:
             inward = leg.direction is book[leg.account_id].account.account_type.normal_balance
-            pending = pending_in if inward else pending_out
-            pending[leg.account_id] = add(pending[leg.account_id], change_of(leg.amount))
+            if kind is _POSTED:
+                place, change = 0, leg.amount if inward else leg.amount.copy_negate()
+            else:
+                place, change = 1 if inward else 2, leg.amount if kind is _RESERVED else leg.amount.copy_negate()
+            change_of = changes.setdefault(leg.account_id, [ZERO, ZERO, ZERO])
+            change_of[place] = add(change_of[place], change)
     figures = []
-    for account_id in sorted({leg.account_id for leg in (*posted, *reserved, *released)}):
+    for account_id in sorted(changes, key=attrgetter("int")):
         state = book[account_id]
+        posted_change, in_change, out_change = changes[account_id]
         figures.append(
             Figures(
                 account_id,
                 state.account.owner,
                 state.account.asset,
-                posted=add(state.posted, posted_change[account_id]),
-                pending_in=add(state.pending_in, pending_in[account_id]),
-                pending_out=add(state.pending_out, pending_out[account_id]),
+                posted=add(state.posted, posted_change),
+                pending_in=add(state.pending_in, in_change),
+                pending_out=add(state.pending_out, out_change),
                 version=state.version + 1,
-                posted_change=posted_change[account_id],
-                pending_in_change=pending_in[account_id],
-                pending_out_change=pending_out[account_id],
+                posted_change=posted_change,
+                pending_in_change=in_change,
+                pending_out_change=out_change,
             )
         )
     return tuple(figures)

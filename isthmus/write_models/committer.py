@@ -28,7 +28,8 @@ from isthmus.write_models.connection import Pool
 from isthmus.write_models.envelope import Outcome, Refused, Unavailable
 from isthmus.write_models.unit_of_work import UnitOfWork
 
-BATCH_MAX = 256
+#: Half of what may be in flight, so that the next commands are made ready while these are committed.
+BATCH_MAX = 128
 WAITING_MAX = 4_096
 _CONFLICT_TRIES = 5
 _BROKEN_TRIES = 3
