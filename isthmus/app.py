@@ -21,10 +21,12 @@ from starlette.responses import Response
 from starlette.routing import Route, WebSocketRoute
 from starlette.types import Receive, Scope, Send
 
+from isthmus.graphql.admission import Admission
 from isthmus.graphql.edge import Edge, http_error
 from isthmus.graphql.endpoint import Endpoint
 from isthmus.graphql.execution import Executor
 from isthmus.graphql.services import Readers, Services
+from isthmus.runtime.loop_watch import LoopWatch
 from isthmus.settings import Settings
 
 CHECK_TIMEOUT_S = 2.0
@@ -68,8 +70,14 @@ def create_app(settings: Settings, wiring: Wiring | None = None) -> Starlette:
         async with (wiring or wired)(settings) as running:
             challenge = f'Bearer resource_metadata="{running.metadata_url}"' if running.metadata_url else "Bearer"
             app.state.running = running
-            app.state.endpoint = Endpoint(Executor(running.services, settings.api), challenge)
-            yield
+            watch = LoopWatch()
+            admission = Admission(
+                settings.api.operations_max, settings.api.latency_target_ms / 1_000, lambda: watch.lag_s
+            )
+            executor = Executor(running.services, settings.api, admission=admission)
+            app.state.endpoint = Endpoint(executor, challenge)
+            with watch:
+                yield
 
     graphql = _Graphql()
     middleware = [Middleware(Edge)]

@@ -131,6 +131,14 @@ class ApiSettings(BaseModel):
         5_000, ge=100, description="Most objects that one operation may ask for (product of page sizes)."
     )
     request_timeout_s: float = Field(15.0, gt=0, description="Deadline of one operation, in seconds.")
+    operations_max: int = Field(
+        512, ge=16, description="Most operations that run at once in one process, however quick they are."
+    )
+    latency_target_ms: int = Field(
+        1_000,
+        ge=100,
+        description="Under load no more is taken on than is answered within this, in milliseconds; the rest is refused at once.",
+    )
     position_wait_ms: int = Field(
         3_000, ge=0, le=10_000, description="Longest wait for X-Isthmus-Position, in milliseconds."
     )

@@ -17,6 +17,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from structlog.contextvars import bound_contextvars
 
+from isthmus.graphql.admission import UNTOLD
 from isthmus.graphql.correlation import HEADER, drawn, well_formed
 from isthmus.graphql.errors import BadUserInput, log_errors, shaped
 
@@ -80,7 +81,7 @@ class Edge:
                 raise  # the answer was under way: only breaking the connection tells the client
             await failure(fault, 500, correlation_id)(scope, receive, send_with_headers)
         _requests.labels(scope["path"] if scope["path"] in _PATHS else "other", str(status)).inc()
-        if scope["path"] not in _PROBES:
+        if scope["path"] not in _PROBES and UNTOLD not in scope:
             log.info(
                 "request",
                 method=scope["method"],

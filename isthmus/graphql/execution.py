@@ -13,6 +13,7 @@ from graphql import GraphQLError, OperationType
 from isthmus.auth.caller import Caller
 from isthmus.auth.scopes import Scope
 from isthmus.graphql import metrics
+from isthmus.graphql.admission import Admission
 from isthmus.graphql.call import Call
 from isthmus.graphql.context import RequestContext
 from isthmus.graphql.documents import Documents, Prepared
@@ -57,9 +58,12 @@ def limits_of(api: ApiSettings) -> Limits:
 
 
 class Executor:
-    def __init__(self, services: Services, api: ApiSettings, schema: Schema | None = None) -> None:
+    def __init__(
+        self, services: Services, api: ApiSettings, schema: Schema | None = None, admission: Admission | None = None
+    ) -> None:
         self.services = services
         self.api = api
+        self.admission = admission or Admission(api.operations_max, api.latency_target_ms / 1_000)
         self._schema = schema or build_schema()
         self.live = Live(self._schema, api.request_timeout_s)
         self._documents = Documents(
@@ -89,11 +93,11 @@ class Executor:
         return RequestContext(caller, correlation_id, self.services, prepared, wait_s, resume_after)
 
     async def run(self, context: RequestContext) -> Answer:
-        """A query or a mutation."""
+        """A query or a mutation. Raises admission.Overloaded; nothing has run then."""
         began = time.perf_counter()
         prepared = context.prepared
         try:
-            async with asyncio.timeout(self.api.request_timeout_s):
+            async with self.admission.turn(), asyncio.timeout(self.api.request_timeout_s):
                 result = await self._schema.execute(
                     prepared.text,
                     variable_values=dict(prepared.variables),

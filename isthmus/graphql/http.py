@@ -19,6 +19,7 @@ from structlog.contextvars import bind_contextvars
 from isthmus.auth.caller import Caller
 from isthmus.auth.tokens import IssuerUnavailable, TokenRefused
 from isthmus.graphql import metrics
+from isthmus.graphql.admission import UNTOLD, Overloaded
 from isthmus.graphql.call import Call
 from isthmus.graphql.documents import Refused
 from isthmus.graphql.errors import (
@@ -68,6 +69,7 @@ class HttpTransport:
                 raise HttpError(406, BadUserInput(f"The answer comes as {GRAPHQL}, {JSON} or {EVENTS}."))
             if request.method == "POST" and not is_json_body(request.headers.get("content-type")):
                 raise HttpError(415, BadUserInput("The body must be application/json in UTF-8."))
+            self._executor.admission.check()
             caller = await self._caller(request)
             bind_contextvars(actor=caller.actor)
             position = _position(request)
@@ -80,6 +82,9 @@ class HttpTransport:
             status, headers = _status(answer, media_type), {}
             if answer.errors and classify(answer.errors[0]) in RETRYABLE:
                 headers["Retry-After"] = "1"
+        except Overloaded as error:
+            request.scope[UNTOLD] = True
+            answer, status, headers = nothing_ran(error), 503, {"Retry-After": str(error.retry_after_s)}
         except HttpError as refusal:
             answer, status, headers = nothing_ran(refusal.error), refusal.status, refusal.headers
         if not answer.counted:

@@ -19,6 +19,9 @@ from isthmus.settings import SettingsError
 
 #: Ten times what a message may have: more than that is not even gathered (1009).
 WEBSOCKET_FRAME_BYTES_MAX = 1_000_000
+#: uvloop accepts one connection per listener in each turn of its loop. Under load turns are long, and with one listener the queue of
+#: those who want to connect would overflow: their retries come after 1, 3, 7, 15 seconds. So the socket is listened to many times.
+ACCEPTS_PER_TURN = 32
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 log = structlog.get_logger(__name__)
@@ -62,7 +65,7 @@ def serve_application(
         timeout_graceful_shutdown=max(1, math.ceil(shutdown_s)),
     )
     server = _Server(config, started)
-    uvloop.run(server.serve(sockets=[listener]))
+    uvloop.run(server.serve(sockets=[listener, *(listener.dup() for _ in range(ACCEPTS_PER_TURN - 1))]))
     if not server.was_started and not server.should_exit:
         raise RuntimeError("the application did not start; its log says why")
 

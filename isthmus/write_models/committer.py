@@ -1,8 +1,8 @@
 """Group commit: commands that wait while a commit is under way share the next one. Nobody is ever held back for company.
 
 One writer task a process. What fails as a group is tried in halves, so that a poisoned command spoils nobody else's commit; alone it
-is retried with fresh state. Retrying is always safe, even where the outcome of a COMMIT is unknown: the key in the same
-transaction says whether it happened.
+is retried with fresh state. A broken connection is no command's fault: the group is tried again as it is. Retrying is always safe,
+even where the outcome of a COMMIT is unknown: the key in the same transaction says whether it happened.
 """
 
 from __future__ import annotations
@@ -31,6 +31,8 @@ from isthmus.write_models.unit_of_work import UnitOfWork
 #: Half of what may be in flight, so that the next commands are made ready while these are committed.
 BATCH_MAX = 128
 WAITING_MAX = 4_096
+#: Who would wait longer for their turn is refused at once: while the database hangs, callers must not pile up behind it.
+WAITING_S_MAX = 2.0
 _CONFLICT_TRIES = 5
 _BROKEN_TRIES = 3
 _PAUSE_S = 0.05
@@ -63,6 +65,8 @@ class Committer:
         self._waiting: deque[tuple[Ask, asyncio.Future[Outcome]]] = deque()
         self._arrived = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
+        self._began: float | None = None
+        self._last_s = 0.0
 
     async def start(self) -> None:
         self._task = asyncio.create_task(self._run(), name="committer")
@@ -81,13 +85,18 @@ class Committer:
         """Raises Unavailable where the database cannot be asked, or too many wait already."""
         if self._task is None or self._task.done():
             raise Unavailable("the writer is not running")
-        if len(self._waiting) >= WAITING_MAX:
+        if len(self._waiting) >= WAITING_MAX or self._wait_s() > WAITING_S_MAX:
             raise Unavailable("too many commands are waiting")
         answer: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
         self._waiting.append((ask, answer))
         self._arrived.set()
         # A caller that goes away takes nothing back: the command is in the batch and will be committed.
         return await asyncio.shield(answer)
+
+    def _wait_s(self) -> float:
+        """What is to be expected, by the last commit and by how long the one under way takes already."""
+        standing_s = time.monotonic() - self._began if self._began is not None else 0.0
+        return max(standing_s, len(self._waiting) / BATCH_MAX * self._last_s)
 
     async def _run(self) -> None:
         while True:
@@ -97,9 +106,11 @@ class Committer:
                 size = min(len(self._waiting), BATCH_MAX)
                 batch = [self._waiting[index] for index in range(size)]
                 _batch_size.observe(size)
+                self._began = time.monotonic()
                 try:
                     await self._together(batch)
                 finally:
+                    self._last_s, self._began = time.monotonic() - self._began, None
                     for _ in range(size):
                         _, answer = self._waiting.popleft()
                         if not answer.done():
@@ -110,7 +121,11 @@ class Committer:
             if len(batch) == 1:
                 outcomes: Sequence[Outcome] = [await self._alone(batch[0][0])]
             else:
-                outcomes = await self._attempt([ask for ask, _ in batch])
+                outcomes = await self._connected([ask for ask, _ in batch])
+        except Unavailable as error:
+            for _, answer in batch:
+                _refuse(answer, error)
+            return
         except Exception as error:  # noqa: BLE001 - whatever it was, each caller is answered
             if len(batch) == 1:
                 _refuse(batch[0][1], error)
@@ -125,10 +140,10 @@ class Committer:
                 answer.set_result(outcome)
 
     async def _alone(self, ask: Ask) -> Outcome:
-        conflicts = broken = 0
+        conflicts = 0
         while True:
             try:
-                return (await self._attempt([ask]))[0]
+                return (await self._connected([ask]))[0]
             except _CONFLICTS as error:
                 conflicts += 1
                 _retries.labels(type(error).__name__).inc()
@@ -139,12 +154,20 @@ class Committer:
                 if error.table_name != "entries" or error.constraint_name is not None or conflicts >= _CONFLICT_TRIES:
                     raise
                 await self._make_partition()
+            await asyncio.sleep(random.uniform(0, _PAUSE_S * 2**conflicts))
+
+    async def _connected(self, asks: Sequence[Ask]) -> list[Outcome]:
+        """Raises Unavailable once the connection broke too often."""
+        broken = 0
+        while True:
+            try:
+                return await self._attempt(asks)
             except _BROKEN as error:
                 broken += 1
                 _retries.labels(type(error).__name__).inc()
                 if broken >= _BROKEN_TRIES:
                     raise Unavailable("the database does not answer; the outcome is unknown") from error
-            await asyncio.sleep(random.uniform(0, _PAUSE_S * 2 ** (conflicts + broken)))
+            await asyncio.sleep(random.uniform(0, _PAUSE_S * 2**broken))
 
     async def _attempt(self, asks: Sequence[Ask]) -> list[Outcome]:
         began = time.monotonic()
