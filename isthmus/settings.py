@@ -11,7 +11,7 @@ import os
 from pathlib import Path
 from typing import Any, Literal, cast, get_origin
 
-from pydantic import BaseModel, Field, SecretStr, ValidationError, field_validator
+from pydantic import BaseModel, Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 from pydantic_settings import SettingsError as UnreadableSetting
 
@@ -213,10 +213,15 @@ class Settings(BaseSettings):
 
     @field_validator("fail")
     @classmethod
-    def _fail_points(cls, value: str | None) -> str | None:
+    def _fail_points(cls, value: str | None, info: ValidationInfo) -> str | None:
+        if value is None:
+            return None
         from isthmus.failpoints import parse  # only where there are any
 
-        parse(value or "")
+        parse(value)
+        api = info.data.get("api")
+        if isinstance(api, ApiSettings) and not api.in_development:
+            raise ValueError("fail points are for tests; production mode (ISTHMUS_API__MODE) refuses them")
         return value
 
     @property

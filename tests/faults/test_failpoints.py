@@ -16,13 +16,15 @@ import pytest
 import isthmus
 from isthmus.failpoints import POINTS, FailPointError, InjectedFault, armed, failpoint, failpoint_async, parse
 from isthmus.settings import SettingsError, load_settings
+from isthmus.torture.sabotages import SABOTAGES
 
+ROWS = tuple(f"O{number}" for number in range(1, 13))
 _CALL = re.compile(r'failpoint(?:_async)?\("([^"]+)"\)')
 
 
 def test_the_registry_names_exactly_the_points_that_are_in_the_code() -> None:
     package = Path(isthmus.__file__).parent
-    files = [path for path in package.rglob("*.py") if path.name != "failpoints.py"]
+    files = [path for path in package.rglob("*.py") if path.name != "failpoints.py" and path.parent.name != "torture"]
     assert sorted(name for path in files for name in _CALL.findall(path.read_text())) == sorted(POINTS)
 
 
@@ -80,10 +82,18 @@ def test_a_point_that_cannot_be_set_is_refused_with_a_sentence(wish: str, told: 
         parse(wish)
 
 
-def test_a_process_with_an_unknown_fail_point_does_not_start(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_process_with_an_unknown_fail_point_or_in_production_mode_does_not_start(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setenv("ISTHMUS_FAIL", "no.such.point:kill")
     with pytest.raises(SettingsError, match=r"ISTHMUS_FAIL: no\.such\.point is no fail point"):
         load_settings()
+    monkeypatch.setenv("ISTHMUS_FAIL", "commit.before:kill")
+    with pytest.raises(SettingsError, match="ISTHMUS_FAIL: fail points are for tests; production mode"):
+        load_settings()
+    monkeypatch.setenv("ISTHMUS_API__MODE", "development")
+    assert load_settings().fail == "commit.before:kill"
+    monkeypatch.setenv("ISTHMUS_FAIL", "no.such.point:kill")
     done = subprocess.run(
         [sys.executable, "-m", "isthmus", "work"],
         env=dict(os.environ),
@@ -94,3 +104,10 @@ def test_a_process_with_an_unknown_fail_point_does_not_start(monkeypatch: pytest
     )
     assert done.returncode == 2
     assert "no.such.point is no fail point" in done.stderr
+
+
+def test_every_point_and_every_sabotage_is_in_the_docs() -> None:
+    page = (Path(isthmus.__file__).parent.parent / "docs" / "faults.md").read_text(encoding="utf-8")
+    assert [
+        name for name in (*POINTS, *SABOTAGES, *ROWS) if f"`{name}`" not in page and f"| {name} |" not in page
+    ] == []

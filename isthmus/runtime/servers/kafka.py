@@ -27,13 +27,14 @@ def url(port: int) -> str:
     return f"{LOOPBACK}:{port}"
 
 
-def spec(port: int) -> Spec:
-    listener = f"tcp://{LOOPBACK}:{port}"
+def spec(port: int, *, advertised_port: int | None = None) -> Spec:
+    """`advertised_port`: where clients are told to go, when something stands between them and the broker."""
+    listener, advertised = (f"tcp://{LOOPBACK}:{number}" for number in (port, advertised_port or port))
     return Spec(
         NAME,
         (
             *(str(binary()), "broker", "--silent", "--storage-engine", "memory://tansu/"),
-            *("--listener-url", listener, "--advertised-listener-url", listener),
+            *("--listener-url", listener, "--advertised-listener-url", advertised),
         ),
         answers=lambda: kafka_answers(LOOPBACK, port),
         environment={**BARE_ENVIRONMENT, "RUST_LOG": "warn"},

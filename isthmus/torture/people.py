@@ -1,0 +1,76 @@
+"""Who takes part: customers of a torture's own, an operator, and their sign-ins."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import dataclass, field
+
+import asyncpg
+import httpx
+from argon2 import PasswordHasher
+
+from isthmus.auth.provider.users import DEMO_PASSWORD, EmailTaken, add_user
+from isthmus.auth.scopes import Role
+from isthmus.auth.sign_in import SignInFailed, sign_in
+from isthmus.integrations.secrets.master_key import FileMasterKey
+from isthmus.settings import Settings
+
+#: Of a token's ten minutes.
+_RENEW_AFTER_S = 300.0
+_TRY_S = 20.0
+
+
+@dataclass
+class Person:
+    """Signed in through the API at `base()` when a token is needed and the last one is getting old."""
+
+    name: str
+    email: str
+    roles: tuple[Role, ...]
+    _token: str = field(default="", repr=False)
+    _signed_in_at: float = float("-inf")
+    _signing_in: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    async def sign_in(self, http: httpx.AsyncClient, base: str) -> None:
+        """Tried again for a while. Raises SignInFailed."""
+        until = time.monotonic() + _TRY_S
+        async with self._signing_in:
+            while time.monotonic() - self._signed_in_at > _RENEW_AFTER_S:
+                try:
+                    tokens = await sign_in(base, self.email, DEMO_PASSWORD, http=http)
+                except SignInFailed:
+                    if time.monotonic() > until:
+                        raise
+                    await asyncio.sleep(0.5)
+                    continue
+                self._token, self._signed_in_at = tokens.access_token, time.monotonic()
+
+    async def token(self) -> str:
+        return self._token
+
+
+async def enrol(settings: Settings, database_url: str, customers: int) -> tuple[list[Person], Person]:
+    """Make the customers and the operator. One hash for all: their password is public, and hashing is slow on purpose."""
+    people = [Person(f"c{n}", f"customer-{n}@torture.example", (Role.CUSTOMER,)) for n in range(customers)]
+    operator = Person("op", "operator@torture.example", (Role.OPERATOR,))
+    master = FileMasterKey.load_or_create(settings.master_key_file)
+    password_hash = await asyncio.to_thread(PasswordHasher().hash, DEMO_PASSWORD)
+    connection = await asyncpg.connect(database_url)
+    try:
+        for person in (*people, operator):
+            try:
+                await add_user(
+                    connection,
+                    master,
+                    settings.issuer.name,
+                    email=person.email,
+                    name=f"Torture {person.name}",
+                    password_hash=password_hash,
+                    roles=person.roles,
+                )
+            except EmailTaken:
+                continue
+    finally:
+        await connection.close()
+    return people, operator

@@ -1,0 +1,309 @@
+"""A whole system of its own, in one directory, with a fault proxy in every wire: PostgreSQL, Valkey, Kafka, issuer, serves, works.
+
+Whatever dies is started again after a moment, as a supervisor would. Its methods belong to the main thread (see `runtime.launch`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import random
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, field
+from functools import partial
+from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
+
+import asyncpg
+from redis.asyncio import Redis
+
+from isthmus.runtime.child import Child, Spec
+from isthmus.runtime.data_directory import DataDirectory
+from isthmus.runtime.endpoints import Endpoints, base_url
+from isthmus.runtime.probes import http_status
+from isthmus.runtime.servers import kafka, postgres, valkey
+from isthmus.settings import LOOPBACK, Settings, load_settings
+from isthmus.torture.proxy import FaultProxy
+from isthmus.torture.sabotages import find
+
+SERVERS = (postgres.NAME, valkey.NAME, kafka.NAME)
+ISSUER = "issuer"
+_READY_S = 90.0
+_POLL_S = 0.1
+_RESTART_S = (0.1, 0.6)
+
+
+@dataclass
+class System:
+    """`start` and `aclose` frame its life. `sabotage` names a known bug that its serves and works are started with."""
+
+    root: Path
+    chance: random.Random
+    fsync: bool = True
+    serves: tuple[str, ...] = ("serve-1", "serve-2")
+    works: tuple[str, ...] = ("work-1", "work-2")
+    sabotage: str | None = None
+    on_death: Callable[[str], None] = lambda _: None
+    """Told the name of whatever is started again."""
+    proxies: dict[str, FaultProxy] = field(default_factory=dict)
+    """By wire: `serve-1>postgres`, `work-2>valkey`, `all>kafka`, `client>serve-1` …"""
+    lives: dict[str, int] = field(default_factory=dict)
+    """How often each was started."""
+    _children: dict[str, Child] = field(default_factory=dict)
+    _keepers: list[asyncio.Task[None]] = field(default_factory=list)
+    _paused: set[int] = field(default_factory=set)
+    _held: ExitStack = field(default_factory=ExitStack)
+
+    async def start(self) -> None:
+        """Returns once everything is ready. Raises ChildError, TimeoutError."""
+        data = self.data = DataDirectory(self.root)
+        data.make()
+        self._held.enter_context(data.lock())
+        ports = self._ports = {name: data.port(name) for name in (*SERVERS, ISSUER, *self.serves, *self.works)}
+        await self._proxy("all", kafka.NAME)
+        self.settings: Settings = load_settings(data_dir=self.root, api={"mode": "development"})
+        specs = (
+            postgres.spec(data, ports[postgres.NAME], fsync=self.fsync),
+            valkey.spec(data, ports[valkey.NAME]),
+            kafka.spec(ports[kafka.NAME], advertised_port=self.proxies["all>kafka"].port),
+        )
+        for spec in specs:
+            await self._spawn(Child(spec, data))
+        await self._until(lambda: all(self._answers(name) for name in SERVERS), "the servers")
+        await self._shape()
+        for app in (*self.serves, *self.works):
+            for server in (postgres.NAME, valkey.NAME):
+                await self._proxy(app, server)
+        for name in self.serves:
+            await self._proxy("client", name)
+        for spec in self._apps():
+            await self._spawn(Child(spec, data))
+        self._keepers = [asyncio.create_task(self._keep(child)) for child in self._children.values()]
+        await self.ready()
+
+    async def aclose(self) -> None:
+        for keeper in self._keepers:
+            keeper.cancel()
+        await asyncio.gather(*self._keepers, return_exceptions=True)
+        self.wake_all()
+        for servers in (False, True):
+            group = [child for name, child in self._children.items() if (name in SERVERS) is servers]
+            for child in group:
+                child.ask_to_stop()
+            for child in group:
+                await asyncio.to_thread(child.stop)
+        for proxy in self.proxies.values():
+            await proxy.aclose()
+        self._held.close()
+
+    # -- where things are --------------------------------------------------------------------------------------------
+
+    @property
+    def admin_url(self) -> str:
+        return postgres.admin_url(self.data, self._ports[postgres.NAME])
+
+    @property
+    def kafka_address(self) -> str:
+        return kafka.url(self._ports[kafka.NAME])
+
+    def serve_base(self, name: str) -> str:
+        """The server itself, past the proxy."""
+        return base_url(LOOPBACK, self._ports[name])
+
+    def client_url(self, name: str) -> str:
+        return f"http://{LOOPBACK}:{self.proxies[f'client>{name}'].port}/graphql"
+
+    def wires(self, app_prefix: str, server: str) -> list[FaultProxy]:
+        """The proxies between apps whose name begins so and a server."""
+        return [p for name, p in self.proxies.items() if name.startswith(app_prefix) and name.endswith(f">{server}")]
+
+    def redis(self) -> Redis:
+        return Redis.from_url(valkey.url(self.data, self._ports[valkey.NAME]), socket_timeout=2.0)
+
+    def pids(self, names: tuple[str, ...]) -> list[int]:
+        return [pid for name in names if (pid := self._children[name].pid) is not None]
+
+    # -- what is done to it ------------------------------------------------------------------------------------------
+
+    def kill(self, name: str, number: signal.Signals = signal.SIGKILL) -> bool:
+        """Whether it ran."""
+        pid = self._children[name].pid
+        if pid is None:
+            return False
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, number)
+            return True
+        return False
+
+    def kill_all(self) -> int:
+        return sum(self.kill(name) for name in self._children)
+
+    async def kill_backend(self) -> bool:
+        """One of PostgreSQL's own processes that serves us: the whole server then starts anew."""
+        try:
+            connection = await asyncpg.connect(self.admin_url, timeout=2)
+            try:
+                rows = await connection.fetch(
+                    "select pid from pg_stat_activity where application_name like 'isthmus%' and pid <> pg_backend_pid()"
+                )
+            finally:
+                connection.terminate()
+        except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
+            return False
+        if not rows:
+            return False
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self.chance.choice(rows)["pid"], signal.SIGKILL)
+            return True
+        return False
+
+    async def pause(self, name: str, seconds: float) -> bool:
+        pid = self._children[name].pid
+        if pid is None:
+            return False
+        os.kill(pid, signal.SIGSTOP)
+        self._paused.add(pid)
+        await asyncio.sleep(seconds)
+        self._wake(pid)
+        return True
+
+    def wake_all(self) -> None:
+        for pid in list(self._paused):
+            self._wake(pid)
+
+    def _wake(self, pid: int) -> None:
+        self._paused.discard(pid)
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGCONT)
+
+    async def heal(self) -> None:
+        """All faults off. Returns once everything is ready. Raises TimeoutError naming what is not."""
+        for proxy in self.proxies.values():
+            proxy.heal()
+        self.wake_all()
+        await self.ready()
+
+    async def some_serve_answers(self, within_s: float) -> None:
+        """Or the time is over."""
+        until = time.monotonic() + within_s
+        while time.monotonic() < until:
+            if await asyncio.to_thread(lambda: any(self._answers(name) for name in self.serves)):
+                return
+            await asyncio.sleep(_POLL_S)
+
+    async def ready(self) -> None:
+        await self._until(lambda: all(self._answers(name) for name in self._children), "the processes")
+
+    # -- how it is kept running --------------------------------------------------------------------------------------
+
+    async def _spawn(self, child: Child) -> None:
+        await asyncio.to_thread(child.spec.prepare)
+        child.spawn()
+        self._children[child.name] = child
+        self.lives[child.name] = self.lives.get(child.name, 0) + 1
+
+    async def _keep(self, child: Child) -> None:
+        while True:
+            await asyncio.sleep(_POLL_S)
+            if child.exit_code is None:
+                continue
+            self.lives[child.name] += 1  # from its death on, not from its start: its clients are to know
+            self.on_death(child.name)
+            await asyncio.sleep(self.chance.uniform(*_RESTART_S))
+            if child.name not in SERVERS:
+                while not await asyncio.to_thread(lambda: all(self._answers(name) for name in SERVERS)):  # noqa: ASYNC110  # others'
+                    await asyncio.sleep(_POLL_S)
+            with contextlib.suppress(OSError):
+                await asyncio.to_thread(child.spec.prepare)
+                child.spawn()
+
+    def _answers(self, name: str) -> bool:
+        return self._children[name].answers()
+
+    async def _until(self, holds: Callable[[], bool], what: str) -> None:
+        until = time.monotonic() + _READY_S
+        while not await asyncio.to_thread(holds):
+            if time.monotonic() > until:
+                silent = [name for name in self._children if not await asyncio.to_thread(self._answers, name)]
+                raise TimeoutError(f"{what}: {', '.join(silent)} did not answer within {_READY_S:.0f} s")
+            await asyncio.sleep(_POLL_S)
+
+    async def _shape(self) -> None:
+        from isthmus.migrations import migrate
+
+        await postgres.prepare_database(self.data, self._ports[postgres.NAME])
+        await migrate(self.admin_url, app_role=postgres.APP_ROLE)
+        if self.sabotage is not None and (sql := find(self.sabotage).sql):
+            connection = await asyncpg.connect(self.admin_url)
+            await connection.execute(sql)
+            await connection.close()
+        endpoints = Endpoints(
+            database_url=postgres.app_url(self.data, self._ports[postgres.NAME]),
+            admin_url=self.admin_url,
+            redis_url=valkey.url(self.data, self._ports[valkey.NAME]),
+            kafka_url=kafka.url(self.proxies["all>kafka"].port),
+            kafka_embedded=True,
+            issuer_url=base_url(LOOPBACK, self._ports[ISSUER]),
+            api_url=self.serve_base(self.serves[0]),
+        )
+        self.endpoints = endpoints
+        self.data.write_running({"pid": os.getpid(), "endpoints": asdict(endpoints)})
+
+    async def _proxy(self, source: str, target: str) -> None:
+        proxy = FaultProxy(LOOPBACK, self._ports[target])
+        await proxy.start()
+        self.proxies[f"{source}>{target}"] = proxy
+
+    def _apps(self) -> Iterator[Spec]:
+        discovery = f"{base_url(LOOPBACK, self._ports[ISSUER])}/.well-known/openid-configuration"
+        yield self._app(ISSUER, (ISSUER,), {}, partial(_is_ok, discovery))
+        for name in self.serves:
+            ready = f"{self.serve_base(name)}/readyz"
+            command = ("serve", "--host", LOOPBACK, "--port", str(self._ports[name]))
+            yield self._app(name, command, self._wired(name), partial(_is_ok, ready))
+        for name in self.works:
+            live = f"http://{LOOPBACK}:{self._ports[name]}/livez"
+            health = {"ISTHMUS_WORK__HEALTH_PORT": str(self._ports[name])}
+            yield self._app(name, ("work",), self._wired(name) | health, partial(_is_ok, live))
+
+    def _app(self, name: str, command: tuple[str, ...], more: dict[str, str], answers: Callable[[], bool]) -> Spec:
+        module = "isthmus.torture.sabotaged" if self.sabotage and name != ISSUER else "isthmus"
+        environment = {
+            **{key: value for key, value in os.environ.items() if not key.startswith("ISTHMUS_")},
+            "ISTHMUS_DATA_DIR": str(self.root),
+            "ISTHMUS_API__MODE": "development",
+            "ISTHMUS_ISSUER__LOGIN_ATTEMPTS_PER_MINUTE": "1000",
+            "ISTHMUS_LOG__LEVEL": "WARNING",
+            **self._sabotage(),
+            **more,
+        }
+        return Spec(
+            name, (sys.executable, "-P", "-m", module, *command), answers, environment, start_s=_READY_S, stop_s=6.0
+        )
+
+    def _sabotage(self) -> dict[str, str]:
+        if self.sabotage is None:
+            return {}
+        fail = find(self.sabotage).fail
+        return {"SABOTAGE": self.sabotage, **({"ISTHMUS_FAIL": fail} if fail else {})}
+
+    def _wired(self, app: str) -> dict[str, str]:
+        return {
+            "ISTHMUS_DATABASE__URL": _through(self.endpoints.database_url, self.proxies[f"{app}>postgres"].port),
+            "ISTHMUS_REDIS__URL": _through(self.endpoints.redis_url, self.proxies[f"{app}>valkey"].port),
+        }
+
+
+def _is_ok(url: str) -> bool:
+    return http_status(url, timeout_s=5.0) == 200
+
+
+def _through(url: str, port: int) -> str:
+    parts = urlsplit(url)
+    user = parts.netloc.rpartition("@")[0]
+    return urlunsplit(parts._replace(netloc=f"{user}@{LOOPBACK}:{port}"))

@@ -1,0 +1,89 @@
+"""`isthmus torture`, short: real processes under every main kind of fault, and nothing lost, doubled or violated."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import pytest
+
+from isthmus.torture.run import torture
+
+#: One of each main kind; the whole list takes twice as long.
+_FAULTS = (
+    "kill_serve",
+    "kill_work",
+    "kill_backend",
+    "kill_valkey",
+    "kill_broker",
+    "pause_serve",
+    "cut_after_commit",
+    "cut_answers",
+    "cut_connections",
+    "black_hole_redis",
+    "flush_redis",
+    "kill_pubsub",
+)
+
+
+@pytest.mark.timeout(300)
+async def test_a_short_torture_loses_nothing_and_doubles_nothing() -> None:
+    said: list[str] = []
+    report = await torture(1, 11, said.append, faults=_FAULTS, chaos_s=5, fsync=False)
+    assert report.violations == [], said
+    assert (report.lost, report.doubled) == (0, 0)
+    assert all(report.faults[name] > 0 for name in _FAULTS)
+    assert report.acknowledged > 50
+    assert report.resolved == report.unknown > 0
+
+
+@pytest.mark.timeout(120)
+def test_an_interrupted_torture_leaves_nothing_behind(tmp_path: Path) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "isthmus", "torture", "--seconds", "60", "--seed", "3"],
+        env={**os.environ, "TMPDIR": str(tmp_path)},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    until = time.monotonic() + 60
+    while not list(tmp_path.glob("isthmus-torture-*/system/postgres/PG_VERSION")):
+        assert process.poll() is None, process.stderr and process.stderr.read()
+        assert time.monotonic() < until
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 130, said
+    assert list(tmp_path.glob("isthmus-torture-*")) == []
+    assert _mentioning(str(tmp_path)) == []
+
+
+def _mentioning(mark: str) -> list[str]:
+    """Processes that still run from there."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            about = (entry / "cmdline").read_bytes() + (entry / "environ").read_bytes()
+            dead = (entry / "stat").read_text().rsplit(")", 1)[1].split()[0] == "Z"
+        except OSError:
+            continue
+        if mark.encode() in about and not dead and entry.name != str(os.getpid()):
+            found.append(about.decode(errors="replace")[:200])
+    return found
+
+
+def test_what_it_says_of_a_sabotage_that_does_not_exist() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "isthmus", "torture", "--seconds", "1"],
+        env={**os.environ, "SABOTAGE": "no_such_bug", "TMPDIR": tempfile.gettempdir()},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert "no_such_bug is no sabotage" in done.stderr
