@@ -25,7 +25,10 @@ from isthmus.domain.refusals import Refusal, UnknownAsset
 
 @dataclass(frozen=True)
 class Needs:
+    """`owned`: accounts with who must own them. Another person's is not even locked: nobody else's wish may hold up hers."""
+
     accounts: frozenset[UUID] = frozenset()
+    owned: frozenset[tuple[UUID, UUID]] = frozenset()
     holds: frozenset[UUID] = frozenset()
     reversing: frozenset[UUID] = frozenset()
     #: Things without a row to lock: their streams are read, and whoever appends to one at the same time is a conflict.
@@ -82,18 +85,22 @@ def _account(wish: Any) -> Needs:
     return Needs(frozenset({wish.account_id}))
 
 
+def _own_account(wish: Any) -> Needs:
+    return Needs(owned=frozenset({(wish.account_id, wish.owner)}))
+
+
 def _drafts(*drafts: ledger.JournalDraft) -> Needs:
     return Needs(frozenset(leg.account_id for draft in drafts for leg in draft.legs))
 
 
 HANDLERS: Mapping[type, Handler] = {
     OpenAccount: Handler(lambda _: Needs(), _open),
-    RenameAccount: Handler(_account, lambda loaded, wish: accounts.rename(loaded.account(wish.account_id), wish)),
+    RenameAccount: Handler(_own_account, lambda loaded, wish: accounts.rename(loaded.account(wish.account_id), wish)),
     FreezeAccount: Handler(_account, lambda loaded, wish: accounts.freeze(loaded.account(wish.account_id), wish)),
     UnfreezeAccount: Handler(_account, lambda loaded, wish: accounts.unfreeze(loaded.account(wish.account_id))),
-    CloseAccount: Handler(_account, _close),
+    CloseAccount: Handler(_own_account, _close),
     TransferInternally: Handler(
-        lambda wish: Needs(frozenset({wish.from_account_id, wish.to_account_id})),
+        lambda wish: Needs(frozenset({wish.to_account_id}), owned=frozenset({(wish.from_account_id, wish.payer)})),
         lambda loaded, wish: internal_transfers.transfer(loaded.book, wish),
     ),
     SettleDeposit: Handler(

@@ -11,7 +11,6 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from operator import attrgetter
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -66,8 +65,9 @@ class _HoldWithAnEnd(NamedTuple):
 _LOCK = """
 select b.account_id, b.posted, b.pending_in, b.pending_out, b.version, b.floor, b.freezes, b.closed, b.stream_version,
     a.code, a.type, a.asset, a.owner, a.may_overdraw
-from account_balances b join accounts a on a.id = b.account_id
-where b.account_id = any($1::uuid[]) order by b.account_id for update of b"""
+from unnest($1::uuid[], $2::uuid[]) as wanted (id, owner)
+    join account_balances b on b.account_id = wanted.id join accounts a on a.id = wanted.id
+where wanted.owner is null or wanted.owner = a.owner order by b.account_id for update of b"""
 
 
 class UnitOfWork:
@@ -112,6 +112,7 @@ class UnitOfWork:
     async def _load(self, asks: Sequence[Ask]) -> Loaded:
         needs = [ask.needs() for ask in asks]
         accounts = {account for need in needs for account in need.accounts}
+        owned = {pair for need in needs for pair in need.owned}
         holds = {hold for need in needs for hold in need.holds}
         reversing = {journal for need in needs for journal in need.reversing}
         # Which accounts a hold or journal touches never changes, so it may be read before the lock; its state may not.
@@ -123,8 +124,10 @@ class UnitOfWork:
             loaded.posted = await event_store.load_posted(self._connection, sorted(reversing))
             for journal in loaded.posted.values():
                 accounts |= event_store.accounts_of(journal)
-        if accounts:
-            rows = await self._connection.fetch(_LOCK, sorted(accounts, key=attrgetter("int")))
+        if accounts or owned:
+            anyones: list[tuple[UUID, UUID | None]] = [(account, None) for account in accounts]
+            wanted = anyones + [(account, owner) for account, owner in owned if account not in accounts]
+            rows = await self._connection.fetch(_LOCK, *map(list, zip(*wanted, strict=True)))
             loaded.book = {row["account_id"]: _state(row) for row in rows}
         if holds:
             # One that was made between the two readings has accounts that are not locked: it was not there yet.
