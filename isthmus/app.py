@@ -22,11 +22,13 @@ from starlette.routing import Route, WebSocketRoute
 from starlette.types import Receive, Scope, Send
 
 from isthmus.graphql.admission import Admission
-from isthmus.graphql.edge import Edge, http_error
+from isthmus.graphql.edge import Edge, failure, http_error
 from isthmus.graphql.endpoint import Endpoint
+from isthmus.graphql.errors import Forbidden
 from isthmus.graphql.execution import Executor
 from isthmus.graphql.services import Readers, Services
 from isthmus.runtime.loop_watch import LoopWatch
+from isthmus.runtime.metrics_access import may_read_metrics
 from isthmus.settings import Settings
 
 CHECK_TIMEOUT_S = 2.0
@@ -111,6 +113,7 @@ def create_app(settings: Settings, wiring: Wiring | None = None) -> Starlette:
             Route(_METADATA, _protected_resource),
         ],
     )
+    app.state.metrics_token = settings.api.metrics_token
     app.router.redirect_slashes = False  # one address, one spelling: a redirect would be neither JSON nor GraphQL
     return app
 
@@ -138,7 +141,10 @@ async def _checked(check: Check) -> dict[str, Any]:
         return {"ready": False, "reason": type(error).__name__}
 
 
-async def _metrics(_: Request) -> Response:
+async def _metrics(request: Request) -> Response:
+    if not may_read_metrics(request, request.app.state.metrics_token):
+        refusal = Forbidden("Metrics are read on this machine, or with the token that is set for them.")
+        return failure(refusal, 403, request.scope["correlation_id"])
     return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
 
 

@@ -148,6 +148,11 @@ class ApiSettings(BaseModel):
         le=10_000,
         description="Most missed messages that a subscription with `after` is given; twice as many may wait for a slow reader.",
     )
+    metrics_token: SecretStr | None = Field(
+        None,
+        min_length=16,
+        description="Bearer token that reads /metrics. Without it, /metrics is read from this machine only, and not through a proxy.",
+    )
     shutdown_s: float = Field(5.0, gt=0, description="Longest drain on SIGTERM, in seconds.")
 
     @property

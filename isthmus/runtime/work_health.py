@@ -20,6 +20,7 @@ from starlette.routing import Route
 
 from isthmus.read_models.health import LogHealth, log_health
 from isthmus.read_models.projector import Projector
+from isthmus.runtime.metrics_access import may_read_metrics
 from isthmus.runtime.serving import listening_socket
 from isthmus.runtime.tasks import Supervisor
 from isthmus.settings import Settings
@@ -53,6 +54,7 @@ class Health:
         projector: Projector,
     ) -> None:
         self._host, self._port = settings.api.host, settings.work.health_port
+        self._metrics_token = settings.api.metrics_token
         self._pool = pool
         self._redis = redis
         self._supervisor = supervisor
@@ -84,7 +86,9 @@ class Health:
     async def _livez(self, _: Request) -> Response:
         return _json({"status": "ok"})
 
-    async def _metrics(self, _: Request) -> Response:
+    async def _metrics(self, request: Request) -> Response:
+        if not may_read_metrics(request, self._metrics_token):
+            return _json({"error": "metrics are read on this machine, or with the token that is set for them"}, 403)
         return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
 
     async def _readyz(self, _: Request) -> Response:
