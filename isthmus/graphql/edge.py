@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -26,9 +27,13 @@ log = structlog.get_logger(__name__)
 _PRIVATE = {
     "Cache-Control": "no-store",
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
 }
+_HOST = re.compile(rb"(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?")
 _HSTS = "max-age=31536000; includeSubDomains"
 _PROBES = frozenset({"/livez", "/readyz", "/metrics"})
 #: Anything else that a client makes up is one path to the metrics.
@@ -70,8 +75,9 @@ class Edge:
                     headers.setdefault("Strict-Transport-Security", _HSTS)
             await send(message)
 
+        app = self._app if _well_addressed(scope) else failure(_MISADDRESSED, 400, correlation_id)
         try:
-            await self._app(scope, receive, send_with_headers)
+            await app(scope, receive, send_with_headers)
         except ClientDisconnect:
             status = 499  # nobody is there to be answered; the log line says so
         except Exception as error:
@@ -89,6 +95,17 @@ class Edge:
                 status=status,
                 duration_ms=round((time.perf_counter() - began) * 1_000, 1),
             )
+
+
+def _well_addressed(scope: Scope) -> bool:
+    """RFC 9112, 3.2: one Host, and a host it is. Servers that choose differently among two are how requests are smuggled."""
+    hosts = [value for name, value in scope["headers"] if name == b"host"]
+    if scope["http_version"] == "1.0" and not hosts:
+        return True
+    return scope["http_version"] != "0.9" and len(hosts) == 1 and _HOST.fullmatch(hosts[0]) is not None
+
+
+_MISADDRESSED = BadUserInput("The request must name one host.")
 
 
 def failure(

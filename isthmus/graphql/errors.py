@@ -109,17 +109,23 @@ def classify(error: GraphQLError) -> ErrorCode:
     return ErrorCode.INTERNAL
 
 
+_MESSAGE_MAX = 500
 _MASKS = {
     ErrorCode.INTERNAL: "Something went wrong on our side; the correlation id finds it in our logs.",
     ErrorCode.UNAVAILABLE: "The service cannot answer right now. Try again; a mutation with the same idempotency key.",
 }
 
 
+def _cut(message: str) -> str:
+    """The library repeats what was sent, however long that was."""
+    return message if len(message) <= _MESSAGE_MAX else f"{message[:_MESSAGE_MAX]}…"
+
+
 def shaped(error: GraphQLError, correlation_id: str) -> dict[str, Any]:
     """An error as clients see it."""
     code = classify(error)
     meant_for_clients = code not in _MASKS or isinstance(error.original_error or error, ApiError)
-    shape: dict[str, Any] = {"message": error.message if meant_for_clients else _MASKS[code]}
+    shape: dict[str, Any] = {"message": _cut(error.message) if meant_for_clients else _MASKS[code]}
     if error.locations:
         shape["locations"] = [{"line": place.line, "column": place.column} for place in error.locations]
     if error.path is not None:

@@ -42,16 +42,9 @@ def listening_socket(host: str, port: int) -> socket.socket:
     return listener
 
 
-def serve_application(
-    make: Callable[[], Any], listener: socket.socket, *, shutdown_s: float, started: Callable[[], None]
-) -> None:
-    """Blocks until a signal ends it, and returns once connections are drained or `shutdown_s` are over.
-
-    Raises RuntimeError where the application's own start fails.
-    """
-    # Made before signals are ours: while it imports, the loop would not hear them, and now they simply end the process.
-    application = make()
-    config = uvicorn.Config(
+def server_config(application: Any, shutdown_s: float) -> uvicorn.Config:
+    """How uvicorn runs an application of ours. No header says where a request comes from: whoever sends it could have written it."""
+    return uvicorn.Config(
         application,
         loop="uvloop",
         http="isthmus.graphql.http_protocol:StreamingProtocol",
@@ -64,6 +57,18 @@ def serve_application(
         server_header=False,
         timeout_graceful_shutdown=max(1, math.ceil(shutdown_s)),
     )
+
+
+def serve_application(
+    make: Callable[[], Any], listener: socket.socket, *, shutdown_s: float, started: Callable[[], None]
+) -> None:
+    """Blocks until a signal ends it, and returns once connections are drained or `shutdown_s` are over.
+
+    Raises RuntimeError where the application's own start fails.
+    """
+    # Made before signals are ours: while it imports, the loop would not hear them, and now they simply end the process.
+    application = make()
+    config = server_config(application, shutdown_s)
     server = _Server(config, started)
     uvloop.run(server.serve(sockets=[listener, *(listener.dup() for _ in range(ACCEPTS_PER_TURN - 1))]))
     if not server.was_started and not server.should_exit:
