@@ -23,11 +23,16 @@ from isthmus.migrations import migrate
 from isthmus.runtime.servers import EmbeddedServers
 from isthmus.runtime.wiring import WriteSide, write_side
 from isthmus.settings import Settings, load_settings
+from tests.attacks.count import Counter
 
 for _name in [name for name in os.environ if name.startswith("ISTHMUS_")]:
     del os.environ[_name]  # a developer's own settings are not the tests'
 
 _numbers = itertools.count(1)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.pluginmanager.register(Counter(), "attacks")
 
 
 @dataclass(frozen=True)

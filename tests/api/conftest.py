@@ -21,6 +21,7 @@ import pytest
 import uvicorn
 from redis.asyncio import Redis
 
+import isthmus.runtime.serving as serving
 from isthmus.app import Running, create_app
 from isthmus.auth.api_keys import ApiKeys
 from isthmus.auth.caller import Caller
@@ -237,6 +238,8 @@ def running(app: Any) -> Iterator[str]:
         log_config=None,
         access_log=False,
     )
+    config = serving.server_config(app, shutdown_s=5)
+    config.port = 0
     server = uvicorn.Server(config)
     thread = threading.Thread(target=lambda: asyncio.run(server.serve()))
     thread.start()

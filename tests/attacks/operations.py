@@ -1,0 +1,141 @@
+"""How each operation of the schema is called, and where in it an id goes: what rows B1, B4 and B7 walk.
+
+The places are found by walking the schema. One that stands in no entry here, or an entry that stands for no place, fails the suite:
+an operation that nobody thought of is an operation that nobody attacked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import uuid4
+
+from graphql import GraphQLInputObjectType, GraphQLInputType, GraphQLObjectType, get_named_type, is_input_object_type
+
+from isthmus.auth.scopes import Role
+from isthmus.graphql.schema import build_schema
+
+FRESH = object()  # an idempotency key of its own each time
+MINE = object()  # an account of the attacker's own
+MONEY = {"amount": "1.00", "asset": "EUR"}
+
+_PARTS = "position replayed errors { __typename code message path }"
+_SEEN = """__typename id ... on Account { name asset balance { posted { amount } } transactions { totalCount } }
+    ... on Journal { reference correlationId entries { amount { amount } } } ... on Transaction { description }
+    ... on Viewer { subject accounts { totalCount } } ... on ApiKey { prefix name scopes }"""
+
+
+@dataclass(frozen=True)
+class Call:
+    """`ids`: by place, what an id there names. `role`: whoever may call it at all."""
+
+    document: str
+    variables: Mapping[str, Any] = field(default_factory=dict)
+    ids: Mapping[str, str] = field(default_factory=dict)
+    role: Role = Role.CUSTOMER
+
+    def filled(self, place: str | None, value: Any, mine: str) -> dict[str, Any]:
+        """The variables, with `value` at `place` and everything else as an honest caller would have it."""
+        made: dict[str, Any] = _copy(self.variables, mine)
+        if place is not None:
+            *steps, last = place.split(".")
+            inner = made
+            for step in steps:
+                inner = inner[step]
+            inner[last] = value
+        return made
+
+
+def _copy(value: Any, mine: str) -> Any:
+    if value is FRESH:
+        return uuid4().hex
+    if value is MINE:
+        return mine
+    return {name: _copy(inner, mine) for name, inner in value.items()} if isinstance(value, Mapping) else value
+
+
+def _wish(name: str, fields: Mapping[str, Any], shown: str, role: Role = Role.CUSTOMER) -> Call:
+    document = f"mutation($input: {name[0].upper()}{name[1:]}Input!) {{ {name}(input: $input) {{ {shown} {_PARTS} }} }}"
+    ids = {f"input.{key}": "account" for key, value in fields.items() if value is MINE}
+    return Call(document, {"input": dict(fields)}, ids, role)
+
+
+_ACCOUNT, _JOURNAL = "account { id name status }", "journal { id entries { account { id } } }"
+CALLS: Mapping[str, Call] = {
+    "Query.viewer": Call("{ viewer { __typename id subject } }"),
+    "Query.node": Call(f"query($id: ID!) {{ node(id: $id) {{ {_SEEN} }} }}", {"id": MINE}, {"id": "node"}),
+    "Query.assets": Call("{ assets { code } }"),
+    "Query.auditTrail": Call(
+        "query($correlationId: ID) { auditTrail(correlationId: $correlationId) { edges { node { eventId aggregateId actor } } } }",
+        {"correlationId": FRESH},
+        {"correlationId": "correlation"},
+    ),
+    "Mutation.openAccount": _wish("openAccount", {"asset": "EUR", "name": "x", "idempotencyKey": FRESH}, _ACCOUNT),
+    "Mutation.renameAccount": _wish(
+        "renameAccount", {"accountId": MINE, "name": "Mallory's", "idempotencyKey": FRESH}, _ACCOUNT
+    ),
+    "Mutation.closeAccount": _wish("closeAccount", {"accountId": MINE, "idempotencyKey": FRESH}, _ACCOUNT),
+    "Mutation.freezeAccount": _wish(
+        "freezeAccount", {"accountId": MINE, "idempotencyKey": FRESH}, _ACCOUNT, Role.OPERATOR
+    ),
+    "Mutation.unfreezeAccount": _wish(
+        "unfreezeAccount", {"accountId": MINE, "idempotencyKey": FRESH}, _ACCOUNT, Role.OPERATOR
+    ),
+    "Mutation.settleDeposit": _wish(
+        "settleDeposit", {"accountId": MINE, "amount": MONEY, "reference": FRESH}, _JOURNAL, Role.OPERATOR
+    ),
+    "Mutation.transferInternally": _wish(
+        "transferInternally",
+        {"fromAccountId": MINE, "toAccountId": MINE, "amount": MONEY, "idempotencyKey": FRESH},
+        _JOURNAL,
+    ),
+    "Query.apiKeys": Call("{ apiKeys { edges { node { id name prefix } } } }"),
+    "Mutation.createApiKey": _wish(
+        "createApiKey", {"name": "x", "scopes": ["READ"], "idempotencyKey": FRESH}, "apiKey { id name prefix }"
+    ),
+    "Mutation.revokeApiKey": Call(
+        f"mutation($input: RevokeApiKeyInput!) {{ revokeApiKey(input: $input) {{ apiKey {{ id name prefix }} {_PARTS} }} }}",
+        {"input": {"apiKeyId": MINE, "idempotencyKey": FRESH}},
+        {"input.apiKeyId": "api key"},
+    ),
+    "Subscription.balanceChanged": Call(
+        "subscription($accountIds: [ID!]) { balanceChanged(accountIds: $accountIds) { account { id } version } }",
+        {"accountIds": None},
+        {"accountIds": "accounts"},
+    ),
+}
+#: Paying somebody else's account is what a transfer is for: there an id of another's is no attack.
+MAY_NAME_ANOTHERS = {("Mutation.transferInternally", "input.toAccountId")}
+
+
+def root_fields() -> Iterator[tuple[str, Any]]:
+    schema = build_schema()._schema
+    for root in (schema.query_type, schema.mutation_type, schema.subscription_type):
+        assert isinstance(root, GraphQLObjectType)
+        yield from ((f"{root.name}.{name}", found) for name, found in root.fields.items())
+
+
+def id_places(found: Any) -> Iterator[str]:
+    """Where an argument of a field takes an ID, as a path through its inputs."""
+    for name, argument in found.args.items():
+        yield from _places(name, argument.type, ())
+
+
+def _places(path: str, given: GraphQLInputType, inside: tuple[str, ...]) -> Iterator[str]:
+    named = get_named_type(given)
+    if named.name == "ID":
+        yield path
+    elif is_input_object_type(named) and named.name not in inside:
+        assert isinstance(named, GraphQLInputObjectType)
+        for name, inner in named.fields.items():
+            yield from _places(f"{path}.{name}", inner.type, (*inside, named.name))
+
+
+def nested_id_places() -> Iterator[str]:
+    """Arguments that take an ID below the root: none today, and a new one must be thought of."""
+    schema = build_schema()._schema
+    roots = {root.name for root in (schema.query_type, schema.mutation_type, schema.subscription_type) if root}
+    for name, made in schema.type_map.items():
+        if isinstance(made, GraphQLObjectType) and name not in roots and not name.startswith("__"):
+            yield from (f"{name}.{f}.{place}" for f, found in made.fields.items() for place in id_places(found))
