@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from starlette.types import Scope
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from isthmus.graphql.bounded_heads import BoundedHeads
 
 _CONNECTION = "isthmus.connection"
 
@@ -25,7 +26,7 @@ class Connection:
     closing: asyncio.Event = field(default_factory=asyncio.Event)
 
 
-class StreamingProtocol(HttpToolsProtocol):
+class StreamingProtocol(BoundedHeads):
     _connection: Connection | None = None
 
     def on_headers_complete(self) -> None:

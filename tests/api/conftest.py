@@ -230,14 +230,6 @@ def production(servers: EmbeddedServers, template: str, tmp_path_factory: pytest
 @contextmanager
 def running(app: Any) -> Iterator[str]:
     """The app behind a real uvicorn, in a thread with a loop of its own; its address."""
-    config = uvicorn.Config(
-        app,
-        port=0,
-        http="isthmus.graphql.http_protocol:StreamingProtocol",
-        ws="isthmus.graphql.ws_protocol:GoingAwayProtocol",
-        log_config=None,
-        access_log=False,
-    )
     config = serving.server_config(app, shutdown_s=5)
     config.port = 0
     server = uvicorn.Server(config)
