@@ -9,7 +9,7 @@ import threading
 import time
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
+from isthmus.graphql import bounded_heads
 from tests.api.conftest import CONTRACT, Person, Served
 from tests.attacks.count import Row
 from tests.attacks.victim import nothing_changes
@@ -247,6 +248,33 @@ def test_a4_a_body_that_trickles_ends_with_its_time(
             began = time.monotonic()
             connection.sendall(head(ada, announced))
             connection.sendall(b"1\r\n{\r\n" if "chunked" in announced else b"{")
+            assert status_of(connection) == 408
+            assert time.monotonic() - began < 8
+
+
+def test_a4_a_head_has_an_end(served: Served, row: Row, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In bytes and in seconds: whatever it is that does not end."""
+    endless = {
+        "a header": (b"GET /version HTTP/1.1\r\nHost: x\r\nX: ", b"y" * 4_096),
+        "headers": (b"GET /version HTTP/1.1\r\nHost: x\r\n", b"X: y\r\n" * 500),
+        "a name": (b"GET /version HTTP/1.1\r\nHost: x\r\n", b"y" * 4_096),
+        "an address": (b"GET /version?", b"y" * 4_096),
+    }
+    for name, (start, part) in endless.items():
+        with row.case(name), memory_stays(), raw(served) as connection:
+            connection.sendall(start)
+            given = 0
+            with suppress(OSError):
+                while given < 20_000_000:
+                    connection.sendall(part)
+                    given += len(part)
+            assert given < 20_000_000, "the server hung up long before"
+            assert status_of(connection) in (0, 400, 431)
+    monkeypatch.setattr(bounded_heads, "HEAD_S_MAX", 0.3)
+    for start in (b"", b"G", b"GET /version HTTP/1.1\r\n", b"GET /version HTTP/1.1\r\nHost: x\r\nX: y"):
+        with row.case(("trickles", start)), raw(served) as connection:
+            began = time.monotonic()
+            connection.sendall(start)
             assert status_of(connection) == 408
             assert time.monotonic() - began < 8
 

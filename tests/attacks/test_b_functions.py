@@ -248,7 +248,7 @@ def test_b7_what_is_for_the_operator_of_the_machine_is_not_for_users(served: Ser
 async def test_b10_two_people_at_once_never_see_each_other(
     served: Served, ada: Person, grace: Person, olga: Person, row: Row
 ) -> None:
-    """10,000 answers by id and 667 from Redis, half each, some of both always under way, by one document: what is kept is shared."""
+    """10,000 answers by id and 667 lone balances, half each, some of both always under way, by one document: what is kept is shared."""
     people = [ada, grace]
     mine = [await asyncio.to_thread(person.open) for person in people]
     for account in (mine[0], mine[1], mine[1]):

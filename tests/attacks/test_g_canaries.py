@@ -304,7 +304,7 @@ def test_g9_no_canary_is_found_anywhere(
         "Redis": asyncio.run(cached(servers.redis_url)),
     }
     for place, text in places.items():
-        assert len(text) > 100 or place == "output"
+        assert len(text) > 100 or place in ("output", "Redis"), "what is looked through is not empty"
         found = canaries.found_in(text)
         for purpose in canaries.words:
             with row.case((place, purpose)):
