@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from tests.api.conftest import ada, alan, funded, grace, olga, served
+from tests.api.conftest import ada, alan, funded, grace, olga, production, served
 from tests.attacks.count import row
 from tests.attacks.victim import hers
 
-__all__ = ["ada", "alan", "funded", "grace", "hers", "olga", "row", "served"]
+__all__ = ["ada", "alan", "funded", "grace", "hers", "olga", "production", "row", "served"]

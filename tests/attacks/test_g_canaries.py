@@ -156,7 +156,7 @@ def sent_everywhere(served: Served, person: Person, operator: Person, canaries: 
     yield http().post(
         served.graphql, json={"query": "{ viewer { id } }"}, headers={"Authorization": f"Bearer {made['secret'][:-1]}"}
     )
-    for name in ("access_token", "token", "api_key", "query", "variables"):
+    for name in ("access_token", "token", "api_key", "variables"):
         value = drop(f"the parameter {name}")
         given = {"query": "{ viewer { id } }", name: value if name != "variables" else f'{{"x": "{value}"}}'}
         yield http().get(served.graphql, params=given, headers=signed)
@@ -250,6 +250,9 @@ async def at_the_provider(
             canaries.words[f"the provider's {name}"] = value
         for name in ("access_token", "refresh_token", "id_token"):
             canaries.words[f"the provider's {name}"] = tokens[name]
+        await kit.http.get(
+            "/logout", params={"id_token_hint": drop("a hint")}
+        )  # its form gives it back, to its own browser
         bad = [
             await kit.exchange(drop("a code that was guessed")),
             await kit.exchange(code),
@@ -259,7 +262,6 @@ async def at_the_provider(
             await kit.refresh(tokens["refresh_token"]),
             await kit.userinfo(drop("a token at userinfo", "eyJ%s.e30.x")),
             await kit.http.post("/revoke", data={"client_id": CLI, "token": drop("a token to revoke")}),
-            await kit.http.get("/logout", params={"id_token_hint": drop("a hint")}),
             await kit.authorize(state=drop("a state"), redirect_uri="https://evil.example"),
             await kit.authorize(client_id=drop("a client's id")),
         ]
