@@ -22,7 +22,7 @@ COMPILED := isthmus.app, isthmus.auth.provider.asgi, isthmus.cli.demo_data, isth
 	isthmus.runtime.up, isthmus.runtime.work
 OURSELVES := --no-deps --no-build-isolation --editable .
 
-.PHONY: help setup up test check lock clean
+.PHONY: help setup up test check lock playground clean
 
 help: ## what there is
 	@grep -hE '^[a-z-]+:.*##' $(firstword $(MAKEFILE_LIST)) | sed 's/:.*##/\t/' | expand -t 12
@@ -68,6 +68,9 @@ lock: $(STAMP) ## make the lock files anew from pyproject.toml
 	$(LOCK) pyproject.toml --group dev -c requirements/runtime.txt -o requirements/dev.txt
 	printf 'setuptools>=80\n' | $(LOCK) - -o requirements/build.txt
 	printf 'uv\n' | $(LOCK) - -o requirements/bootstrap.txt
+
+playground: ## make the playground's files anew from web/ (needs Node 20; they ship with the package, so `up` does not)
+	cd web && npm ci && npm run build
 
 clean: ## remove the virtual environment (data directories stay)
 	rm -rf $(VENV)

@@ -21,6 +21,7 @@ from starlette.responses import Response
 from starlette.routing import Route, WebSocketRoute
 from starlette.types import Receive, Scope, Send
 
+from isthmus.graphql import playground
 from isthmus.graphql.admission import Admission
 from isthmus.graphql.edge import Edge, failure, http_error
 from isthmus.graphql.endpoint import Endpoint
@@ -29,7 +30,7 @@ from isthmus.graphql.execution import Executor
 from isthmus.graphql.services import Readers, Services
 from isthmus.runtime.loop_watch import LoopWatch
 from isthmus.runtime.metrics_access import may_read_metrics
-from isthmus.settings import Settings
+from isthmus.settings import Settings, SettingsError
 
 CHECK_TIMEOUT_S = 2.0
 LAG_MAX_S = 10.0
@@ -111,6 +112,7 @@ def create_app(settings: Settings, wiring: Wiring | None = None) -> Starlette:
             Route("/metrics", _metrics),
             Route("/version", _version),
             Route(_METADATA, _protected_resource),
+            *(playground.routes() if settings.playground_is_served else ()),
         ],
     )
     app.state.metrics_token = settings.api.metrics_token
@@ -168,8 +170,10 @@ async def wired(settings: Settings) -> AsyncIterator[Running]:
     from redis.asyncio import BlockingConnectionPool, Redis
 
     from isthmus.auth.api_keys import ApiKeys
+    from isthmus.auth.browser_sessions import BrowserSessions, Site
     from isthmus.auth.callers import Callers
     from isthmus.auth.metadata import protected_resource_metadata, resource_of
+    from isthmus.auth.session_store import RedisSessions
     from isthmus.auth.tokens import TokenVerifier
     from isthmus.domain.identifiers import uuid7_source
     from isthmus.read_models.accounts import AccountReader
@@ -231,6 +235,14 @@ async def wired(settings: Settings) -> AsyncIterator[Running]:
         await keys.start()
         stack.push_async_callback(keys.aclose)
 
+        sessions = None
+        if settings.playground_is_served:
+            address = settings.playground.url or resource_of(endpoints.api_url)
+            if not address:
+                raise SettingsError("ISTHMUS_PLAYGROUND__URL: say where browsers find the API, or serve no playground")
+            site = Site(address, endpoints.issuer_url, settings.playground.client_id)
+            sessions = BrowserSessions(site, RedisSessions(redis), side.master_key, side.clock, verifier, http)
+
         async def database() -> dict[str, Any]:
             async with pool.acquire(timeout=CHECK_TIMEOUT_S) as connection:
                 await connection.fetchval("select 1")
@@ -272,6 +284,7 @@ async def wired(settings: Settings) -> AsyncIterator[Running]:
                     log=LogReader(pool),
                     api_keys=ApiKeyReader(pool),
                 ),
+                sessions=sessions,
             ),
             checks={
                 "database": database,

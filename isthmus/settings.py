@@ -160,6 +160,27 @@ class ApiSettings(BaseModel):
         return self.mode == "development"
 
 
+class PlaygroundSettings(BaseModel):
+    enabled: bool | None = Field(
+        None,
+        description="Whether /playground is served, and its cookie signs in. Unless set: in development, and not in production.",
+    )
+    url: str | None = Field(
+        None, description="Where browsers find this API, as https://host. By default the address that it listens on."
+    )
+    client_id: str = Field(
+        "isthmus-playground",
+        description="A public client of the issuer, with the redirect address <url>/playground/callback.",
+    )
+
+    @field_validator("url")
+    @classmethod
+    def _origin(cls, value: str | None) -> str | None:
+        if value is not None and not value.startswith(("https://", "http://127.0.0.1", "http://localhost")):
+            raise ValueError("must begin with https:// (http:// only on this machine)")
+        return value.rstrip("/") if value else value
+
+
 class WorkSettings(BaseModel):
     partitions_ahead_months: int = Field(3, ge=1, le=24, description="Partitions of `entries` made ahead of time.")
     hold_sweep_s: float = Field(
@@ -203,6 +224,7 @@ class Settings(BaseSettings):
     kafka: KafkaSettings = KafkaSettings()
     issuer: IssuerSettings = IssuerSettings()
     api: ApiSettings = ApiSettings()
+    playground: PlaygroundSettings = PlaygroundSettings()
     work: WorkSettings = WorkSettings()
     secrets: SecretsSettings = SecretsSettings()
     log: LogSettings = LogSettings()
@@ -228,6 +250,11 @@ class Settings(BaseSettings):
         if isinstance(api, ApiSettings) and not api.in_development:
             raise ValueError("fail points are for tests; production mode (ISTHMUS_API__MODE) refuses them")
         return value
+
+    @property
+    def playground_is_served(self) -> bool:
+        enabled = self.playground.enabled
+        return self.api.in_development if enabled is None else enabled
 
     @property
     def master_key_file(self) -> Path:

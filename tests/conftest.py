@@ -30,6 +30,9 @@ for _name in [name for name in os.environ if name.startswith("ISTHMUS_")]:
 
 _numbers = itertools.count(1)
 
+#: Why a test in a browser was not run; told at the end as a count of its own.
+NO_CHROMIUM = "no Chromium"
+
 
 def pytest_configure(config: pytest.Config) -> None:
     config.pluginmanager.register(Counter(), "attacks")
@@ -110,3 +113,9 @@ async def side(settings: Settings, database: Database, clock: SettableClock) -> 
     """The write side on a database of its own, with a clock that stands still until the test moves it."""
     async with write_side(settings, database.url, clock) as parts:
         yield parts
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    not_run = [report for report in terminalreporter.getreports("skipped") if NO_CHROMIUM in str(report.longrepr)]
+    if not_run:
+        terminalreporter.write_line(f"{len(not_run)} browser tests not run: no Chromium on this machine's PATH")

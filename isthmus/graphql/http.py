@@ -21,12 +21,14 @@ from isthmus.auth.tokens import IssuerUnavailable, TokenRefused
 from isthmus.graphql import metrics
 from isthmus.graphql.admission import UNTOLD, Overloaded
 from isthmus.graphql.call import Call
+from isthmus.graphql.cookies import PROOF, Unproven, caller_by_cookie
 from isthmus.graphql.documents import Refused
 from isthmus.graphql.errors import (
     RETRYABLE,
     ApiError,
     BadUserInput,
     ErrorCode,
+    Forbidden,
     NotYetVisible,
     Unauthenticated,
     Unavailable,
@@ -96,6 +98,8 @@ class HttpTransport:
         )
 
     async def _caller(self, request: Request) -> Caller:
+        if "authorization" not in request.headers and (caller := await self._by_cookie(request)) is not None:
+            return caller
         scheme, _, token = request.headers.get("authorization", "").partition(" ")
         challenge = {"WWW-Authenticate": self._challenge}
         if scheme.lower() != "bearer" or not token.strip():
@@ -109,6 +113,14 @@ class HttpTransport:
             raise HttpError(401, Unauthenticated("The access token is not valid. Sign in again."), challenge) from None
         except IssuerUnavailable:
             raise HttpError(503, Unavailable("Tokens cannot be checked right now."), {"Retry-After": "1"}) from None
+
+    async def _by_cookie(self, request: Request) -> Caller | None:
+        try:
+            return await caller_by_cookie(request, self._executor.services.sessions)
+        except Unproven:
+            raise HttpError(403, Forbidden(f"Whoever signs in by cookie sends the header {PROOF}.")) from None
+        except IssuerUnavailable:
+            raise HttpError(503, Unavailable("Sessions cannot be checked right now."), {"Retry-After": "1"}) from None
 
     async def _call(self, request: Request) -> Call:
         try:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 from uuid import UUID
 
+from isthmus.auth.browser_sessions import BrowserSessions
 from isthmus.auth.caller import Caller
 from isthmus.domain.clock import Clock
 from isthmus.domain.identifiers import IdSource
@@ -122,3 +123,5 @@ class Services:
     feed: Feed
     documents: TrustedDocuments
     read: Readers
+    #: Of our own pages; None where none is served, and no cookie signs in.
+    sessions: BrowserSessions | None = None

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import orjson
 from graphql import GraphQLError, OperationType
+from starlette.requests import HTTPConnection
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 from strawberry.exceptions import ConnectionRejectionError
 from strawberry.http.exceptions import NonJsonMessageReceived, NonTextMessageReceived, WebSocketDisconnected
@@ -23,6 +24,7 @@ from isthmus.auth.caller import Caller
 from isthmus.auth.tokens import IssuerUnavailable, TokenRefused
 from isthmus.graphql import metrics
 from isthmus.graphql.call import Call, names_document
+from isthmus.graphql.cookies import Unproven, caller_by_cookie
 from isthmus.graphql.correlation import drawn, well_formed
 from isthmus.graphql.documents import Refused
 from isthmus.graphql.errors import ApiError, RateLimited, Unauthenticated, classify, shaped
@@ -44,15 +46,23 @@ _TRY_AGAIN = 1013
 class Socket:
     """What is known of one connection. The library sets `connection_params` from connection_init."""
 
-    def __init__(self, executor: Executor, correlation_id: str | None) -> None:
+    def __init__(self, executor: Executor, correlation_id: str | None, handshake: HTTPConnection) -> None:
         self.executor = executor
         self.correlation_id = correlation_id
+        self.handshake = handshake
         self.connection_params: dict[str, object] | None = None
         self.caller: Caller | None = None
 
     async def sign_in(self) -> None:
         """Raises ConnectionRejectionError, which closes with 4403."""
         given = (self.connection_params or {}).get("Authorization")
+        if given is None:
+            try:
+                self.caller = await caller_by_cookie(self.handshake, self.executor.services.sessions)
+            except Unproven:
+                raise ConnectionRejectionError from None
+            if self.caller is not None:
+                return
         scheme, _, token = given.partition(" ") if isinstance(given, str) else ("", "", "")
         if scheme.lower() != "bearer" or not token.strip():
             raise ConnectionRejectionError

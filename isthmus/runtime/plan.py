@@ -31,6 +31,14 @@ class Plan:
     apps: tuple[Spec, ...]
 
     @property
+    def playground_url(self) -> str | None:
+        """None where `serve` has none."""
+        enabled = self.settings.playground.enabled
+        if enabled is None:
+            enabled = runs_in_development(self.settings)
+        return f"{self.settings.playground.url or self.endpoints.api_url}/playground" if enabled else None
+
+    @property
     def issuer_is_ours(self) -> bool:
         return self.settings.issuer.url is None
 
@@ -86,7 +94,7 @@ def _apps(settings: Settings, data: DataDirectory, endpoints: Endpoints, api_por
         "ISTHMUS_API__SHUTDOWN_S": str(drain_s),
         "ISTHMUS_WORK__HEALTH_PORT": str(health_port),
     }
-    if "mode" not in settings.api.model_fields_set:  # a person tries things out here; `serve` by itself is production
+    if runs_in_development(settings):
         environment["ISTHMUS_API__MODE"] = "development"
 
     def app(name: str, *arguments: str, answers: Callable[[], bool]) -> Spec:
@@ -105,6 +113,11 @@ def _apps(settings: Settings, data: DataDirectory, endpoints: Endpoints, api_por
         return (serve, work)
     discovery = f"{endpoints.issuer_url}/.well-known/openid-configuration"
     return (app(ISSUER, answers=lambda: http_status(discovery) == 200), serve, work)
+
+
+def runs_in_development(settings: Settings) -> bool:
+    """A person tries things out here; `serve` by itself is production."""
+    return settings.api.in_development or "mode" not in settings.api.model_fields_set
 
 
 def _api_port(settings: Settings, data: DataDirectory) -> int:

@@ -98,6 +98,7 @@ class _Run:
                 from isthmus.auth.provider.users import ensure_demo_users
 
                 await ensure_demo_users(plan.settings, plan.endpoints)
+                await self._register_playground()
         async with asyncio.TaskGroup() as group:
             for spec in plan.apps:
                 group.create_task(self._start_child(spec.name))
@@ -107,6 +108,13 @@ class _Run:
         self._steps.say(f"ready after {time.monotonic() - began:.1f} s; logs are in {plan.data.path / 'logs'}")
         for line in self._lines():
             self._say(line)
+
+    async def _register_playground(self) -> None:
+        from isthmus.auth.provider.clients import register_playground
+
+        settings, endpoints = self._plan.settings, self._plan.endpoints
+        url = settings.playground.url or endpoints.api_url
+        await register_playground(endpoints.database_url, settings.playground.client_id, url)
 
     async def _start_child(self, name: str) -> None:
         spec = next(spec for spec in (*self._plan.servers, *self._plan.apps) if spec.name == name)
@@ -150,6 +158,8 @@ class _Run:
             for user in DEMO_USERS:
                 roles = ", ".join(role.value for role in user.roles)
                 lines.append(f"demo user  {user.email:<{width}}  password {DEMO_PASSWORD}  {roles}")
+        if self._plan.playground_url is not None:
+            lines.append(f"playground {self._plan.playground_url}")
         return [*lines, f"ready {endpoints.api_url}/graphql"]
 
     def _signalled(self) -> None:

@@ -134,3 +134,20 @@ async def register_client(
         list(scopes),
         native,
     )
+
+
+async def register_playground(database_url: str, client_id: str, url: str) -> None:
+    """The playground's addresses, exact, under which browsers find it now."""
+    import asyncpg
+
+    connection = await asyncpg.connect(database_url)
+    try:
+        await register_client(
+            connection,
+            client_id,
+            [f"{url}/playground/callback"],
+            name="Isthmus playground",
+            post_logout_redirect_uris=[f"{url}/playground/signed-out"],
+        )
+    finally:
+        await connection.close()

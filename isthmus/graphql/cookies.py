@@ -1,0 +1,76 @@
+"""Signing in by cookie, as our own pages do: only with a proof that the request comes from such a page (CSRF, CSWSH).
+
+Over HTTP the proof is a header that no form and no link can send, and that CORS lets no other origin send; over WebSocket, where
+pages cannot set headers, it is the handshake's `Origin`.
+"""
+
+from __future__ import annotations
+
+from starlette.requests import HTTPConnection
+from starlette.responses import Response
+
+from isthmus.auth.browser_sessions import SESSION_LIFE_S, SIGN_IN_LIFE_S, BrowserSessions, Site
+from isthmus.auth.caller import Caller
+
+PROOF = "X-Isthmus-CSRF"
+_SESSION, _SIGN_IN = "isthmus_page", "isthmus_page_sign_in"
+_LENGTH = 43
+
+
+class Unproven(Exception):
+    """A cookie signs in, and nothing shows that our own page sent it."""
+
+
+def session_cookie(connection: HTTPConnection, site: Site) -> str | None:
+    return _cookie(connection, _name(_SESSION, site))
+
+
+def sign_in_cookie(connection: HTTPConnection, site: Site) -> str | None:
+    return _cookie(connection, _name(_SIGN_IN, site))
+
+
+def set_session_cookie(response: Response, site: Site, value: str) -> None:
+    _set(response, site, _SESSION, value, SESSION_LIFE_S)
+    _set(response, site, _SIGN_IN, "", 0)
+
+
+def set_sign_in_cookie(response: Response, site: Site, value: str) -> None:
+    _set(response, site, _SIGN_IN, value, SIGN_IN_LIFE_S)
+
+
+def forget_session_cookie(response: Response, site: Site) -> None:
+    _set(response, site, _SESSION, "", 0)
+
+
+def is_proven(connection: HTTPConnection, site: Site) -> bool:
+    origin = connection.headers.get("origin")
+    if connection.scope["type"] == "websocket":
+        return origin == site.origin
+    return bool(connection.headers.get(PROOF)) and origin in (None, site.origin)
+
+
+async def caller_by_cookie(connection: HTTPConnection, sessions: BrowserSessions | None) -> Caller | None:
+    """None where no cookie signs anybody in. Raises Unproven, or IssuerUnavailable."""
+    cookie = None if sessions is None else session_cookie(connection, sessions.site)
+    if sessions is None or cookie is None:
+        return None
+    if not is_proven(connection, sessions.site):
+        raise Unproven
+    return await sessions.caller(cookie)
+
+
+def _name(name: str, site: Site) -> str:
+    """`__Host-` (RFC 6265bis) binds a cookie to this host and to https; over http, on this machine only, the plain name has to do."""
+    return f"__Host-{name}" if site.secure else name
+
+
+def _cookie(connection: HTTPConnection, name: str) -> str | None:
+    value = connection.cookies.get(name)
+    return value if value is not None and len(value) == _LENGTH and value.isascii() else None
+
+
+def _set(response: Response, site: Site, name: str, value: str, life_s: int) -> None:
+    # Lax, not Strict: the way back from the issuer is a navigation from another site.
+    response.set_cookie(
+        _name(name, site), value, max_age=life_s, path="/", secure=site.secure, httponly=True, samesite="lax"
+    )
