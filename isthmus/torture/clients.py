@@ -75,7 +75,8 @@ class Client:
     async def _pay(self) -> None:
         source = self.chance.choice(self.accounts)
         target = self.chance.choice([account for account in self.market.open_to_all if account != source])
-        await self._transfer(source, target, self._amount(40))
+        # Now and then more than anyone has: a refusal must be kept as well as an acceptance.
+        await self._transfer(source, target, "1000000.00" if self.chance.random() < 0.05 else self._amount(40))
 
     async def _pay_in_the_bank(self) -> None:
         source, target = self.chance.sample(self.bank, 2)

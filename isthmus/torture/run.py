@@ -35,7 +35,7 @@ CUSTOMERS = 8
 CHAOS_S = 25.0
 #: A first round that has not met every fault by then has a fault that does not happen.
 _CHAOS_S_MAX = 90.0
-_PAUSE_S = (0.2, 1.2)
+PAUSE_S = (0.2, 1.2)
 #: After most faults the next one waits until there is something left to break.
 _RECOVER_S, _RECOVERING = 8.0, 0.7
 _RESENT_PER_ROUND = 100
@@ -95,6 +95,7 @@ async def torture(
     *,
     faults: Sequence[str] = tuple(FAULTS),
     chaos_s: float = CHAOS_S,
+    pause_s: tuple[float, float] = PAUSE_S,
     sabotage: str | None = None,
     fsync: bool = True,
 ) -> Report:
@@ -104,7 +105,7 @@ async def torture(
     root = Path(tempfile.mkdtemp(prefix="isthmus-torture-"))
     try:
         system = System(root / "system", random.Random(seed + 1), fsync, sabotage=sabotage)
-        async with _Torture(root, system, say, report, faults, chaos_s) as run:
+        async with _Torture(root, system, say, report, faults, chaos_s, pause_s) as run:
             while report.rounds == 0 or (time.monotonic() - began < seconds and report.passed):
                 await run.round()
             run.cover()
@@ -131,10 +132,17 @@ def _keep(root: Path, seed: int, report: Report) -> Path:
 
 class _Torture:
     def __init__(
-        self, root: Path, system: System, say: Say, report: Report, faults: Sequence[str], chaos_s: float
+        self,
+        root: Path,
+        system: System,
+        say: Say,
+        report: Report,
+        faults: Sequence[str],
+        chaos_s: float,
+        pause_s: tuple[float, float],
     ) -> None:
         self._root, self._system, self._say, self._report = root, system, say, report
-        self._faults, self._chaos_s, self._seed = faults, chaos_s, report.seed
+        self._faults, self._chaos_s, self._pause_s, self._seed = faults, chaos_s, pause_s, report.seed
         self._chance = random.Random(report.seed)
         system.on_death = self._died
         self._watches = Watches()
@@ -272,7 +280,7 @@ class _Torture:
                 self._report.faults[name] += 1
             if self._chance.random() < _RECOVERING:
                 await self._system.some_serve_answers(_RECOVER_S)
-            await asyncio.sleep(self._chance.uniform(*_PAUSE_S))
+            await asyncio.sleep(self._chance.uniform(*self._pause_s))
 
     async def _judged(self) -> Verdict:
         try:
