@@ -21,6 +21,7 @@ from starlette.responses import Response
 from starlette.routing import Route, WebSocketRoute
 from starlette.types import Receive, Scope, Send
 
+from isthmus import tracing
 from isthmus.graphql import playground
 from isthmus.graphql.admission import Admission
 from isthmus.graphql.edge import Edge, failure, http_error
@@ -84,6 +85,10 @@ def create_app(settings: Settings, wiring: Wiring | None = None) -> Starlette:
 
     graphql = _Graphql()
     middleware = [Middleware(Edge)]
+    if tracing.on():
+        from isthmus.runtime.tracing import ServerSpans
+
+        middleware.insert(0, Middleware(ServerSpans))
     if settings.api.allowed_origins:
         middleware.append(
             Middleware(

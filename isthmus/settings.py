@@ -207,6 +207,32 @@ class SecretsSettings(BaseModel):
     )
 
 
+class TelemetrySettings(BaseModel):
+    otlp_endpoint: str | None = Field(
+        None,
+        description="Where traces go, by OTLP over HTTP, as http://collector:4318 (/v1/traces is added where there is no path). "
+        "Without it nothing is traced, and nothing of tracing is loaded.",
+    )
+    otlp_authorization: SecretStr | None = Field(
+        None, description="What the collector asks for in the Authorization header, as in: Basic dXNlcjpwYXNz."
+    )
+    sample_ratio: float = Field(
+        0.01, ge=0, le=1, description="Share of requests that are traced, from 0 to 1. 1 traces all of them."
+    )
+    honour_parent: bool = Field(
+        False,
+        description="Whether the sampling decision in a request's traceparent is followed. Only behind a gateway that makes it: "
+        "otherwise clients decide how much is traced.",
+    )
+
+    @field_validator("otlp_endpoint")
+    @classmethod
+    def _http(cls, value: str | None) -> str | None:
+        if value is not None and not value.startswith(("https://", "http://")):
+            raise ValueError("must begin with https:// or http://")
+        return value
+
+
 class LogSettings(BaseModel):
     level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="Least level that is logged.")
 
@@ -228,6 +254,7 @@ class Settings(BaseSettings):
     work: WorkSettings = WorkSettings()
     secrets: SecretsSettings = SecretsSettings()
     log: LogSettings = LogSettings()
+    telemetry: TelemetrySettings = TelemetrySettings()
     fail: str | None = Field(
         None,
         description="Fail points of `serve` and `work`, for tests: `name[:nth]:action`, parted by commas. Development mode only.",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import urlsplit
@@ -71,12 +72,13 @@ def serve(host: Host = None, port: Port = None) -> None:
         port = settings.api.port or _kept_port(DataDirectory(settings.data_dir), host)
     listener = listening_socket(host, port)
     url = base_url(host, listener.getsockname()[1])
-    serve_application(
-        lambda: _application(settings),
-        listener,
-        shutdown_s=settings.api.shutdown_s,
-        started=lambda: _say(f"ready {url}/graphql"),
-    )
+    with _traced(settings, "serve"):
+        serve_application(
+            lambda: _application(settings),
+            listener,
+            shutdown_s=settings.api.shutdown_s,
+            started=lambda: _say(f"ready {url}/graphql"),
+        )
 
 
 def work() -> None:
@@ -94,7 +96,8 @@ def work() -> None:
     resolve(settings, need=("database", "redis", "kafka"))
     configure_logging(settings, "work")
     _arm_fail_points(settings)
-    run_until_signalled(lambda: run(settings))
+    with _traced(settings, "work"):
+        run_until_signalled(lambda: run(settings))
 
 
 def issuer() -> None:
@@ -127,6 +130,15 @@ def _arm_fail_points(settings: Settings) -> None:
         from isthmus.failpoints import arm
 
         arm(settings.fail)
+
+
+def _traced(settings: Settings, service: str) -> AbstractContextManager[None]:
+    """Libraries are instrumented before anything uses them, and not even imported where nobody is told."""
+    if settings.telemetry.otlp_endpoint is None:
+        return nullcontext()
+    from isthmus.runtime.tracing import traced
+
+    return traced(settings.telemetry, service)
 
 
 def _application(settings: Settings) -> Any:

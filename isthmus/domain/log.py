@@ -32,6 +32,7 @@ class Metadata(msgspec.Struct, frozen=True):
     actor: str
     correlation_id: str
     causation_id: str | None = None
+    traceparent: str | None = None
 
 
 class LoggedEvent(msgspec.Struct, frozen=True):
@@ -91,6 +92,8 @@ class Record(msgspec.Struct, frozen=True):
 
     key: UUID
     event: LoggedEvent
+    #: What the record's header said of the trace that it belongs to.
+    traceparent: str | None = None
 
     @property
     def position(self) -> int:
@@ -164,20 +167,26 @@ def partition_of(key: UUID) -> int:
     return (murmur2(str(key).encode()) & 0x7FFFFFFF) % PARTITIONS
 
 
-def record_messages(log: str, events: Iterable[LoggedEvent]) -> tuple[list[Message], dict[int, int]]:
-    """The events' records as messages, and how many each partition gets. `log` says which database they are from."""
+def record_messages(
+    log: str, events: Iterable[LoggedEvent], traces: Mapping[str, str] | None = None
+) -> tuple[list[Message], dict[int, int]]:
+    """The events' records as messages, and how many each partition gets. `log` says which database they are from; `traces`, whose
+    place in a trace (W3C's traceparent) another takes in the headers."""
     messages: list[Message] = []
     counts: dict[int, int] = {}
     for event in events:
         value = _JSON.encode(event)
-        headers = (
+        written = event.written()
+        headers: tuple[tuple[str, bytes], ...] = (
             ("log", log.encode()),
             ("event_id", str(event.event_id).encode()),
             ("position", str(event.position).encode()),
             ("aggregate", f"{event.aggregate_type}:{event.aggregate_id}".encode()),
             ("version", str(event.version).encode()),
-            ("correlation_id", event.written().correlation_id.encode()),
+            ("correlation_id", written.correlation_id.encode()),
         )
+        if written.traceparent is not None:
+            headers += (("traceparent", (traces or {}).get(written.traceparent, written.traceparent).encode()),)
         for record in records_of(event):
             partition = partition_of(record.key)
             counts[partition] = counts.get(partition, 0) + 1
@@ -204,7 +213,9 @@ def read_messages(log: str, received: Sequence[Received]) -> list[Record | Tick]
             if message.headers.get("kind") == _TICK:
                 found.append(_TICKS.decode(message.value))
             else:
-                found.append(Record(UUID((message.key or b"").decode()), _EVENT.decode(message.value)))
+                trace = message.headers.get("traceparent")
+                key = UUID((message.key or b"").decode())
+                found.append(Record(key, _EVENT.decode(message.value), None if trace is None else trace.decode()))
         except (msgspec.MsgspecError, ValueError):
             continue  # as good as lost: the next tick's count will not match, and the store has it
     return found

@@ -18,6 +18,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from structlog.contextvars import bound_contextvars
 
+from isthmus import tracing
 from isthmus.graphql.admission import UNTOLD
 from isthmus.graphql.correlation import HEADER, drawn, well_formed
 from isthmus.graphql.errors import BadUserInput, log_errors, shaped
@@ -54,6 +55,7 @@ class Edge:
             return
         correlation_id = well_formed(Headers(scope=scope).get(HEADER)) or drawn()
         scope["correlation_id"] = correlation_id
+        tracing.note(**{"isthmus.correlation_id": correlation_id})  # the request's own span began before it was known
         with bound_contextvars(correlation_id=correlation_id):
             if scope["type"] == "websocket":
                 await self._app(scope, receive, send)

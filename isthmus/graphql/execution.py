@@ -94,6 +94,10 @@ class Executor:
 
     async def run(self, context: RequestContext) -> Answer:
         """A query or a mutation. Raises admission.Overloaded; nothing has run then."""
+        with metrics.span_of(context.prepared):
+            return await self._run(context)
+
+    async def _run(self, context: RequestContext) -> Answer:
         began = time.perf_counter()
         prepared = context.prepared
         try:

@@ -1,4 +1,4 @@
-"""What Prometheus is told of operations. Labels come from the schema and from registered documents, never from a client's text.
+"""What Prometheus and traces are told of operations. Labels come from the schema and from registered documents, never from a client's text.
 
 A client may name an operation as it likes, and a new name would be a new time series for ever: so a name counts only where its
 document was registered (trusted documents); any other is `other`, and none is `anonymous`. The root field says what was asked for
@@ -7,9 +7,12 @@ either way.
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
+
 from graphql import FieldNode
 from prometheus_client import Counter, Histogram
 
+from isthmus import tracing
 from isthmus.graphql.documents import Prepared
 from isthmus.graphql.errors import ErrorCode
 
@@ -50,6 +53,14 @@ def field_of(prepared: Prepared) -> str:
     selections = prepared.operation.selection_set.selections
     only = selections[0] if len(selections) == 1 else None
     return only.name.value if isinstance(only, FieldNode) else SEVERAL
+
+
+def span_of(prepared: Prepared) -> AbstractContextManager[None]:
+    """Without the document and its variables: only what may be a label may be in a trace."""
+    if not tracing.on():
+        return tracing.span("")
+    about = {"graphql.operation.type": prepared.kind.value, "graphql.operation.name": operation_of(prepared)}
+    return tracing.span(f"{prepared.kind.value} {field_of(prepared)}", **about)
 
 
 def executed(prepared: Prepared, outcome: str, seconds: float) -> None:

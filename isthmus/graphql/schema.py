@@ -12,8 +12,10 @@ from strawberry.extensions import SchemaExtension
 from strawberry.schema.config import StrawberryConfig
 from strawberry.types import ExecutionContext
 
+from isthmus import tracing
 from isthmus.graphql.access import guard
 from isthmus.graphql.scalars import SCALARS
+from isthmus.graphql.spans import trace_roots
 from isthmus.resolvers.account_mutations import AccountMutations
 from isthmus.resolvers.accounts import LedgerAccount
 from isthmus.resolvers.api_keys import ApiKeyMutations, ApiKeyQueries
@@ -70,4 +72,6 @@ def build_schema() -> Schema:
         config=StrawberryConfig(scalar_map=SCALARS, disable_field_suggestions=True),
     )
     guard(schema._schema)
+    if tracing.on():
+        trace_roots(schema._schema)
     return schema

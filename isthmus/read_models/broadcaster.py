@@ -12,6 +12,7 @@ from prometheus_client import Counter
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
+from isthmus import tracing
 from isthmus.failpoints import failpoint_async
 from isthmus.read_models.balance_cache import apply_to
 from isthmus.read_models.feed_wire import FEED, Move, hints, move_of
@@ -61,7 +62,8 @@ class Broadcaster:
             moves = tuple(self._waiting)
             self._waiting.clear()
             await failpoint_async("broadcaster.before_tell")
-            await self._tell(moves, {})
+            with tracing.shared("tell feed", lambda: [origin for move in moves for origin in move.traces]):  # noqa: B023 - asked here
+                await self._tell(moves, {})
 
     async def _tell(self, moves: Sequence[Move], heads: Mapping[int, int]) -> None:
         """The cache first: whoever reads because of the hint finds it there."""

@@ -39,7 +39,7 @@ class Opened(msgspec.Struct, frozen=True, array_like=True):
     owner: UUID | None
 
 
-class Move(msgspec.Struct, frozen=True):
+class Move(msgspec.Struct, frozen=True, omit_defaults=True):
     """A partition went from `start` to `end`; these are all its changes in between."""
 
     partition: int
@@ -47,6 +47,8 @@ class Move(msgspec.Struct, frozen=True):
     end: int = msgspec.field(name="to")
     changes: tuple[Change, ...] = ()
     opened: tuple[Opened, ...] = ()
+    #: Traces that these changes belong to, with their correlation ids.
+    traces: tuple[tuple[str, str], ...] = ()
 
 
 class Hint(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -111,7 +113,9 @@ def move_of(advanced: Advanced) -> Move:
         if fact.own is not None
     )
     opened = tuple(Opened(fact.key, fact.event.owner) for fact in facts if isinstance(fact.event, AccountOpened))
-    return Move(advanced.partition, advanced.start, advanced.end, changes, opened)
+    written = (fact.written for fact in facts)
+    traces = dict.fromkeys((one.traceparent, one.correlation_id) for one in written if one.traceparent is not None)
+    return Move(advanced.partition, advanced.start, advanced.end, changes, opened, tuple(traces))
 
 
 def hints(log: str, moves: Iterable[Move], heads: Mapping[int, int]) -> list[bytes]:

@@ -18,6 +18,7 @@ import structlog
 from prometheus_client import Counter, Gauge
 from redis.asyncio import Redis
 
+from isthmus import tracing
 from isthmus.domain.log import PARTITIONS
 from isthmus.read_models.database import Sight
 from isthmus.read_models.feed_history import Current, current, first_of, history, missed
@@ -190,8 +191,9 @@ class BalanceFeed:
             self.take(hint)
 
     def take(self, hint: Hint) -> None:
-        for move in hint.moves:
-            self._move(move)
+        with tracing.shared("deliver", lambda: [origin for move in hint.moves for origin in move.traces]):
+            for move in hint.moves:
+                self._move(move)
         for partition, head in hint.heads.items():
             self._reach(partition, head)
         self._release()

@@ -18,6 +18,7 @@ import asyncpg
 import structlog
 from prometheus_client import Counter, Histogram
 
+from isthmus import tracing
 from isthmus.domain.log import PARTITIONS, Received, read_messages
 from isthmus.failpoints import failpoint_async
 from isthmus.read_models.positions import log_identity, stored_positions
@@ -171,7 +172,7 @@ class Projector:
         return now
 
     async def _transaction(self, steps: Mapping[int, Step], *, patient: bool) -> dict[int, int]:
-        with _seconds.time():
+        with _seconds.time(), tracing.shared("project", lambda: _origins(steps)):
             async with self.pool.acquire() as connection, connection.transaction():
                 await failpoint_async("projector.before_apply")
                 moved, now = await advance(connection, steps, patient=patient)
@@ -230,6 +231,16 @@ class Projector:
     async def _positions(self) -> tuple[dict[int, int], int]:
         async with self.pool.acquire() as connection:
             return await _behind(connection)
+
+
+def _origins(steps: Mapping[int, Step]) -> list[tracing.Origin]:
+    """What the bus's headers said; of records that came from the store, what was stored."""
+    found: list[tracing.Origin] = []
+    for step in steps.values():
+        for record in step.records:
+            written = record.event.written()
+            found.append((record.traceparent or written.traceparent, written.correlation_id))
+    return found
 
 
 async def _behind(connection: Connection) -> tuple[dict[int, int], int]:

@@ -18,6 +18,7 @@ import orjson
 import structlog
 from structlog.contextvars import merge_contextvars
 
+from isthmus import tracing
 from isthmus.runtime.redaction import clean, clean_arguments, describe_exception, redact_key, redact_text
 from isthmus.settings import Settings
 
@@ -121,6 +122,8 @@ def _renderer(service: str) -> Callable[[Any, str, Event], bytes]:
         for key in _FIRST:
             if (value := event.pop(key, None)) is not None:
                 line[key] = clean(key, value)
+        if (trace_id := tracing.trace_id()) is not None:
+            line["trace_id"] = trace_id
         for key, value in event.items():
             line[redact_key(key)] = clean(key, value)
         if error is not None:

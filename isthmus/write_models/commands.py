@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
@@ -9,6 +10,7 @@ import asyncpg
 import structlog
 from prometheus_client import Counter
 
+from isthmus import tracing
 from isthmus.domain.clock import Clock
 from isthmus.domain.identifiers import IdSource, uuid7_source
 from isthmus.domain.money import Asset
@@ -91,6 +93,12 @@ class CommandBus:
         """Decide and record. The same envelope again gets the first answer. Raises Unavailable: retry with the same key."""
         name = type(command).__name__
         assert type(command) in HANDLERS, f"no handler for {name}"
+        if tracing.on():
+            with tracing.span(f"command {name}"):
+                return await self._run(name, command, replace(envelope, trace=tracing.carrier()))
+        return await self._run(name, command, envelope)
+
+    async def _run(self, name: str, command: Any, envelope: Envelope) -> Outcome:
         try:
             ask = Ask(command, envelope, scope_of(envelope), request_hash_of(envelope, self._secret))
             outcome = await self._committer.commit(ask)

@@ -17,6 +17,7 @@ import asyncpg
 import structlog
 from prometheus_client import Counter, Histogram
 
+from isthmus import tracing
 from isthmus.domain.clock import Clock
 from isthmus.domain.identifiers import IdSource
 from isthmus.domain.money import Asset
@@ -170,6 +171,10 @@ class Committer:
             await asyncio.sleep(random.uniform(0, _PAUSE_S * 2**broken))
 
     async def _attempt(self, asks: Sequence[Ask]) -> list[Outcome]:
+        with tracing.shared("commit", lambda: [(ask.envelope.trace, ask.envelope.correlation_id) for ask in asks]):
+            return await self._transaction(asks)
+
+    async def _transaction(self, asks: Sequence[Ask]) -> list[Outcome]:
         began = time.monotonic()
         await failpoint_async("committer.taken")
         async with self._pool.acquire(timeout=2.0) as connection, connection.transaction():

@@ -25,6 +25,8 @@ class Envelope:
     body: Mapping[str, object] = field(repr=False)
     correlation_id: str
     causation_id: str | None = None
+    #: The carrier of the command's span where it is sampled (isthmus.tracing). It is kept with the events.
+    trace: str | None = None
 
 
 @dataclass(frozen=True)

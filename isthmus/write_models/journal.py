@@ -10,6 +10,7 @@ from uuid import UUID
 
 import orjson
 
+from isthmus import tracing
 from isthmus.domain.accounts import AccountOpened, AccountRenamed, Direction
 from isthmus.domain.api_keys import ApiKeyMade, ApiKeyRevoked
 from isthmus.domain.event_codec import EVENT_TYPES, dump, fields_of, stream_of
@@ -65,6 +66,14 @@ class Writer:
         fields = fields_of(event)
         about = {"event_id": event_id, "occurred_at": occurred_at, "correlation_id": correlation_id}
         public = integration_event(kind, fields, about)
+        metadata = {
+            "occurred_at": occurred_at,
+            "actor": envelope.actor,
+            "correlation_id": correlation_id,
+            "causation_id": envelope.causation_id,
+        }
+        if envelope.trace is not None:
+            metadata[tracing.CARRIER] = envelope.trace
         self.rows.events.append(
             {
                 "k": self.k,
@@ -76,12 +85,7 @@ class Writer:
                 "type": kind,
                 "schema_version": EVENT_TYPES[kind][1],
                 "data": orjson.Fragment(dump(fields)),
-                "metadata": {
-                    "occurred_at": occurred_at,
-                    "actor": envelope.actor,
-                    "correlation_id": correlation_id,
-                    "causation_id": envelope.causation_id,
-                },
+                "metadata": metadata,
                 "topic": public.topic,
                 "payload": orjson.Fragment(dump(public.payload)),
             }

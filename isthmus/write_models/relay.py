@@ -19,6 +19,7 @@ import asyncpg
 import structlog
 from prometheus_client import Counter
 
+from isthmus import tracing
 from isthmus.domain.log import PARTITIONS, TOPIC, LoggedEvent, Message, Placed, logged, record_messages, tick_messages
 from isthmus.failpoints import failpoint_async
 
@@ -138,11 +139,12 @@ class Relay:
     ) -> None:
         await failpoint_async("relay.read")
         start, end = self.position, events[-1].position if events else self.position
-        messages, counts = record_messages(identity, events)
-        messages += tick_messages(identity, start, end, counts)
-        if events:
-            messages += await self._integration(connection, start, end)
-        placed = await self.publisher.publish(messages)
+        with tracing.shared(f"publish {TOPIC}", lambda: _origins(events)) as traces:
+            messages, counts = record_messages(identity, events, traces)
+            messages += tick_messages(identity, start, end, counts)
+            if events:
+                messages += await self._integration(connection, start, end)
+            placed = await self.publisher.publish(messages)
         await failpoint_async("relay.published")
         if self._forgot(placed):
             await self._go_back(connection, fence)
@@ -218,6 +220,10 @@ class Relay:
                 await self._woken.wait()
         except TimeoutError:
             return
+
+
+def _origins(events: Sequence[LoggedEvent]) -> list[tracing.Origin]:
+    return [(written.traceparent, written.correlation_id) for written in (event.written() for event in events)]
 
 
 async def log_identity(connection: Any) -> str:
