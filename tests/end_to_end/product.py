@@ -89,11 +89,12 @@ class Background:
 class Product:
     data_dir: Path
     options: Sequence[str] = ()
+    settings: Mapping[str, str] = field(default_factory=dict)
 
     def start(self, timeout: float = 60) -> float:
         """Returns the seconds it took until `ready`."""
         began = time.monotonic()
-        self.up = Background(self.data_dir, ["up", "--data-dir", str(self.data_dir), *self.options])
+        self.up = Background(self.data_dir, ["up", "--data-dir", str(self.data_dir), *self.options], settings=self.settings)
         self.up.start()
         self.url = self.up.wait_for(READY, timeout).group(1)
         return time.monotonic() - began

@@ -53,11 +53,12 @@ def traced(collector: Collector, tmp_path_factory: pytest.TempPathFactory) -> It
             "ISTHMUS_TELEMETRY__SAMPLE_RATIO": "1",
         },
     )
-    product.start()
+    product.start(120)
     yield product
     assert product.stop() == 0
 
 
+@pytest.mark.timeout(240)
 async def test_a_transfer_is_one_trace_from_the_request_to_the_watcher(traced: Product, collector: Collector) -> None:
     canary = f"Canaria{uuid4().hex[:8]}"
     token = (await sign_in(traced.base, "ada@example.com", DEMO_PASSWORD)).access_token
