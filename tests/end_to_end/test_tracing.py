@@ -86,6 +86,7 @@ async def test_a_transfer_is_one_trace_from_the_request_to_the_watcher(traced: P
             {"ids": [source]},
         )
         await socket.next(watching)
+        correlation, spans = "", list[Span]()
         for attempt in range(6):  # while Kafka's group forms, the projections are filled from the store instead
             correlation = f"trace-{uuid4()}"
             await transfer(correlation)
