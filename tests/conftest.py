@@ -24,6 +24,7 @@ from isthmus.runtime.servers import EmbeddedServers
 from isthmus.runtime.wiring import WriteSide, write_side
 from isthmus.settings import Settings, load_settings
 from tests.attacks.count import Counter
+from tests.not_run import tell_not_run  # noqa: F401  # a hook of pytest's
 
 for _name in [name for name in os.environ if name.startswith("ISTHMUS_")]:
     del os.environ[_name]  # a developer's own settings are not the tests'

@@ -42,6 +42,7 @@ COMMANDS = {
     "settings": _Command("settings_page", "List every setting, or check the page that lists them."),
     "errors": _Command("errors_page", "Print the error catalogue, or check the page that holds it."),
     "bench": _Command("bench", "Measure beside a baseline, and verify what was written."),
+    "metrics": _Command("metrics_page", "List every metric, or check the page that lists them."),
     "doctor": _Command("doctor", "Say what is missing or wrong here, and what to do."),
 }
 

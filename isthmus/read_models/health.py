@@ -23,6 +23,18 @@ class LogHealth:
     projections: Lag
 
 
+#: The whole verification is long on purpose. Other roles' transactions are seen with pg_read_all_stats only.
+_OLDEST = """
+select coalesce(max(extract(epoch from clock_timestamp() - xact_start)), 0)::float8 from pg_stat_activity
+where datname = current_database() and pid <> pg_backend_pid() and application_name <> 'isthmus work'"""
+
+
+async def oldest_transaction_s(pool: asyncpg.Pool) -> float:
+    async with pool.acquire(timeout=ACQUIRE_TIMEOUT_S) as connection:
+        age: float = await connection.fetchval(_OLDEST)
+    return max(age, 0.0)
+
+
 async def log_health(pool: asyncpg.Pool) -> LogHealth:
     async with pool.acquire(timeout=ACQUIRE_TIMEOUT_S) as connection:
         head = await connection.fetchval("select position from log_head")

@@ -18,7 +18,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from isthmus.read_models.health import LogHealth, log_health
+from isthmus.read_models.health import LogHealth, log_health, oldest_transaction_s
 from isthmus.read_models.projector import Projector
 from isthmus.runtime.metrics_access import may_read_metrics
 from isthmus.runtime.serving import listening_socket
@@ -38,6 +38,10 @@ _projection_seconds = Gauge(
 )
 _projection_events = Gauge(
     "isthmus_projection_lag_events", "Events that the slowest partition of the projections lacks."
+)
+_oldest = Gauge(
+    "isthmus_database_oldest_transaction_seconds",
+    "Age of the oldest transaction that is open in our database, those of `work` left out; 0 where none.",
 )
 _partitions = Gauge("isthmus_projector_partitions", "Partitions that Kafka's group gave to this process.")
 
@@ -67,6 +71,7 @@ class Health:
             _outbox_events.set(health.bus.behind)
             _projection_seconds.set(health.projections.seconds)
             _projection_events.set(health.projections.behind)
+            _oldest.set(await oldest_transaction_s(self._pool))
             _partitions.set(len(self._projector.assigned))
             await asyncio.sleep(WATCH_EVERY_S)
 

@@ -94,7 +94,9 @@ class Product:
     def start(self, timeout: float = 60) -> float:
         """Returns the seconds it took until `ready`."""
         began = time.monotonic()
-        self.up = Background(self.data_dir, ["up", "--data-dir", str(self.data_dir), *self.options], settings=self.settings)
+        self.up = Background(
+            self.data_dir, ["up", "--data-dir", str(self.data_dir), *self.options], settings=self.settings
+        )
         self.up.start()
         self.url = self.up.wait_for(READY, timeout).group(1)
         return time.monotonic() - began

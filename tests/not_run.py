@@ -1,0 +1,31 @@
+"""Tests that need a tool that is not part of the product say that they were not run, and are counted as such, never as passed."""
+
+from __future__ import annotations
+
+import shutil
+from collections import Counter
+from typing import Any
+
+import pytest
+
+_MARK = "not run here: "
+
+
+def tool(name: str) -> str:
+    """Its path. Where it is not installed, the test that asks is not run."""
+    path = shutil.which(name)
+    if path is None:
+        pytest.skip(f"{_MARK}{name} is missing")
+    return path
+
+
+@pytest.hookimpl(specname="pytest_terminal_summary")
+def tell_not_run(terminalreporter: Any) -> None:
+    reasons: Counter[str] = Counter()
+    for report in terminalreporter.getreports("skipped"):
+        _, found, reason = str(report.longrepr[-1] if report.longrepr else "").partition(_MARK)
+        if found:
+            reasons[reason] += 1
+    if reasons:
+        told = "; ".join(f"{count} ({reason})" for reason, count in sorted(reasons.items()))
+        terminalreporter.write_line(f"not run here: {told}", yellow=True)
