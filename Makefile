@@ -22,7 +22,7 @@ COMPILED := isthmus.app, isthmus.auth.provider.asgi, isthmus.cli.demo_data, isth
 	isthmus.runtime.up, isthmus.runtime.work
 OURSELVES := --no-deps --no-build-isolation --editable .
 
-.PHONY: help setup up test check lock playground clean
+.PHONY: help setup up test check audit lock playground clean
 
 help: ## what there is
 	@grep -hE '^[a-z-]+:.*##' $(firstword $(MAKEFILE_LIST)) | sed 's/:.*##/\t/' | expand -t 12
@@ -61,6 +61,9 @@ test: $(STAMP) ## lint, types, import contract, and every test on real servers (
 
 check: $(STAMP) ## what CI runs before the tests: format, lint, types, import contract
 	@$(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/python -m mypy && $(BIN)/lint-imports
+
+audit: $(STAMP) ## npm's audit of GraphQL over HTTP, against the running product (needs Node and the network)
+	@$(BIN)/python -m tests.audit.run
 
 LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url --no-emit-find-links
 lock: $(STAMP) ## make the lock files anew from pyproject.toml

@@ -196,6 +196,7 @@ async def wired(settings: Settings) -> AsyncIterator[Running]:
     from isthmus.read_models.texts import TextReader
     from isthmus.read_models.transactions import TransactionReader
     from isthmus.runtime.endpoints import resolve
+    from isthmus.runtime.rate_limits import RateLimits
     from isthmus.runtime.trusted_documents import PublishedDocuments
     from isthmus.runtime.wiring import write_side
 
@@ -278,6 +279,7 @@ async def wired(settings: Settings) -> AsyncIterator[Running]:
                 positions=positions,
                 feed=feed,
                 documents=documents,
+                rates=RateLimits(redis, processes=settings.api.processes),
                 read=Readers(
                     accounts=AccountReader(pool),
                     balances=BalanceReader(pool, cache, positions),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any, Literal, cast, get_origin
 
@@ -16,6 +17,8 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from pydantic_settings import SettingsError as UnreadableSetting
 
 LOOPBACK = "127.0.0.1"
+#: More in a minute than one machine can ask.
+_UNMET = 10_000_000
 
 
 class SettingsError(Exception):
@@ -120,6 +123,7 @@ class ApiSettings(BaseModel):
         (), description="Browser origins that may call the API and open WebSockets, as a JSON list."
     )
     body_bytes_max: int = Field(100_000, ge=1_000, description="Longest request body, in bytes.")
+    json_depth_max: int = Field(64, ge=8, description="Deepest nesting of a request's JSON.")
     tokens_max: int = Field(1_000, ge=50, description="Most lexical tokens in a document.")
     depth_max: int = Field(10, ge=5, description="Deepest selection; introspection is not counted.")
     aliases_max: int = Field(15, ge=1, description="Most aliases in a document, counted after fragments.")
@@ -129,6 +133,31 @@ class ApiSettings(BaseModel):
     directives_max: int = Field(50, ge=1, description="Most directives in a document, counted after fragments.")
     cost_max: int = Field(
         5_000, ge=100, description="Most objects that one operation may ask for (product of page sizes)."
+    )
+    user_requests_per_minute: int | None = Field(
+        None,
+        ge=1,
+        description="Most operations of one user in a minute. Not set: 1 200 in production, 10 000 000 in development.",
+    )
+    api_key_requests_per_minute: int | None = Field(
+        None, ge=1, description="Of one API key, instead of its user's. Not set: as the user's."
+    )
+    address_requests_per_minute: int | None = Field(
+        None,
+        ge=1,
+        description="Of one address (IPv6: a /64), whoever asks. Not set: 6 000 in production, 10 000 000 in development.",
+    )
+    sockets_per_user_max: int | None = Field(
+        None,
+        ge=1,
+        description="Most WebSockets and event streams of one user, per process. Not set: 100 in production, 100 000 in development.",
+    )
+    processes: int = Field(
+        1, ge=1, description="How many `serve` run: each admits its share of the limits per minute while Redis is away."
+    )
+    trusted_proxies: tuple[str, ...] = Field(
+        (),
+        description="Addresses and networks of proxies whose X-Forwarded-For is believed, as a JSON list; nobody else's is.",
     )
     request_timeout_s: float = Field(15.0, gt=0, description="Deadline of one operation, in seconds.")
     operations_max: int = Field(
@@ -154,6 +183,29 @@ class ApiSettings(BaseModel):
         description="Bearer token that reads /metrics. Without it, /metrics is read from this machine only, and not through a proxy.",
     )
     shutdown_s: float = Field(5.0, gt=0, description="Longest drain on SIGTERM, in seconds.")
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _networks(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for text in value:
+            ip_network(text)  # a ValueError that names it
+        return value
+
+    @property
+    def user_rate(self) -> int:
+        return self.user_requests_per_minute or (_UNMET if self.in_development else 1_200)
+
+    @property
+    def api_key_rate(self) -> int:
+        return self.api_key_requests_per_minute or self.user_rate
+
+    @property
+    def address_rate(self) -> int:
+        return self.address_requests_per_minute or (_UNMET if self.in_development else 6_000)
+
+    @property
+    def sockets_max(self) -> int:
+        return self.sockets_per_user_max or (100_000 if self.in_development else 100)
 
     @property
     def in_development(self) -> bool:

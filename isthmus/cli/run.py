@@ -114,7 +114,7 @@ def issuer() -> None:
     settings = load_settings()
     if settings.issuer.url is not None:
         raise SettingsError("ISTHMUS_ISSUER__URL names another issuer: unset it to run the embedded one")
-    url = resolve(settings, need=("database", "issuer")).issuer_url
+    url = resolve(settings, need=("database", "redis", "issuer")).issuer_url
     configure_logging(settings, "issuer")
     parts = urlsplit(url)
     serve_application(

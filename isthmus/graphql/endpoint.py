@@ -48,7 +48,8 @@ class Endpoint(GraphQL[Socket, None]):
         await response(scope, receive, send)
 
     async def get_context(self, request: Request | WebSocket, response: Response | WebSocket) -> Socket:  # noqa: ARG002
-        return Socket(self.executor, well_formed(request.headers.get(HEADER)), request)
+        address = self.executor.address_of(request.scope)
+        return Socket(self.executor, well_formed(request.headers.get(HEADER)), request, address)
 
     async def on_ws_connect(self, context: Socket) -> UnsetType | dict[str, object] | None:
         await context.sign_in()

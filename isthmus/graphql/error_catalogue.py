@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 
 from isthmus.domain.refusals import RefusalCode
 from isthmus.graphql.errors import RETRYABLE, ErrorCode
+from isthmus.settings import ApiSettings, variable_name
 
 REFUSALS: Mapping[RefusalCode, tuple[str, str]] = {
     RefusalCode.INVALID_INPUT: (
@@ -86,7 +87,7 @@ ERRORS: Mapping[ErrorCode, tuple[str, str]] = {
         "Ask again after a moment, with the same position.",
     ),
     ErrorCode.QUERY_TOO_COMPLEX: (
-        "The document exceeds a limit (docs/settings.md, ISTHMUS_API__…): length, tokens, depth, aliases or cost.",
+        "The document exceeds a limit (below): tokens, depth, aliases, root fields, directives or cost.",
         "Ask for less at once: smaller pages, fewer levels.",
     ),
     ErrorCode.PERSISTED_QUERY_NOT_FOUND: (
@@ -112,6 +113,39 @@ ERRORS: Mapping[ErrorCode, tuple[str, str]] = {
 }
 
 
+#: Of each limit: what is counted, the setting that holds its number, and how it is answered.
+LIMITS: Sequence[tuple[str, str, str]] = (
+    (
+        "bytes of a body, or of a WebSocket message",
+        "body_bytes_max",
+        "`BAD_USER_INPUT`, HTTP 413; WebSocket closes 4400",
+    ),
+    ("nesting of its JSON", "json_depth_max", "`BAD_USER_INPUT`, HTTP 400; WebSocket closes 4400"),
+    ("lexical tokens of a document", "tokens_max", "`QUERY_TOO_COMPLEX`"),
+    ("depth of a selection, introspection apart", "depth_max", "`QUERY_TOO_COMPLEX`"),
+    ("aliases, fragments expanded", "aliases_max", "`QUERY_TOO_COMPLEX`"),
+    ("fields at an operation's root, fragments expanded", "root_fields_max", "`QUERY_TOO_COMPLEX`"),
+    ("directives, fragments expanded", "directives_max", "`QUERY_TOO_COMPLEX`"),
+    ("objects asked for (product of page sizes)", "cost_max", "`QUERY_TOO_COMPLEX`"),
+    ("seconds for a body to come, and for an operation", "request_timeout_s", "HTTP 408; `UNAVAILABLE`"),
+    ("milliseconds of waiting for a position", "position_wait_ms", "`NOT_YET_VISIBLE`"),
+    ("operations of one user in a minute", "user_rate", "`RATE_LIMITED`, HTTP 429 with `Retry-After`"),
+    ("operations of one API key in a minute", "api_key_rate", "`RATE_LIMITED`, HTTP 429 with `Retry-After`"),
+    ("operations of one address in a minute", "address_rate", "`RATE_LIMITED`, HTTP 429 with `Retry-After`"),
+    (
+        "WebSockets and streams of one user, per process",
+        "sockets_max",
+        "`RATE_LIMITED`, HTTP 429; WebSocket closes 1013",
+    ),
+)
+_SETTINGS = {
+    "user_rate": "user_requests_per_minute",
+    "api_key_rate": "api_key_requests_per_minute",
+    "address_rate": "address_requests_per_minute",
+    "sockets_max": "sockets_per_user_max",
+}
+
+
 def page() -> str:
     """docs/errors.md, whole."""
     lines = [
@@ -133,8 +167,28 @@ def page() -> str:
         "",
         *_table(ERRORS),
         "",
+        "## Limits",
+        "",
+        "Numbers are those of production mode where no setting changes them; in development mode the limits by user, key, address",
+        "and connections are out of reach. What exceeds a limit is refused before anything runs.",
+        "",
+        "| what is counted | most | setting | answer beyond |",
+        "| --- | --- | --- | --- |",
+        *(f"| {what} | {_number(name)} | `{_variable(name)}` | {answer} |" for what, name, answer in LIMITS),
+        "",
+        "One page of a connection has 200 items at most (`first`), one socket 100 operations at a time. Where Redis is away, the",
+        "limits per minute are counted by each `serve` for itself, at its share (`ISTHMUS_API__PROCESSES`), and nobody can sign in.",
+        "",
     ]
     return "\n".join(lines)
+
+
+def _variable(name: str) -> str:
+    return variable_name(("api", _SETTINGS.get(name, name)))
+
+
+def _number(name: str) -> str:
+    return f"{getattr(ApiSettings(), name):,}".replace(",", " ")
 
 
 def _table(rows: Mapping[RefusalCode, tuple[str, str]] | Mapping[ErrorCode, tuple[str, str]]) -> list[str]:

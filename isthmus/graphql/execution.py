@@ -10,6 +10,7 @@ from typing import Any
 
 from graphql import GraphQLError, OperationType
 
+from isthmus.auth.addresses import client_address, network_of, networks
 from isthmus.auth.caller import Caller
 from isthmus.auth.scopes import Scope
 from isthmus.graphql import metrics
@@ -17,11 +18,13 @@ from isthmus.graphql.admission import Admission
 from isthmus.graphql.call import Call
 from isthmus.graphql.context import RequestContext
 from isthmus.graphql.documents import Documents, Prepared
-from isthmus.graphql.errors import NotYetVisible, Unavailable, classify, log_errors, shaped
+from isthmus.graphql.errors import NotYetVisible, RateLimited, Unavailable, classify, log_errors, shaped
 from isthmus.graphql.limits import Limits
 from isthmus.graphql.live import Live
+from isthmus.graphql.open_connections import OpenConnections
 from isthmus.graphql.schema import Schema, build_schema
 from isthmus.graphql.services import Services
+from isthmus.runtime.rate_limits import Bucket
 from isthmus.settings import ApiSettings
 
 
@@ -73,6 +76,23 @@ class Executor:
             trusted=services.documents,
             development=api.in_development,
         )
+        self.open_connections = OpenConnections(api.sockets_max)
+        self._proxies = networks(api.trusted_proxies)
+
+    def address_of(self, scope: Mapping[str, Any]) -> str:
+        """Where an ASGI request comes from."""
+        return client_address(scope, self._proxies)
+
+    async def admit(self, caller: Caller | None, address: str) -> None:
+        """Before anything is done for them; `caller` None: whoever could not sign in. Raises RateLimited."""
+        buckets = [Bucket("address", network_of(address), self.api.address_rate)]
+        if caller is not None and caller.api_key_id is not None:
+            buckets.append(Bucket("api_key", str(caller.api_key_id), self.api.api_key_rate))
+        elif caller is not None:
+            buckets.append(Bucket("user", str(caller.person_id), self.api.user_rate))
+        wait_s = await self.services.rates.take(*buckets)
+        if wait_s:
+            raise RateLimited("Too many requests: wait before the next one.", wait_s)
 
     async def prepare(self, call: Call, caller: Caller) -> Prepared:
         """Raises documents.Refused."""

@@ -7,6 +7,7 @@ wants for old clients; under application/graphql-response+json it is 4xx.
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -30,11 +31,13 @@ from isthmus.graphql.errors import (
     ErrorCode,
     Forbidden,
     NotYetVisible,
+    RateLimited,
     Unauthenticated,
     Unavailable,
     classify,
 )
 from isthmus.graphql.execution import Answer, Executor, nothing_ran
+from isthmus.graphql.json_bodies import TooDeep, decode
 from isthmus.graphql.live import Subscription
 from isthmus.graphql.media import EVENTS, GRAPHQL, JSON, is_json_body, pick, takes_events
 from isthmus.graphql.scalars import parse_position
@@ -72,13 +75,15 @@ class HttpTransport:
             if request.method == "POST" and not is_json_body(request.headers.get("content-type")):
                 raise HttpError(415, BadUserInput("The body must be application/json in UTF-8."))
             self._executor.admission.check()
-            caller = await self._caller(request)
+            address = self._executor.address_of(request.scope)
+            caller = await self._caller(request, address)
+            await self._admit(caller, address)
             bind_contextvars(actor=caller.actor)
             position = _position(request)
             call = await self._call(request)
             answer = await self._answer(request, caller, correlation_id, call, position)
             if isinstance(answer, Subscription):
-                return EventStream(answer, correlation_id, lambda: self._executor.services.verifier.until_ended(caller))
+                return self._stream(answer, caller, correlation_id)
             if media_type is None and answer.executed:
                 return answered(answer, correlation_id)
             status, headers = _status(answer, media_type), {}
@@ -97,16 +102,38 @@ class HttpTransport:
             headers={**headers, "Content-Type": f"{media_type or JSON}; charset=utf-8"},
         )
 
-    async def _caller(self, request: Request) -> Caller:
+    def _stream(self, subscription: Subscription, caller: Caller, correlation_id: str) -> EventStream:
+        connections = self._executor.open_connections
+        try:
+            connections.enter(caller.person_id)
+        except RateLimited as error:
+            subscription.close()
+            raise _too_many(error) from None
+        return EventStream(
+            subscription,
+            correlation_id,
+            ended=lambda: self._executor.services.verifier.until_ended(caller),
+            left=lambda: connections.leave(caller.person_id),
+        )
+
+    async def _admit(self, caller: Caller | None, address: str) -> None:
+        try:
+            await self._executor.admit(caller, address)
+        except RateLimited as error:
+            raise _too_many(error) from None
+
+    async def _caller(self, request: Request, address: str) -> Caller:
         if "authorization" not in request.headers and (caller := await self._by_cookie(request)) is not None:
             return caller
         scheme, _, token = request.headers.get("authorization", "").partition(" ")
         challenge = {"WWW-Authenticate": self._challenge}
         if scheme.lower() != "bearer" or not token.strip():
+            await self._admit(None, address)
             raise HttpError(401, Unauthenticated("Sign in: send an access token as a bearer token."), challenge)
         try:
             return await self._executor.services.verifier.verify(token.strip())
         except TokenRefused:
+            await self._admit(None, address)
             challenge = {"WWW-Authenticate": f'{self._challenge}, error="invalid_token"'}
             if self._challenge == "Bearer":
                 challenge = {"WWW-Authenticate": 'Bearer error="invalid_token"'}
@@ -125,10 +152,12 @@ class HttpTransport:
     async def _call(self, request: Request) -> Call:
         try:
             if request.method == "GET":
-                return Call.of(_query_parameters(request))
-            return Call.of(orjson.loads(await self._body(request)))
+                return Call.of(_query_parameters(request, self._executor.api.json_depth_max))
+            return Call.of(decode(await self._body(request), self._executor.api.json_depth_max))
+        except TooDeep as error:
+            raise HttpError(400, BadUserInput(f"The JSON is {error}.")) from None
         except orjson.JSONDecodeError:
-            raise HttpError(400, BadUserInput("That is not JSON, or is nested too deeply.")) from None
+            raise HttpError(400, BadUserInput("That is not JSON in UTF-8.")) from None
         except ApiError as error:
             raise HttpError(400, error) from None
 
@@ -177,6 +206,10 @@ class HttpTransport:
         return await self._executor.run(context)
 
 
+def _too_many(error: RateLimited) -> HttpError:
+    return HttpError(429, error, {"Retry-After": str(math.ceil(error.retry_after_s))})
+
+
 def _position(request: Request) -> int | None:
     return _header(request, POSITION_HEADER, "X-Isthmus-Position: give back the digits that a mutation answered.")
 
@@ -195,11 +228,11 @@ def _header(request: Request, name: str, advice: str) -> int | None:
         raise HttpError(400, BadUserInput(advice)) from None
 
 
-def _query_parameters(request: Request) -> dict[str, Any]:
+def _query_parameters(request: Request, json_depth_max: int) -> dict[str, Any]:
     parameters: dict[str, Any] = dict(request.query_params)
     for name in ("variables", "extensions"):
         if name in parameters:
-            parameters[name] = orjson.loads(parameters[name])
+            parameters[name] = decode(parameters[name].encode(errors="surrogatepass"), json_depth_max)
     return parameters
 
 

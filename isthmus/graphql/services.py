@@ -21,7 +21,14 @@ from isthmus.read_models.journals import JournalReader
 from isthmus.read_models.log import LogReader
 from isthmus.read_models.texts import TextReader
 from isthmus.read_models.transactions import TransactionReader
+from isthmus.runtime.rate_limits import Bucket
 from isthmus.write_models.envelope import Envelope, Outcome
+
+
+class Rates(Protocol):
+    async def take(self, *buckets: Bucket) -> float:
+        """0 where it is admitted, else how long to wait, in seconds."""
+        ...
 
 
 class TrustedDocuments(Protocol):
@@ -122,6 +129,7 @@ class Services:
     positions: Positions
     feed: Feed
     documents: TrustedDocuments
+    rates: Rates
     read: Readers
     #: Of our own pages; None where none is served, and no cookie signs in.
     sessions: BrowserSessions | None = None

@@ -37,13 +37,21 @@ def answered(answer: Answer, correlation_id: str) -> Response:
 class EventStream(Response):
     """A subscription's stream. It ends with the caller's right to it, when the server goes away, and when the client does."""
 
-    def __init__(self, subscription: Subscription, correlation_id: str, ended: Callable[[], Awaitable[None]]) -> None:
+    def __init__(
+        self,
+        subscription: Subscription,
+        correlation_id: str,
+        ended: Callable[[], Awaitable[None]],
+        left: Callable[[], None],
+    ) -> None:
+        """`ended` returns when the caller's right is over; `left` hears once that the stream is."""
         super().__init__(headers=_HEADERS)
         del self.headers["content-length"]
         head = orjson.dumps({"extensions": {"correlationId": correlation_id}})
         self._head = b"\ndata: " + head[:-1] + b","
         self._subscription = subscription
         self._ended = ended
+        self._left = left
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         connection = connection_of(scope)
@@ -55,6 +63,7 @@ class EventStream(Response):
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         finally:
             self._subscription.close()
+            self._left()
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)

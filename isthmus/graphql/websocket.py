@@ -29,6 +29,7 @@ from isthmus.graphql.correlation import drawn, well_formed
 from isthmus.graphql.documents import Refused
 from isthmus.graphql.errors import ApiError, RateLimited, Unauthenticated, classify, shaped
 from isthmus.graphql.execution import Executor
+from isthmus.graphql.json_bodies import decode
 from isthmus.graphql.live import Subscription
 from isthmus.graphql.scalars import parse_position
 from isthmus.graphql.ws_member import Member, head_of
@@ -46,12 +47,16 @@ _TRY_AGAIN = 1013
 class Socket:
     """What is known of one connection. The library sets `connection_params` from connection_init."""
 
-    def __init__(self, executor: Executor, correlation_id: str | None, handshake: HTTPConnection) -> None:
+    def __init__(
+        self, executor: Executor, correlation_id: str | None, handshake: HTTPConnection, address: str
+    ) -> None:
         self.executor = executor
+        self.address = address
         self.correlation_id = correlation_id
         self.handshake = handshake
         self.connection_params: dict[str, object] | None = None
         self.caller: Caller | None = None
+        self.counted = False
 
     async def sign_in(self) -> None:
         """Raises ConnectionRejectionError, which closes with 4403."""
@@ -62,14 +67,29 @@ class Socket:
             except Unproven:
                 raise ConnectionRejectionError from None
             if self.caller is not None:
+                await self._enter(self.caller)
                 return
         scheme, _, token = given.partition(" ") if isinstance(given, str) else ("", "", "")
         if scheme.lower() != "bearer" or not token.strip():
+            await self.executor.admit(None, self.address)
             raise ConnectionRejectionError
         try:
             self.caller = await self.executor.services.verifier.verify(token.strip())
         except TokenRefused:
+            await self.executor.admit(None, self.address)
             raise ConnectionRejectionError from None
+        await self._enter(self.caller)
+
+    async def _enter(self, caller: Caller) -> None:
+        """Raises RateLimited."""
+        await self.executor.admit(caller, self.address)
+        self.executor.open_connections.enter(caller.person_id)
+        self.counted = True
+
+    def leave(self) -> None:
+        if self.counted and self.caller is not None:
+            self.counted = False
+            self.executor.open_connections.leave(self.caller.person_id)
 
 
 class TransportHandler(_Handler):
@@ -88,6 +108,9 @@ class TransportHandler(_Handler):
             await super().handle_connection_init(message)
         except IssuerUnavailable:
             await self.websocket.close(code=_TRY_AGAIN, reason="Tokens cannot be checked right now")
+        except RateLimited as error:
+            await self.websocket.close(code=_TRY_AGAIN, reason=error.message)
+            return
         caller = self.context.caller
         if self.connection_acknowledged and caller is not None and self._ending is None:
             self._ending = asyncio.create_task(self._end_with(caller))
@@ -116,6 +139,7 @@ class TransportHandler(_Handler):
         self.operations[message["id"]] = operation
 
     async def shutdown(self) -> None:
+        self.context.leave()
         if self._ending is not None:
             self._ending.cancel()
         await super().shutdown()
@@ -136,6 +160,7 @@ class TransportHandler(_Handler):
         bind_contextvars(correlation_id=correlation_id, actor=caller.actor)  # this operation's own task
         if caller.expires_at <= executor.services.clock.now():
             raise Unauthenticated("The access token has ended.")
+        await executor.admit(caller, self.context.address)
         prepared = await executor.prepare(call, caller)
         position = (call.extensions or {}).get("position")
         await executor.visible(prepared, None if position is None else parse_position(position))
@@ -209,6 +234,7 @@ class SocketAdapter:
     def __init__(self, view: Any, _: WebSocket, response: WebSocket) -> None:
         self._socket = response
         self._bytes_max: int = view.executor.api.body_bytes_max
+        self._json_depth_max: int = view.executor.api.json_depth_max
         extensions = response.scope.get("extensions") or {}
         self._abort: Callable[[], None] = extensions.get(ABORT, _nothing)
         self.frames: Frames | None = extensions.get(FRAMES)
@@ -224,7 +250,7 @@ class SocketAdapter:
             try:
                 if len(text) > self._bytes_max:
                     raise NonJsonMessageReceived
-                decoded: object = orjson.loads(text)
+                decoded: object = decode(text.encode(), self._json_depth_max)
             except ValueError:
                 raise NonJsonMessageReceived from None
             yield decoded

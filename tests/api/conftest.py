@@ -44,6 +44,7 @@ from isthmus.read_models.positions import ProjectionPositions, log_identity, sto
 from isthmus.read_models.projections import advance, ensure_positions, read_steps
 from isthmus.read_models.texts import TextReader
 from isthmus.read_models.transactions import TransactionReader
+from isthmus.runtime.rate_limits import RateLimits
 from isthmus.runtime.servers import EmbeddedServers
 from isthmus.runtime.trusted_documents import PublishedDocuments
 from isthmus.runtime.wiring import write_side
@@ -171,6 +172,7 @@ def wiring_of(served: Served, servers: EmbeddedServers, template: str) -> Callab
                 positions=positions,
                 feed=feed,
                 documents=documents,
+                rates=RateLimits(redis, processes=settings.api.processes),
                 read=readers,
             )
             yield Running(services, checks={"database": _ready}, metadata={"resource": "test"})

@@ -16,6 +16,7 @@ from uuid import uuid4
 import asyncpg
 import httpx
 from argon2 import PasswordHasher
+from redis.asyncio import Redis
 
 from isthmus.auth.pkce import challenge_of, new_verifier
 from isthmus.auth.provider.asgi import create_provider_app
@@ -53,6 +54,7 @@ class Kit:
     verifier: str
     app_url: str
     admin_url: str
+    redis_url: str
     data_dir: Path
 
     @property
@@ -153,17 +155,24 @@ def redirected(response: httpx.Response) -> Query:
 
 @asynccontextmanager
 async def provider(
-    app_url: str, admin_url: str, data_dir: Path, *, issuer: str = ISSUER, attempts: int = 1_000
+    app_url: str, admin_url: str, data_dir: Path, *, redis_url: str, issuer: str = ISSUER, attempts: int = 1_000
 ) -> AsyncIterator[Kit]:
+    """Nobody has failed to sign in before."""
+    redis = Redis.from_url(redis_url)
+    async for key in redis.scan_iter("isthmus:rate:*"):
+        await redis.delete(key)
+    await redis.aclose()
     settings = load_settings(data_dir=data_dir, issuer={"login_attempts_per_minute": attempts})
     await ensure_demo_users(settings, Reached(app_url), CHEAP)
     admin = await asyncpg.connect(admin_url)
     await register_client(admin, WEB, [WEB_REDIRECT], post_logout_redirect_uris=[WEB_AFTER])
     clock = SettableClock(datetime(2026, 11, 23, 12, tzinfo=UTC))
-    app = create_provider_app(settings, database_url=app_url, issuer_url=issuer, clock=clock, hasher=CHEAP)
+    app = create_provider_app(
+        settings, database_url=app_url, redis_url=redis_url, issuer_url=issuer, clock=clock, hasher=CHEAP
+    )
     transport = httpx.ASGITransport(app, client=("127.0.0.1", 50_000))
     async with httpx.AsyncClient(transport=transport, base_url=issuer) as http:
-        yield Kit(app, http, clock, admin, new_verifier(), app_url, admin_url, data_dir)
+        yield Kit(app, http, clock, admin, new_verifier(), app_url, admin_url, redis_url, data_dir)
     await app.state.provider.close()
     await admin.close()
 
@@ -175,7 +184,7 @@ async def on_its_own_database(servers: EmbeddedServers, template: str, data_dir:
     connection = await asyncpg.connect(servers.admin_url)
     await connection.execute(f"create database {name} template {template} strategy file_copy")
     app_url, admin_url = (f"{url.rsplit('/', 1)[0]}/{name}" for url in (servers.app_url, servers.admin_url))
-    async with provider(app_url, admin_url, data_dir) as kit:
+    async with provider(app_url, admin_url, data_dir, redis_url=servers.redis_url) as kit:
         yield kit
     await connection.execute(f"drop database {name} with (force)")
     await connection.close()

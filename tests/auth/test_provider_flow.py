@@ -214,7 +214,7 @@ async def test_keys_are_published_before_they_sign_and_until_what_they_signed_ha
 
 async def test_two_processes_that_start_at_once_agree_on_a_key(kit: Kit) -> None:
     await kit.rows("delete from provider.keys")
-    async with provider(kit.app_url, kit.admin_url, kit.data_dir) as other:
+    async with provider(kit.app_url, kit.admin_url, kit.data_dir, redis_url=kit.redis_url) as other:
         other.clock.set(kit.clock.now())
         found = await asyncio.gather(*(process.http.get("/jwks") for process in (kit, other, kit, other)))
     assert len({response.text for response in found}) == 1
@@ -228,7 +228,9 @@ async def test_demo_users_are_made_once(kit: Kit) -> None:
 
 async def test_a_database_that_is_away_is_said_to_be(tmp_path: Path) -> None:
     url = "postgresql://nobody:secret@127.0.0.1:1/none"
-    app = create_provider_app(load_settings(data_dir=tmp_path), database_url=url, issuer_url=ISSUER)
+    app = create_provider_app(
+        load_settings(data_dir=tmp_path), database_url=url, redis_url="redis://127.0.0.1:1", issuer_url=ISSUER
+    )
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url=ISSUER) as http:
         response = await http.get("/jwks")
         assert (response.status_code, response.headers["retry-after"]) == (503, "1")

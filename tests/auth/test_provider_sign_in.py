@@ -13,7 +13,7 @@ import pytest
 import pytest_asyncio
 from argon2 import PasswordHasher
 
-from isthmus.auth.provider.passwords import network_of
+from isthmus.auth.addresses import network_of
 from isthmus.auth.provider.users import DEMO_PASSWORD
 from isthmus.runtime.servers import EmbeddedServers
 from tests.auth.provider_kit import (
@@ -70,7 +70,9 @@ async def test_cookies_over_http_and_over_https(kit: Kit) -> None:
     assert {"HttpOnly", "SameSite=lax", "Path=/"} <= set(plain.split("; "))
     assert "Secure" not in plain
     assert "Domain" not in plain
-    async with provider(kit.app_url, kit.admin_url, kit.data_dir, issuer="https://id.example.test") as secure:
+    async with provider(
+        kit.app_url, kit.admin_url, kit.data_dir, redis_url=kit.redis_url, issuer="https://id.example.test"
+    ) as secure:
         for response in (await secure.authorize(), await secure.sign_in()):
             cookie = response.headers["set-cookie"]
             assert cookie.startswith("__Host-isthmus_session=")
@@ -208,7 +210,9 @@ async def test_an_unknown_user_costs_a_whole_verification_too(kit: Kit, monkeypa
 
 
 async def test_failures_are_limited_per_account_from_everywhere(shared: Kit) -> None:
-    async with provider(shared.app_url, shared.admin_url, shared.data_dir, attempts=3) as kit:
+    async with provider(
+        shared.app_url, shared.admin_url, shared.data_dir, redis_url=shared.redis_url, attempts=3
+    ) as kit:
         answers = {}
         for email in (ADA, "nobody@example.com"):
             answers[email] = [await _try(kit, f"10.0.{number}.{len(email)}", email) for number in range(5)]
@@ -220,7 +224,9 @@ async def test_failures_are_limited_per_account_from_everywhere(shared: Kit) -> 
 
 
 async def test_failures_are_limited_per_address_over_all_accounts(shared: Kit) -> None:
-    async with provider(shared.app_url, shared.admin_url, shared.data_dir, attempts=3) as kit:
+    async with provider(
+        shared.app_url, shared.admin_url, shared.data_dir, redis_url=shared.redis_url, attempts=3
+    ) as kit:
         tried = [await _try(kit, "10.0.0.1", f"user{number}@example.com") for number in range(5)]
         assert [response.status_code for response in tried] == [400, 400, 400, 429, 429]
         assert (await _try(kit, "10.0.0.1", GRACE, DEMO_PASSWORD)).status_code == 429
@@ -228,7 +234,9 @@ async def test_failures_are_limited_per_address_over_all_accounts(shared: Kit) -
 
 
 async def test_a_burst_gets_no_more_tries_and_success_is_not_counted(shared: Kit) -> None:
-    async with provider(shared.app_url, shared.admin_url, shared.data_dir, attempts=3) as kit:
+    async with provider(
+        shared.app_url, shared.admin_url, shared.data_dir, redis_url=shared.redis_url, attempts=3
+    ) as kit:
         for _ in range(5):
             assert (await _try(kit, "10.0.0.1", ADA, DEMO_PASSWORD)).status_code == 303
         burst = await asyncio.gather(*(_try(kit, f"10.0.1.{number}", ADA) for number in range(8)))

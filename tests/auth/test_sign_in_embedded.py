@@ -14,6 +14,7 @@ from isthmus.auth.scopes import Role, Scope, allowed
 from isthmus.auth.sign_in import SignInFailed, Tokens, sign_in
 from isthmus.auth.tokens import TokenRefused, TokenVerifier
 from isthmus.domain.identifiers import person_id
+from isthmus.runtime.servers import EmbeddedServers
 from isthmus.settings import IssuerSettings, Settings
 from tests.auth.provider_kit import ISSUER, Kit, provider
 from tests.conftest import Database
@@ -22,8 +23,8 @@ API = "http://127.0.0.1:8000"
 
 
 @pytest.fixture
-async def kit(database: Database, tmp_path: Path) -> AsyncIterator[Kit]:
-    async with provider(database.url, database.admin_url, tmp_path) as made:
+async def kit(database: Database, servers: EmbeddedServers, tmp_path: Path) -> AsyncIterator[Kit]:
+    async with provider(database.url, database.admin_url, tmp_path, redis_url=servers.redis_url) as made:
         yield made
 
 

@@ -57,17 +57,19 @@ def create_provider_app(
     settings: Settings,
     *,
     database_url: str | None = None,
+    redis_url: str | None = None,
     issuer_url: str | None = None,
     clock: Clock | None = None,
     hasher: PasswordHasher | None = None,
 ) -> Starlette:
     """What is not given comes from the running `up`. `app.state.provider` is the Provider (`rotate_keys`, `keep`, `close`)."""
-    if database_url is None or issuer_url is None:
-        endpoints = resolve(settings, need=("database", "issuer"))
-        database_url, issuer_url = database_url or endpoints.database_url, issuer_url or endpoints.issuer_url
+    if database_url is None or redis_url is None or issuer_url is None:
+        endpoints = resolve(settings, need=("database", "redis", "issuer"))
+        database_url, redis_url = database_url or endpoints.database_url, redis_url or endpoints.redis_url
+        issuer_url = issuer_url or endpoints.issuer_url
     # authlib prints whole tokens when it debugs.
     logging.getLogger("authlib").setLevel(logging.INFO)
-    provider = Provider(settings, database_url, issuer_url, clock or SystemClock(), hasher)
+    provider = Provider(settings, database_url, redis_url, issuer_url, clock or SystemClock(), hasher)
     browser, apps = Browser(provider), _Apps(provider)
     app = Starlette(
         routes=[

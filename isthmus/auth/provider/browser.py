@@ -12,6 +12,7 @@ from authlib.oidc.core.errors import ConsentRequiredError, LoginRequiredError
 from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 
+from isthmus.auth.addresses import client_address
 from isthmus.auth.provider import store
 from isthmus.auth.provider.clients import Client, find_client
 from isthmus.auth.provider.context import Provider
@@ -21,9 +22,11 @@ from isthmus.auth.provider.messages import Answer, FormRequest
 from isthmus.auth.provider.passwords import TooManyAttempts
 from isthmus.auth.provider.server import Server
 from isthmus.auth.provider.store import Session
+from isthmus.runtime.rate_limits import CountersUnavailable
 
 _WRONG = "The e-mail address or the password is wrong."
 _SLOW = "Too many attempts. Wait a minute, then try again."
+_AWAY = "Signing in is not possible right now. Try again in a moment."
 _STALE = "This page has been open for too long, or was not opened from here. Go back to the app and sign in again."
 _REFUSED = "The app that sent you here did not ask in a way that can be answered. Nothing was given to it."
 
@@ -66,12 +69,16 @@ class Browser:
         if isinstance(asked, Answer):
             return self._show(request, pairs, asked)
         email = form.get("email", "")
-        address = request.client.host if request.client else None
+        address = client_address(request.scope, self._provider.proxies)
         try:
             subject = await self._provider.passwords.subject_of(email, form.get("password", ""), address)
         except TooManyAttempts as error:
             page = self._sign_in_page(request, pairs, asked, 429, _SLOW, email)
             page.headers["Retry-After"] = str(error.retry_after_s)
+            return page
+        except CountersUnavailable:
+            page = self._sign_in_page(request, pairs, asked, 503, _AWAY, email)
+            page.headers["Retry-After"] = "5"
             return page
         cookie: str | None = None
 

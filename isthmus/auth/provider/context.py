@@ -7,8 +7,10 @@ from datetime import timedelta
 from typing import TypeVar
 
 from argon2 import PasswordHasher
+from redis.asyncio import Redis
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
+from isthmus.auth.addresses import networks
 from isthmus.auth.provider import store
 from isthmus.auth.provider.jwts import Minter
 from isthmus.auth.provider.keys import LEAD, SigningKeys
@@ -19,6 +21,7 @@ from isthmus.auth.provider.users import login_key
 from isthmus.domain.clock import Clock
 from isthmus.integrations.secrets.master_key import FileMasterKey
 from isthmus.integrations.secrets.person_keys import PersonKeys
+from isthmus.runtime.rate_limits import RateLimits
 from isthmus.settings import Settings
 
 _T = TypeVar("_T")
@@ -27,7 +30,13 @@ _POOL = 8
 
 class Provider:
     def __init__(
-        self, settings: Settings, database_url: str, issuer_url: str, clock: Clock, hasher: PasswordHasher | None
+        self,
+        settings: Settings,
+        database_url: str,
+        redis_url: str,
+        issuer_url: str,
+        clock: Clock,
+        hasher: PasswordHasher | None,
     ) -> None:
         master = FileMasterKey.load_or_create(settings.master_key_file)
         access_life = timedelta(minutes=settings.issuer.access_token_minutes)
@@ -36,7 +45,15 @@ class Provider:
         self.engine = _engine(settings, database_url)
         self.parts = Parts(Minter(self.issuer, settings.issuer.audience, access_life), SigningKeys(master, access_life))
         self.pages = Pages(self.issuer, master.derive("provider csrf"))
-        self.passwords = Passwords(self.engine, login_key(master), settings.issuer.login_attempts_per_minute, hasher)
+        self._redis = Redis.from_url(redis_url, socket_timeout=settings.redis.timeout_s, max_connections=8)
+        self.proxies = networks(settings.api.trusted_proxies)
+        self.passwords = Passwords(
+            self.engine,
+            login_key(master),
+            settings.issuer.login_attempts_per_minute,
+            RateLimits(self._redis),
+            hasher,
+        )
         self.person_keys = PersonKeys(master)
 
     async def run(self, work: Callable[[Server], _T]) -> _T:
@@ -65,6 +82,7 @@ class Provider:
 
     async def close(self) -> None:
         await self.engine.dispose()
+        await self._redis.aclose()
 
 
 def _engine(settings: Settings, database_url: str) -> AsyncEngine:

@@ -7,7 +7,6 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from ipaddress import IPv6Address, ip_address, ip_network
 
 import sqlalchemy as sa
 from anyio import CapacityLimiter, to_thread
@@ -18,8 +17,10 @@ from limits.storage import MemoryStorage
 from limits.strategies import MovingWindowRateLimiter
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from isthmus.auth.addresses import network_of
 from isthmus.auth.provider.store import new_secret
 from isthmus.auth.provider.users import login_digest
+from isthmus.runtime.rate_limits import Bucket, RateLimits
 
 PASSWORD_MAX = 1_024
 WAITING_MAX = 256
@@ -32,7 +33,7 @@ class TooManyAttempts(Exception):
 
 
 class Attempts:
-    """Failed sign-ins per account and per address in a sliding minute, of this process (there is one provider process).
+    """Failed sign-ins per account and per address in a sliding minute, of this process; RateLimits counts them for all processes.
 
     Those under way might fail, so no more are under way at once than may still fail: a burst gets no more tries than a trickle,
     and honest sign-ins that come together (one office, one load test) wait for each other instead of being turned away. Account
@@ -79,50 +80,60 @@ class Attempts:
         self._ended = asyncio.Event()
 
 
-def network_of(address: str | None) -> str:
-    """What counts as one address: of IPv6 the /64, all of which one host may have."""
-    try:
-        ip = ip_address(address or "")
-    except ValueError:
-        return "unknown"
-    if isinstance(ip, IPv6Address):
-        return str(ip.ipv4_mapped or ip_network((ip, 64), strict=False))
-    return str(ip)
-
-
 class Passwords:
     def __init__(
-        self, engine: AsyncEngine, login_key: bytes, per_minute: int, hasher: PasswordHasher | None = None
+        self,
+        engine: AsyncEngine,
+        login_key: bytes,
+        per_minute: int,
+        rates: RateLimits,
+        hasher: PasswordHasher | None = None,
     ) -> None:
         self._engine = engine
         self._login_key = login_key
+        self._per_minute = per_minute
+        self._rates = rates
         self._attempts = Attempts(per_minute)
         self._hasher = hasher or PasswordHasher()
         self._threads = CapacityLimiter(2)  # each takes 64 MiB and a core
         self._nobodys_hash: str | None = None
 
     async def subject_of(self, email: str, password: str, address: str | None) -> str | None:
-        """None for a wrong password and for an unknown e-mail alike. Raises TooManyAttempts."""
+        """None for a wrong password and for an unknown e-mail alike. Raises TooManyAttempts.
+
+        Raises CountersUnavailable where Redis does not answer: no password is tried that is not counted for all processes.
+        """
         digest = login_digest(self._login_key, email)
         keys = (f"account:{digest.hex()}", f"address:{network_of(address)}")
+        buckets = [Bucket("sign_in", key, self._per_minute) for key in keys]
         await self._attempts.begin(*keys)
-        failed = True
+        failed = False
         try:
-            if self._nobodys_hash is None:
-                self._nobodys_hash = await to_thread.run_sync(self._hasher.hash, new_secret(), limiter=self._threads)
-            async with self._engine.connect() as connection:  # given back before the hashing, which takes long
-                found = (
-                    await connection.execute(
-                        sa.text("select subject, password_hash from provider.users where login_digest = :digest"),
-                        {"digest": digest},
-                    )
-                ).one_or_none()
-            password_hash = self._nobodys_hash if found is None else found.password_hash
-            right = await to_thread.run_sync(self._verify, password_hash, password, limiter=self._threads)
-            failed = found is None or not right
-            return found.subject if found is not None and right else None
+            wait_s = await self._rates.take(*buckets, even_without_redis=False)
+            if wait_s:
+                raise TooManyAttempts(math.ceil(wait_s))
+            failed = True  # until the password is found to be right: it counts whatever else goes wrong
+            subject = await self._verified(digest, password)
+            failed = subject is None
+            if not failed:
+                await self._rates.give_back(*buckets)
+            return subject
         finally:
             self._attempts.end(*keys, failed=failed)
+
+    async def _verified(self, digest: bytes, password: str) -> str | None:
+        if self._nobodys_hash is None:
+            self._nobodys_hash = await to_thread.run_sync(self._hasher.hash, new_secret(), limiter=self._threads)
+        async with self._engine.connect() as connection:  # given back before the hashing, which takes long
+            found = (
+                await connection.execute(
+                    sa.text("select subject, password_hash from provider.users where login_digest = :digest"),
+                    {"digest": digest},
+                )
+            ).one_or_none()
+        password_hash = self._nobodys_hash if found is None else found.password_hash
+        right = await to_thread.run_sync(self._verify, password_hash, password, limiter=self._threads)
+        return found.subject if found is not None and right else None
 
     def _verify(self, password_hash: str, password: str) -> bool:
         try:
