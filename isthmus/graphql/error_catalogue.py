@@ -128,6 +128,7 @@ LIMITS: Sequence[tuple[str, str, str]] = (
     ("directives, fragments expanded", "directives_max", "`QUERY_TOO_COMPLEX`"),
     ("objects asked for (product of page sizes)", "cost_max", "`QUERY_TOO_COMPLEX`"),
     ("seconds for a body to come, and for an operation", "request_timeout_s", "HTTP 408; `UNAVAILABLE`"),
+    ("operations that run at once, per process", "operations_max", "`UNAVAILABLE`, HTTP 503 with `Retry-After`"),
     ("milliseconds of waiting for a position", "position_wait_ms", "`NOT_YET_VISIBLE`"),
     ("operations of one user in a minute", "user_rate", "`RATE_LIMITED`, HTTP 429 with `Retry-After`"),
     ("operations of one API key in a minute", "api_key_rate", "`RATE_LIMITED`, HTTP 429 with `Retry-After`"),

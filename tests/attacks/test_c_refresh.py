@@ -141,7 +141,9 @@ async def test_c12_nobody_learns_who_has_an_account(kit: Kit, row: Row) -> None:
 async def test_c12_guessing_stops_per_account_whatever_the_addresses(shared: Kit, row: Row) -> None:
     """And what exists is slowed like what does not: the limit is no oracle either."""
     for email in (ADA, "nobody@example.com"):
-        async with provider(shared.app_url, shared.admin_url, shared.data_dir, attempts=5) as kit:
+        async with provider(
+            shared.app_url, shared.admin_url, shared.data_dir, redis_url=shared.redis_url, attempts=5
+        ) as kit:
             answers = [await guess(kit, email, f"guess {n}", f"10.2.{n}.1") for n in range(20)]
             assert [answer.status_code for answer in answers[:5]] == [400] * 5
             for number, answer in enumerate(answers[5:]):
@@ -155,14 +157,18 @@ async def test_c12_guessing_stops_per_account_whatever_the_addresses(shared: Kit
 async def test_c12_guessing_stops_per_address_whatever_the_accounts(shared: Kit, row: Row) -> None:
     addresses = {"10.4.0.1": "10.4.0.2", "2001:db8:1:2::1": "2001:db8:1:3::1"}
     for address, neighbour in addresses.items():
-        async with provider(shared.app_url, shared.admin_url, shared.data_dir, attempts=5) as kit:
+        async with provider(
+            shared.app_url, shared.admin_url, shared.data_dir, redis_url=shared.redis_url, attempts=5
+        ) as kit:
             answers = [await guess(kit, f"user{n}@example.com", DEMO_PASSWORD, address) for n in range(20)]
             assert [answer.status_code for answer in answers[:5]] == [400] * 5
             for number, answer in enumerate(answers[5:]):
                 with row.case((address, number)):
                     assert answer.status_code == 429
             assert (await guess(kit, ADA, DEMO_PASSWORD, neighbour)).status_code == 303, "others are let in meanwhile"
-    async with provider(shared.app_url, shared.admin_url, shared.data_dir, attempts=5) as kit:
+    async with provider(
+        shared.app_url, shared.admin_url, shared.data_dir, redis_url=shared.redis_url, attempts=5
+    ) as kit:
         answers = [await guess(kit, f"user{n}@example.com", "x", f"2001:db8:9:9::{n:x}") for n in range(1, 15)]
         for number, answer in enumerate(answers[5:]):
             with row.case(("one /64", number)):
@@ -170,7 +176,9 @@ async def test_c12_guessing_stops_per_address_whatever_the_accounts(shared: Kit,
 
 
 async def test_c12_a_burst_gets_no_more_guesses_than_a_trickle(shared: Kit, row: Row) -> None:
-    async with provider(shared.app_url, shared.admin_url, shared.data_dir, attempts=4) as kit:
+    async with provider(
+        shared.app_url, shared.admin_url, shared.data_dir, redis_url=shared.redis_url, attempts=4
+    ) as kit:
         answers = await asyncio.gather(*(guess(kit, GRACE, f"guess {n}", f"10.5.0.{n}") for n in range(24)))
     tried = sorted(answer.status_code for answer in answers)
     for number in range(20):
@@ -181,7 +189,9 @@ async def test_c12_a_burst_gets_no_more_guesses_than_a_trickle(shared: Kit, row:
 
 async def test_c12_a_made_up_address_in_a_header_counts_for_nothing(shared: Kit, row: Row) -> None:
     names = ("X-Forwarded-For", "X-Real-IP", "Forwarded", "CF-Connecting-IP", "True-Client-IP", "X-Client-IP")
-    async with provider(shared.app_url, shared.admin_url, shared.data_dir, attempts=3) as kit:
+    async with provider(
+        shared.app_url, shared.admin_url, shared.data_dir, redis_url=shared.redis_url, attempts=3
+    ) as kit:
         for _ in range(3):
             await guess(kit, "first@example.com", "x", "10.6.0.1")
         for number, name in enumerate(names):
