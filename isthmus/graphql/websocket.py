@@ -47,9 +47,7 @@ _TRY_AGAIN = 1013
 class Socket:
     """What is known of one connection. The library sets `connection_params` from connection_init."""
 
-    def __init__(
-        self, executor: Executor, correlation_id: str | None, handshake: HTTPConnection, address: str
-    ) -> None:
+    def __init__(self, executor: Executor, correlation_id: str | None, handshake: HTTPConnection, address: str) -> None:
         self.executor = executor
         self.address = address
         self.correlation_id = correlation_id
