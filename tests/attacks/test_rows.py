@@ -8,7 +8,7 @@ from pathlib import Path
 from tests.attacks.count import ROWS, row_of
 
 #: Rows whose parts are not built yet.
-NOT_YET = {"C11"}
+NOT_YET: set[str] = set()
 
 
 def test_every_row_has_a_test_and_every_test_has_a_row() -> None:
