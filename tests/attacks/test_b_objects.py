@@ -48,7 +48,7 @@ def test_b1_what_is_hers_answers_as_what_does_not_exist(
                 def attempt(id: Any, call: Call = call, place: str = place, person: Person = person) -> Any:
                     return plain(person.post(call.document, call.filled(place, id, mine)))
 
-                with nothing_changes(served), ThreadPoolExecutor(8) as at_once:
+                with nothing_changes(served), ThreadPoolExecutor(6) as at_once:
                     reference = attempt(missing(kind, hers))
                     answers = at_once.map(attempt, [id for _, id in hostile])
                     for (name, _), answer in zip(hostile, answers, strict=True):
