@@ -132,13 +132,14 @@ async def test_c11_a_session_is_no_other_text_than_its_own(kit: Kit, sessions: B
 async def test_c11_each_sign_in_makes_a_session_of_its_own(kit: Kit, sessions: BrowserSessions, row: Row) -> None:
     """Whatever the browser had before: nobody is moved into a session that somebody else knows."""
     seen: set[str] = set()
+    last = ""
     for _ in range(10):
         cookie = await signed_in(kit, sessions)
         with row.case("new"):
             assert cookie not in seen
             assert len(cookie) == 43, "256 bits"
         seen.add(cookie)
-    last = cookie
+        last = cookie
     await sessions.end(last)
     with row.case("signed out"):
         assert await sessions.caller(last) is None
@@ -178,7 +179,7 @@ async def test_c11_cookies_are_kept_from_scripts_other_hosts_and_other_sites(row
             forget_session_cookie,
         ):
             response = Response()
-            put(response, site)  # type: ignore[no-untyped-call]
+            put(response, site)
             for morsel in cookies_of(response):
                 with row.case((site.url, morsel.key)):
                     assert morsel["httponly"]
