@@ -80,6 +80,10 @@ async def test_c5_a_state_in_a_shared_store_is_bound_to_its_browser(
     assert await sessions.finish(begun.cookie, told), "the control: in its own browser it ends well"
 
 
+def telling(name: str, value: str) -> Callable[[dict[str, str]], dict[str, str]]:
+    return lambda told: told | {name: value}
+
+
 async def test_c5_no_answer_but_the_one_that_was_asked_for(
     kit: Kit, sessions: BrowserSessions, issuer: Counted, row: Row
 ) -> None:
@@ -91,9 +95,9 @@ async def test_c5_no_answer_but_the_one_that_was_asked_for(
     }
     for name, value in bent("x" * 43).items():
         if value is not None:
-            bends[f"state {name}"] = lambda told, v=value: told | {"state": v}  # type: ignore[misc]
+            bends[f"state {name}"] = telling("state", value)
     for iss in ("https://evil.example", ISSUER + "/", ISSUER.upper(), "", "null"):
-        bends[f"iss {iss}"] = lambda told, v=iss: told | {"iss": v}  # type: ignore[misc]
+        bends[f"iss {iss}"] = telling("iss", iss)
     for name, bend in bends.items():
         with row.case(name):
             begun = await sessions.begin()
