@@ -266,12 +266,15 @@ async def test_b10_two_people_at_once_never_see_each_other(
         async def one_after_another() -> None:
             for number in left:
                 who = number % 2
-                answer = await at_once.post(
-                    served.graphql,
-                    json={"query": query, "variables": {"a": mine[0], "b": mine[1]}},
-                    headers={"Authorization": f"Bearer {people[who].token}"},
-                )
-                data = answer.json()["data"]
+                asked = {"query": query, "variables": {"a": mine[0], "b": mine[1]}}
+                headers = {"Authorization": f"Bearer {people[who].token}"}
+                body = (await at_once.post(served.graphql, json=asked, headers=headers)).json()
+                for _ in range(20):  # too busy, or not in time: said so, and nothing of anybody shown
+                    if not body.get("errors"):
+                        break
+                    assert all(error["extensions"].get("retryable") for error in body["errors"]), body
+                    body = (await at_once.post(served.graphql, json=asked, headers=headers)).json()
+                data = body["data"]
                 for name, value in expected[who].items():
                     with row.case((number, name)):
                         assert data[name] == value
