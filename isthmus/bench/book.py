@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from uuid import UUID, uuid4
@@ -53,9 +53,10 @@ class Book:
         return command, _envelope(owner, _MUTATION, body, f"5f0c2a9e-3b7d-4c11-9d6e-{next(self._numbers):012d}")
 
 
-async def make_book(bus: CommandBus) -> Book:
-    """Opened and funded through the product."""
-    accounts = tuple((uuid4(), uuid4()) for _ in range(_ACCOUNTS))
+async def make_book(bus: CommandBus, owners: Sequence[UUID] | None = None) -> Book:
+    """Opened and funded through the product: an account for each of `owners`, or for 1,000 people of its own."""
+    owners = owners or [uuid4() for _ in range(_ACCOUNTS)]
+    accounts = tuple((owner, uuid4()) for owner in owners)
     turns = asyncio.Semaphore(_AT_ONCE)
 
     async def make(owner: UUID, account: UUID) -> None:

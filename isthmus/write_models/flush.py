@@ -1,12 +1,13 @@
-"""The last statement of a batch: everything it decided, written in one round trip.
+"""The last statements of a batch: everything it decided, written in one round trip a stretch, and its balances in one more.
 
-`log_head` is updated first inside the statement (every other part reads from it), so its row lock puts writers in line and draws
-positions and stamps without gaps; after it there is nothing but COMMIT. Each event has a stamp of its own, one microsecond apart,
-so that a balance shown with a stamp is the only balance with that stamp. The hash chain is computed where the rows are stored.
+`log_head` is updated first inside a stretch's statement (every other part reads from it), so its row lock puts writers in line and
+draws positions and stamps without gaps; after it come only the batch's other stretches, its balances and COMMIT. Each event has a
+stamp of its own, one microsecond apart, so that a balance shown with a stamp is the only balance with that stamp. The hash chain is
+computed where the rows are stored.
 
 Rows travel as one JSON text a part: an array a column costs the driver more per cell than the whole row costs the database to read.
-Parts that a batch has no rows for are left out of the text; the few texts that result are prepared once per connection, and planned
-once: nothing in them depends on how many rows there are (`commands.writer_pool`).
+Parts that a stretch has no rows for are left out of the text; the few texts that result are prepared once per connection, and
+planned once: nothing in them depends on how many rows there are (`commands.writer_pool`).
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
+from uuid import UUID
 
 import orjson
 
@@ -25,8 +27,8 @@ Row = dict[str, Any]
 
 @dataclass
 class Rows:
-    """Rows to write, with the columns that `_PARTS` names. `k` counts the batch's events from 1; `chained` says that one of them
-    follows another of the same batch in its stream."""
+    """Rows to write, with the columns that `_PARTS` names. `k` counts the stretch's events from 1; `chained` says that one
+    of them follows another of the same stretch in its stream. Of an account's new names the last one stays."""
 
     events: list[Row] = field(default_factory=list)
     chained: bool = False
@@ -34,9 +36,7 @@ class Rows:
     entries: list[Row] = field(default_factory=list)
     pending: list[Row] = field(default_factory=list)
     accounts: list[Row] = field(default_factory=list)
-    names: list[Row] = field(default_factory=list)
-    opened: list[Row] = field(default_factory=list)
-    balances: list[Row] = field(default_factory=list)
+    names: dict[UUID, Row] = field(default_factory=dict)
     keys: list[Row] = field(default_factory=list)
 
 
@@ -51,7 +51,7 @@ class Part:
 _FIGURES = "account_version bigint, posted numeric, pending_in numeric, pending_out numeric"
 _BALANCE = (
     "account_id uuid, posted numeric, pending_in numeric, pending_out numeric, version bigint, floor numeric, freezes text[], "
-    "closed bool, stream_version int, k int"
+    "closed bool, stream_version int, as_of timestamptz"
 )
 _AT = "h.stamp + (r.k - 1) * interval '1 microsecond'"
 
@@ -86,21 +86,6 @@ _PARTS: dict[str, Part] = {
     "names": Part(
         "id uuid, name text",
         "update accounts a set name = r.name from {rows}, head h where a.id = r.id",
-    ),
-    "opened": Part(
-        _BALANCE,
-        "insert into account_balances (account_id, posted, pending_in, pending_out, version, floor, frozen, freezes, closed, "
-        "stream_version, as_of) "
-        "select r.account_id, r.posted, r.pending_in, r.pending_out, r.version, r.floor, "
-        "r.freezes <> '{{}}', r.freezes, r.closed, r.stream_version, " + _AT + " from {rows}, head h",
-    ),
-    "balances": Part(
-        _BALANCE,
-        "update account_balances b set posted = r.posted, pending_in = r.pending_in, "
-        "pending_out = r.pending_out, version = r.version, floor = r.floor, frozen = r.freezes <> '{{}}', "
-        "freezes = r.freezes, closed = r.closed, stream_version = r.stream_version, "
-        "as_of = case when r.k = 0 then b.as_of else " + _AT + " end "
-        "from {rows}, head h where b.account_id = r.account_id",
     ),
     "keys": Part(
         "k int, scope bytea, request_hash bytea, outcome jsonb",
@@ -148,6 +133,15 @@ _LATER_WAVES = f"""
     union all
     select i.*, event_hash(p.hash, {_HASHED})
     from hashed p join input i on i.aggregate_id = p.aggregate_id and i.wave = p.wave + 1"""
+_OPENED = """
+insert into account_balances (account_id, posted, pending_in, pending_out, version, floor, frozen, freezes, closed, stream_version, as_of)
+select r.account_id, r.posted, r.pending_in, r.pending_out, r.version, r.floor, r.freezes <> '{{}}', r.freezes, r.closed,
+    r.stream_version, r.as_of from {rows}"""
+_CHANGED = """
+update account_balances b set posted = r.posted, pending_in = r.pending_in, pending_out = r.pending_out, version = r.version,
+    floor = r.floor, frozen = r.freezes <> '{{}}', freezes = r.freezes, closed = r.closed, stream_version = r.stream_version,
+    as_of = coalesce(r.as_of, b.as_of)
+from {rows} where b.account_id = r.account_id"""
 _REFUSALS_ONLY = """
 insert into idempotency (scope, request_hash, outcome, position, committed_at)
 select r.scope, r.request_hash, r.outcome, h.position, h.committed_at from {rows}, log_head h
@@ -160,13 +154,22 @@ async def flush(connection: Connection, rows: Rows, stamp: datetime | None) -> t
     later = _LATER_WAVES if rows.chained else ""
     parts = [_HEAD.format(rows=_records(_EVENT_COLUMNS, rows.events, arguments), later=later)]
     for name, part in _PARTS.items():
-        values: list[Row] = getattr(rows, name)
+        values = getattr(rows, name)
         if values:
+            values = list(values.values()) if isinstance(values, dict) else values
             parts.append(f"w_{name} as ({part.sql.format(rows=_records(part.columns, values, arguments))})")
     text = ",\n".join(parts) + "\nselect base, stamp, pg_notify('isthmus_log', (base + $1)::text) from head"
     row = await connection.fetchrow(text, *arguments)
     assert row is not None, "log_head has its one row"
     return row["base"], row["stamp"]
+
+
+async def write_balances(connection: Connection, *, opened: Sequence[Row], changed: Sequence[Row]) -> None:
+    """Rows of `account_balances` that are new, and those that were there."""
+    for statement, rows in ((_OPENED, opened), (_CHANGED, changed)):
+        if rows:
+            arguments: list[Any] = []
+            await connection.execute(statement.format(rows=_records(_BALANCE, rows, arguments)), *arguments)
 
 
 async def flush_refusals(connection: Connection, keys: Sequence[Row]) -> int:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from operator import attrgetter
 from uuid import UUID
 
 import orjson
@@ -24,7 +23,6 @@ from isthmus.domain.ledger import (
     JournalReserved,
 )
 from isthmus.domain.money import text_of
-from isthmus.domain.personal import Sealed
 from isthmus.write_models.envelope import Envelope
 from isthmus.write_models.flush import Row, Rows
 from isthmus.write_models.idempotency import reference_id_of
@@ -33,7 +31,7 @@ from isthmus.write_models.outbox import integration_event
 
 @dataclass
 class Writer:
-    """Gathers the rows of one batch. `k` counts events from 1; the stamp of an account is that of its last movement."""
+    """Gathers the rows of one stretch of a batch. `k` counts events from 1; the stamp of an account is that of its last movement."""
 
     ids: IdSource
     rows: Rows = field(default_factory=Rows)
@@ -41,7 +39,6 @@ class Writer:
     moved: dict[UUID, int] = field(default_factory=dict)
     touched: set[UUID] = field(default_factory=set)
     opened: set[UUID] = field(default_factory=set)
-    named: dict[UUID, Sealed] = field(default_factory=dict)
     _waves: dict[UUID, int] = field(default_factory=dict)
 
     def record(
@@ -106,7 +103,7 @@ class Writer:
                 )
                 self.moved[event.account_id] = self.k
             case AccountRenamed():
-                self.named[event.account_id] = event.name
+                self.rows.names[event.account_id] = {"id": event.account_id, "name": event.name}
                 self.touched.add(event.account_id)
             case JournalPosted() | JournalReserved() | HoldVoided():
                 self._journal(event, event_id, reference_id_of(envelope, leg), envelope.correlation_id, book)
@@ -186,24 +183,21 @@ class Writer:
                     }
                 )
 
-    def balances(self, book: Mapping[UUID, AccountState]) -> None:
-        """Each account the batch touched, once, as the whole batch leaves it, under the last name it was given."""
-        self.rows.names = [{"id": account_id, "name": name} for account_id, name in self.named.items()]
-        for account_id in sorted(self.touched | self.moved.keys(), key=attrgetter("int")):
-            state = book[account_id]
-            row = {
-                "account_id": account_id,
-                "posted": text_of(state.posted),
-                "pending_in": text_of(state.pending_in),
-                "pending_out": text_of(state.pending_out),
-                "version": state.version,
-                "floor": None if state.floor is None else text_of(state.floor),
-                "freezes": sorted(state.account.freezes),
-                "closed": state.account.closed,
-                "stream_version": state.account.version,
-                "k": self.moved.get(account_id, 0),
-            }
-            (self.rows.opened if account_id in self.opened else self.rows.balances).append(row)
+
+def balance_row(state: AccountState, moved_at: datetime | None) -> Row:
+    """`moved_at`: the stamp of its last movement, None where nothing moved."""
+    return {
+        "account_id": state.account.account_id,
+        "posted": text_of(state.posted),
+        "pending_in": text_of(state.pending_in),
+        "pending_out": text_of(state.pending_out),
+        "version": state.version,
+        "floor": None if state.floor is None else text_of(state.floor),
+        "freezes": sorted(state.account.freezes),
+        "closed": state.account.closed,
+        "stream_version": state.account.version,
+        "as_of": moved_at,
+    }
 
 
 def _after(figures: Figures) -> Row:

@@ -2,59 +2,45 @@
 
 Lock, then read, then decide in memory, then write: (1) the accounts, in id order; (2) keys and streams, in statements of their own
 *after* the lock, since a read beside a lock would show what was before the wait; (3) every command on what the ones before it
-leave; (4) one flush. A refused command writes its key and nothing else.
+leave; (4) a flush a stretch, and the balances. A refused command writes its key and nothing else.
+
+A large batch is decided and written in a few stretches, so that the database writes one while the next is decided: both would
+otherwise wait for each other. From the first flush on the log's end is locked, and nothing is waited for any more.
 """
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime, timedelta
-from typing import Any, NamedTuple
+from datetime import datetime
+from operator import attrgetter
+from typing import NamedTuple
 from uuid import UUID
 
 import asyncpg
 
 from isthmus.domain.accounts import Account, AccountType, FreezeReason
 from isthmus.domain.clock import Clock
-from isthmus.domain.event_codec import ACCOUNT, JOURNAL, stream_of
 from isthmus.domain.events import Event
 from isthmus.domain.identifiers import IdSource
-from isthmus.domain.ledger import (
-    AccountState,
-    JournalEvent,
-    JournalPosted,
-    JournalReserved,
-    LedgerEvent,
-    apply,
-    evolve_hold,
-)
-from isthmus.domain.money import DIGITS_MAX, SCALE_MAX, Asset, AssetKind, amount_fault
+from isthmus.domain.ledger import AccountState, JournalReserved
+from isthmus.domain.money import Asset, AssetKind
 from isthmus.domain.personal import PersonalTexts
-from isthmus.domain.refusals import IdempotencyKeyReused, InvalidAmount, Refusal, UnknownAsset
 from isthmus.failpoints import failpoint_async
 from isthmus.write_models import api_keys, event_store, idempotency
 from isthmus.write_models.asks import Ask, sealed
 from isthmus.write_models.connection import Connection
+from isthmus.write_models.deciding import Decided, Decider, Stretch
 from isthmus.write_models.envelope import Done, Outcome, Recorded, Refused
-from isthmus.write_models.flush import flush, flush_refusals
-from isthmus.write_models.handlers import HANDLERS, Loaded
-from isthmus.write_models.journal import Writer
+from isthmus.write_models.flush import flush, flush_refusals, write_balances
+from isthmus.write_models.handlers import Loaded
+from isthmus.write_models.journal import balance_row
 from isthmus.write_models.timers import expire_hold_at
 
-_MICROSECOND = timedelta(microseconds=1)
-
-
-@dataclass(frozen=True)
-class _Decided:
-    """An outcome before its position is known: events with the `k` of each, or a refusal."""
-
-    ask: Ask
-    events: tuple[tuple[int, UUID, Event], ...] = ()
-    refusal: Refusal | None = None
-    remembered: asyncpg.Record | None = None
-    k: int = 0
+#: Fewer commands than this are not worth a statement of their own.
+_STRETCH_MIN = 16
+_STRETCHES_MAX = 4
 
 
 class _HoldWithAnEnd(NamedTuple):
@@ -86,28 +72,33 @@ class UnitOfWork:
         await failpoint_async("unit.before_lock")
         loaded = await self._load(asks)
         await failpoint_async("unit.after_lock")
-        remembered = await self._remembered(asks)
-        writer = Writer(self._ids)
-        decided: list[_Decided] = []
-        first: dict[bytes, _Decided] = {}
-        for ask in asks:
-            twin = first.get(ask.scope)
-            if ask.scope in remembered:
-                one = self._replayed(ask, remembered[ask.scope])
-            elif twin is not None and (twin.refusal is None or twin.refusal.sticks):
-                one = twin if twin.ask.request_hash == ask.request_hash else self._reused(ask, writer.k)
-            else:
-                one = first[ask.scope] = self._decide(ask, loaded, writer)
-            decided.append(one)
-        await failpoint_async("unit.after_decide")
-        base, stamps = await self._write(writer, loaded, list(first.values()))
+        decider = Decider(loaded, self._assets, self._ids, await self._remembered(asks))
+        decided: list[Decided] = []
+        written: list[Stretch] = []
+        writing: asyncio.Task[None] | None = None
+        size = max(_STRETCH_MIN, -(-len(asks) // _STRETCHES_MAX))
+        try:
+            for start in range(0, len(asks), size):
+                stretch, outcomes = decider.stretch(asks[start : start + size])
+                decided += outcomes
+                await failpoint_async("unit.after_decide")
+                if writing is not None:
+                    await writing
+                writing = asyncio.create_task(self._write(stretch, loaded, written))
+                await asyncio.sleep(0)  # sent now: the database writes these while the next are decided
+            if writing is not None:
+                await writing
+        finally:
+            if writing is not None:
+                await asyncio.wait({writing})  # whatever went wrong, the connection is not left in use
+        await self._write_balances(written, loaded)
         replays = await self._replays(decided)
         seen: set[int] = set()
-        outcomes = []
+        results = []
         for one in decided:
-            outcomes.append(self._outcome(one, base, stamps, replays, twin=id(one) in seen))
+            results.append(_outcome(one, replays, twin=id(one) in seen))
             seen.add(id(one))
-        return outcomes
+        return results
 
     async def _load(self, asks: Sequence[Ask]) -> Loaded:
         needs = [ask.needs() for ask in asks]
@@ -151,57 +142,40 @@ class UnitOfWork:
         )
         return {row["scope"]: row for row in rows}
 
-    def _decide(self, ask: Ask, loaded: Loaded, writer: Writer) -> _Decided:
-        asset = getattr(ask.command, "asset", None)
-        if asset is not None and asset not in self._assets:
-            unknown = UnknownAsset(f"{asset} is not an asset that can be held here.", ("input", "asset"))
-            return _Decided(ask, refusal=unknown, k=writer.k)
-        decision = HANDLERS[type(ask.command)].decide(loaded, ask.command)
-        if not isinstance(decision, Refusal):
-            decision = _amounts_fault(decision, self._assets) or decision
-        if isinstance(decision, Refusal):
-            return _Decided(ask, refusal=decision, k=writer.k)
-        events = []
-        for leg, event in enumerate(decision):
-            version = _stream_version(loaded, event) + 1
-            _bring_forward(loaded, event)
-            event_id = writer.record(event, version, leg, ask.envelope, loaded.now, loaded.book)
-            events.append((writer.k, event_id, event))
-        return _Decided(ask, tuple(events), k=writer.k)
+    async def _write(self, stretch: Stretch, loaded: Loaded, written: list[Stretch]) -> None:
+        """Sets the stretch's base and stamp, and puts it beside those that were written before."""
+        writer = stretch.writer
+        if writer.k:
+            # Before the flush, which locks the log's end.
+            for hold in _holds_with_an_end(stretch.events):
+                await expire_hold_at(self._connection, hold.journal_id, hold.expires_at - loaded.now)
+            await api_keys.write(self._connection, stretch.events)
+            await failpoint_async("unit.before_flush")
+            stretch.base, stretch.stamp = await flush(self._connection, writer.rows, self._clock.stamp())
+        elif writer.rows.keys:
+            stretch.base = await flush_refusals(self._connection, writer.rows.keys)
+        else:
+            stretch.base = await self._connection.fetchval("select position from log_head")
+        written.append(stretch)
 
-    def _replayed(self, ask: Ask, row: asyncpg.Record) -> _Decided:
-        if row["request_hash"] != ask.request_hash:
-            return self._reused(ask, 0, row)
-        return _Decided(ask, remembered=row)
+    async def _write_balances(self, written: Sequence[Stretch], loaded: Loaded) -> None:
+        """Each account that the batch touched, once, as the whole batch leaves it and with the stamp of its last movement."""
+        moved: dict[UUID, datetime] = {}
+        touched: set[UUID] = set()
+        opened: set[UUID] = set()
+        for stretch in written:
+            moved |= {account: stretch.stamp_of(k) for account, k in stretch.writer.moved.items()}
+            touched |= stretch.writer.touched
+            opened |= stretch.writer.opened
+        if accounts := sorted(touched | moved.keys(), key=attrgetter("int")):
+            rows = [(account, balance_row(loaded.book[account], moved.get(account))) for account in accounts]
+            await write_balances(
+                self._connection,
+                opened=[row for account, row in rows if account in opened],
+                changed=[row for account, row in rows if account not in opened],
+            )
 
-    def _reused(self, ask: Ask, k: int, row: asyncpg.Record | None = None) -> _Decided:
-        message = "This idempotency key came with another input before. Use a new key for a new wish."
-        return _Decided(ask, refusal=IdempotencyKeyReused(message, ("input", "idempotencyKey")), k=k, remembered=row)
-
-    async def _write(self, writer: Writer, loaded: Loaded, decided: list[_Decided]) -> tuple[int, dict[int, Any]]:
-        """Returns the position before the batch's first event, and the stamp of each event by its `k`."""
-        for one in decided:
-            if one.refusal is None:
-                outcome = idempotency.accepted(len(one.events))
-            elif one.refusal.sticks:
-                outcome = idempotency.refused(one.refusal)
-            else:
-                continue
-            writer.rows.keys.append(idempotency.row(one.k, one.ask.scope, one.ask.request_hash, outcome))
-        if not writer.k:
-            if writer.rows.keys:
-                return await flush_refusals(self._connection, writer.rows.keys), {}
-            return await self._connection.fetchval("select position from log_head"), {}
-        # Before the flush: nothing may come between it and the commit.
-        for hold in _holds_with_an_end(decided):
-            await expire_hold_at(self._connection, hold.journal_id, hold.expires_at - loaded.now)
-        await api_keys.write(self._connection, [event for one in decided for _, _, event in one.events])
-        writer.balances(loaded.book)
-        await failpoint_async("unit.before_flush")
-        base, stamp = await flush(self._connection, writer.rows, self._clock.stamp())
-        return base, {k: stamp + (k - 1) * _MICROSECOND for k in range(1, writer.k + 1)}
-
-    async def _replays(self, decided: Sequence[_Decided]) -> dict[int, Recorded]:
+    async def _replays(self, decided: Sequence[Decided]) -> dict[int, Recorded]:
         positions = [
             position
             for one in decided
@@ -210,30 +184,24 @@ class UnitOfWork:
         ]
         return await event_store.load_positions(self._connection, positions) if positions else {}
 
-    def _outcome(
-        self, one: _Decided, base: int, stamps: Mapping[int, Any], replays: Mapping[int, Recorded], twin: bool
-    ) -> Outcome:
-        if one.refusal is not None:
-            position = one.remembered["position"] if one.remembered is not None else base + one.k
-            return Refused(one.refusal, position, replayed=twin)
-        if one.remembered is not None:
-            refusal = idempotency.refusal_from(json.loads(one.remembered["outcome"]))
-            if refusal is not None:
-                return Refused(refusal, one.remembered["position"], replayed=True)
-            events = tuple(replays[position] for position in _positions(one.remembered))
-            return Done(events, one.remembered["position"], replayed=True)
-        correlation_id = one.ask.envelope.correlation_id
-        recorded = tuple(
-            Recorded(event, event_id, base + k, stamps[k], correlation_id) for k, event_id, event in one.events
-        )
-        return Done(recorded, base + one.k, replayed=twin)
+
+def _outcome(one: Decided, replays: Mapping[int, Recorded], *, twin: bool) -> Outcome:
+    if one.refusal is not None:
+        position = one.remembered["position"] if one.remembered is not None else one.position
+        return Refused(one.refusal, position, replayed=twin)
+    if one.remembered is not None:
+        refusal = idempotency.refusal_from(json.loads(one.remembered["outcome"]))
+        if refusal is not None:
+            return Refused(refusal, one.remembered["position"], replayed=True)
+        events = tuple(replays[position] for position in _positions(one.remembered))
+        return Done(events, one.remembered["position"], replayed=True)
+    return Done(one.recorded(), one.position, replayed=twin)
 
 
-def _holds_with_an_end(decided: Sequence[_Decided]) -> list[_HoldWithAnEnd]:
+def _holds_with_an_end(events: Sequence[Event]) -> list[_HoldWithAnEnd]:
     return [
         _HoldWithAnEnd(event.journal_id, event.expires_at)
-        for one in decided
-        for _, _, event in one.events
+        for event in events
         if isinstance(event, JournalReserved) and event.expires_at is not None
     ]
 
@@ -256,54 +224,6 @@ def _state(row: asyncpg.Record) -> AccountState:
         row["closed"],
     )
     return AccountState(account, row["posted"], row["pending_in"], row["pending_out"], row["version"], row["floor"])
-
-
-def _stream_version(loaded: Loaded, event: Event) -> int:
-    aggregate_type, aggregate_id = stream_of(event)
-    if aggregate_type == ACCOUNT:
-        state = loaded.book.get(aggregate_id)
-        return state.account.version if state else 0
-    if aggregate_type == JOURNAL:
-        hold = loaded.holds.get(aggregate_id)
-        return hold.version if hold else 0
-    return len(loaded.streams.get(aggregate_id, ()))
-
-
-def _bring_forward(loaded: Loaded, event: Event) -> None:
-    if isinstance(event, LedgerEvent):
-        apply(loaded.book, [event])
-    else:
-        loaded.streams.setdefault(stream_of(event)[1], []).append(event)
-        api_keys.bring_forward(loaded.live_keys, event)
-    if isinstance(event, JournalEvent):
-        _, stream = stream_of(event)
-        hold = evolve_hold(loaded.holds.get(stream), event)
-        if hold is not None:
-            loaded.holds[stream] = hold
-    if isinstance(event, JournalPosted):
-        loaded.posted[event.journal_id] = event
-        if event.reverses is not None:
-            loaded.reversed.add(event.reverses)
-
-
-def _amounts_fault(events: Sequence[Event], assets: Mapping[str, Asset]) -> Refusal | None:
-    """The last line of defence: NUMERIC would round what has more places than the asset."""
-    for event in events:
-        if isinstance(event, JournalPosted | JournalReserved):
-            for leg in event.legs:
-                asset = assets.get(leg.asset)
-                if asset is None:
-                    return UnknownAsset(f"{leg.asset} is not an asset that can be held here.")
-                fault = amount_fault(leg.amount, asset)
-                if fault is not None:
-                    return InvalidAmount(f"An amount of {leg.asset} is {fault.replace('_', ' ').lower()}.")
-            for after in event.figures:
-                if any(
-                    figure.adjusted() >= DIGITS_MAX - SCALE_MAX
-                    for figure in (after.posted, after.pending_in, after.pending_out)
-                ):
-                    return InvalidAmount(f"An account of {after.asset} cannot hold that much.")
-    return None
 
 
 async def load_assets(connection: Connection) -> dict[str, Asset]:
