@@ -146,7 +146,7 @@ async def test_what_is_refused_is_answered_by_status_and_as_json_before_any_stre
     assert "data" not in body
 
 
-@pytest.mark.parametrize("given", [None, "x", token("late", seconds=-1)])
+@pytest.mark.parametrize("given", [None, "x", pytest.param(token("late", seconds=-1), id="expired")])
 async def test_whoever_is_not_signed_in_gets_401_and_no_stream(served: Served, given: str | None) -> None:
     async with streaming(served, given, CHANGED) as stream:
         assert stream.response.status_code == 401
