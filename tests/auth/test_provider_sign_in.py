@@ -14,10 +14,14 @@ import pytest_asyncio
 from argon2 import PasswordHasher
 
 from isthmus.auth.addresses import network_of
+from isthmus.auth.provider.asgi import create_provider_app
 from isthmus.auth.provider.users import DEMO_PASSWORD
 from isthmus.runtime.servers import EmbeddedServers
+from isthmus.settings import load_settings
 from tests.auth.provider_kit import (
     ADA,
+    CHEAP,
+    ISSUER,
     WEB,
     WEB_AFTER,
     WEB_REDIRECT,
@@ -241,6 +245,27 @@ async def test_a_burst_gets_no_more_tries_and_success_is_not_counted(shared: Kit
             assert (await _try(kit, "10.0.0.1", ADA, DEMO_PASSWORD)).status_code == 303
         burst = await asyncio.gather(*(_try(kit, f"10.0.1.{number}", ADA) for number in range(8)))
         assert sorted(response.status_code for response in burst) == [400] * 3 + [429] * 5
+
+
+async def test_without_redis_no_password_is_tried(shared: Kit, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Failures could not be counted for all processes: refused, the right password too, and told to come again."""
+    tried: list[str] = []
+    monkeypatch.setattr(PasswordHasher, "verify", lambda *_: tried.append("a password"))
+    app = create_provider_app(
+        load_settings(data_dir=shared.data_dir),
+        database_url=shared.app_url,
+        redis_url="redis://127.0.0.1:1",
+        issuer_url=ISSUER,
+        clock=shared.clock,
+        hasher=CHEAP,
+    )
+    transport = httpx.ASGITransport(app, client=("10.0.7.7", 50_000))
+    async with httpx.AsyncClient(transport=transport, base_url=ISSUER) as http:
+        refused = await shared.sign_in(http=http)
+    await app.state.provider.close()
+
+    assert (refused.status_code, refused.headers["retry-after"], tried) == (503, "5", [])
+    assert "Signing in is not possible right now" in refused.text
 
 
 async def _try(kit: Kit, address: str, email: str, password: str = "wrong") -> httpx.Response:
