@@ -135,6 +135,7 @@ def _load(report: Report, options: Options, target: _Target, clients: int) -> No
     report.add(name, answered.per_second, _RATE)
     report.add(f"{name}_p50", answered.p50_ms, "ms")
     report.add(f"{name}_p99", answered.p99_ms, "ms")
+    report.add(f"{name}_refused", answered.refused, "requests")
     options.say(f"{name}: {answered.per_second:,.0f} {_RATE}, p99 {answered.p99_ms:.1f} ms")
 
 
