@@ -58,7 +58,8 @@ def page() -> str:
     return _HEAD + "\n".join(lines) + "\n"
 
 
-def known() -> list[Metric]:
+@cache
+def known() -> tuple[Metric, ...]:
     """All of them, by name."""
     reached = {process: _reached_from(root) for process, root in _PROCESSES.items()}
     found = []
@@ -68,7 +69,7 @@ def known() -> list[Metric]:
             if isinstance(one, MetricWrapperBase) and one._name.startswith("isthmus_"):
                 name = f"{one._name}_total" if one._type == "counter" else one._name
                 found.append(Metric(name, str(one._type), tuple(one._labelnames), processes, one._documentation))
-    return sorted(found)
+    return tuple(sorted(found))
 
 
 def _reached_from(root: str) -> set[str]:

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
+import json
+
 import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from isthmus.cli.metrics_page import known
-from isthmus.runtime.data_directory import DataDirectory
 from tests.end_to_end.product import Product
 
 
 @pytest.mark.parametrize("process", ["serve", "work"])
 def test_a_process_tells_what_the_page_lists(product: Product, process: str) -> None:
-    work = f"http://127.0.0.1:{DataDirectory(product.data_dir).port('work')}"
-    page = httpx.get(f"{product.base if process == 'serve' else work}/metrics", timeout=10).text
+    page = httpx.get(f"{product.base if process == 'serve' else work(product)}/metrics", timeout=10).text
     families = {
         f"{family.name}_total" if family.type == "counter" else family.name: family
         for family in text_string_to_metric_families(page)
@@ -27,3 +27,10 @@ def test_a_process_tells_what_the_page_lists(product: Product, process: str) -> 
         assert (family.type, family.documentation) == (listed[name].type, listed[name].help)
         for sample in family.samples:
             assert sample.labels.keys() - {"le"} == set(listed[name].labels)
+
+
+def work(product: Product) -> str:
+    """Where `work` says that it tells its health."""
+    lines = (product.data_dir / "logs" / "work.log").read_text().splitlines()
+    told = [json.loads(line)["url"] for line in lines if '"health is told"' in line]
+    return str(told[-1]).removesuffix("/readyz")
