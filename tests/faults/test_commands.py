@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from urllib.parse import urlsplit, urlunsplit
@@ -137,21 +136,6 @@ async def test_f25_every_boundary_of_the_calendar_is_crossed_without_a_gap(
     months = await side.pool.fetch("select tableoid::regclass::text as month, count(*) from entries group by 1")
     crossed = {f"entries_{when:%Y_%m}" for when in (last, last + timedelta(seconds=2))}
     assert {row["month"]: row["count"] for row in months if row["month"] in crossed} == dict.fromkeys(crossed, 2)
-    await assert_sound(side.pool)
-
-
-async def test_f26_one_key_sent_1000_times_at_once_through_three_writers_is_one_journal(
-    ledger: Driver, side: WriteSide, settings: Settings, database: Database
-) -> None:
-    source, target = await ledger.funded(ADA, "1000"), await ledger.open(GRACE)
-    async with AsyncExitStack() as stack:
-        others = [await stack.enter_async_context(write_side(settings, database.url)) for _ in range(2)]
-        drivers = [ledger, *(Driver(other.commands) for other in others)]
-        outcomes = await asyncio.gather(
-            *(drivers[n % 3].transfer(ADA, source, target, "1", key="once") for n in range(1_000))
-        )
-    assert len({journal_of(outcome).journal_id for outcome in outcomes}) == 1
-    assert await _journals(side) == 1
     await assert_sound(side.pool)
 
 
