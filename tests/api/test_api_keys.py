@@ -11,6 +11,7 @@ from typing import Any
 from uuid import uuid4
 
 import asyncpg
+import httpx
 import pytest
 from structlog.testing import capture_logs
 from websockets.asyncio.client import connect
@@ -148,8 +149,6 @@ def test_a_person_has_so_many_keys_and_no_more_however_fast_they_are_asked_for(s
 
 
 def _at_once(served: Served, person: Person, wishes: list[dict[str, Any]]) -> list[Any]:
-    import httpx
-
     async def ask() -> list[Any]:
         async with httpx.AsyncClient(timeout=30) as client:
             sent = [
@@ -391,3 +390,20 @@ async def test_the_database_stays_sound(served: Served, ada: Person) -> None:
         pass
     finally:
         await connection.close()
+
+
+def test_f44_a_stream_of_events_ends_within_seconds_when_its_key_is_revoked(served: Served, ada: Person) -> None:
+    made = create(ada)
+    ada.open()
+    headers = {"Authorization": f"Bearer {made['secret']}", "Accept": "text/event-stream"}
+    body = {"query": "subscription { balanceChanged { version } }"}
+
+    with httpx.stream("POST", served.graphql, json=body, headers=headers, timeout=15) as answer:
+        lines = answer.iter_lines()
+        assert any("balanceChanged" in line for line in lines)
+        revoke(ada, made["apiKey"]["id"])
+        began = time.monotonic()
+        after = [line for line in lines if "balanceChanged" in line]
+
+    assert after == []
+    assert time.monotonic() - began < 5
