@@ -11,6 +11,7 @@ import asyncio
 import inspect
 from collections import OrderedDict, deque
 from collections.abc import AsyncGenerator, Callable, Hashable
+from contextlib import suppress
 from functools import partial
 from typing import Any, Protocol
 
@@ -25,6 +26,7 @@ from isthmus.graphql.context import RequestContext, SharedContext
 from isthmus.graphql.correlation import drawn
 from isthmus.graphql.documents import Prepared, Refused
 from isthmus.graphql.errors import classify, log_errors, shaped
+from isthmus.graphql.plain import Complete, compiled
 from isthmus.graphql.schema import Schema
 from isthmus.graphql.shapes import Shape, Shapes
 
@@ -69,9 +71,15 @@ class Rendering:
 
 class Group:
     def __init__(
-        self, executor: CoreExecutor[Any], context: SharedContext, prepared: Prepared, timeout_s: float
+        self,
+        executor: CoreExecutor[Any],
+        plain: Complete | None,
+        context: SharedContext,
+        prepared: Prepared,
+        timeout_s: float,
     ) -> None:
         self._executor = executor
+        self._plain = plain
         self._context = context
         self._prepared = prepared
         self._timeout_s = timeout_s
@@ -111,10 +119,7 @@ class Group:
         try:
             async with asyncio.timeout(self._timeout_s):
                 self._context.renew_loaders()
-                value = await source.value(self._context, event)
-                result: Any = execute_subscription_event(self._executor.build_per_event_executor(value))
-                if inspect.isawaitable(result):
-                    result = await result
+                result = await self._execute(await source.value(self._context, event))
         except Exception as error:  # noqa: BLE001 - shown as any other error of execution: masked, and logged once
             result = ExecutionResult(None, [GraphQLError("", original_error=error)])
         answer: dict[str, Any] = {"data": result.data}
@@ -126,6 +131,16 @@ class Group:
             log_errors(result.errors, correlation_id, "subscription")
             answer["errors"] = [shaped(error, correlation_id) for error in result.errors]
         return orjson.dumps(answer)[1:], outcome
+
+    async def _execute(self, value: Any) -> ExecutionResult:
+        if self._plain is not None:
+            with suppress(Exception):  # whatever it is: executed as usual it has its place and its words
+                return ExecutionResult(self._plain(value), None)
+        result: Any = execute_subscription_event(self._executor.build_per_event_executor(value))
+        if inspect.isawaitable(result):
+            result = await result
+        found: ExecutionResult = result
+        return found
 
 
 class Subscription:
@@ -220,7 +235,8 @@ class Live:
         )
         if isinstance(executor, list):
             raise Refused(executor)
-        return Group(executor, shared, context.prepared, self._timeout_s)
+        plain = compiled(self._schema, shape.document)
+        return Group(executor, plain, shared, context.prepared, self._timeout_s)
 
     async def _source(self, context: RequestContext) -> Source:
         """The resolver's own, with the caller's rights: this is where each subscription is authorised."""
