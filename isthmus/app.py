@@ -75,9 +75,7 @@ def create_app(settings: Settings, wiring: Wiring | None = None) -> Starlette:
             challenge = f'Bearer resource_metadata="{running.metadata_url}"' if running.metadata_url else "Bearer"
             app.state.running = running
             watch = LoopWatch()
-            admission = Admission(
-                settings.api.operations_max, settings.api.latency_target_ms / 1_000, lambda: watch.lag_s
-            )
+            admission = Admission(settings.api.operations_max, settings.api.latency_target_s, lambda: watch.lag_s)
             executor = Executor(running.services, settings.api, admission=admission)
             app.state.endpoint = Endpoint(executor, challenge)
             with watch:

@@ -163,10 +163,11 @@ class ApiSettings(BaseModel):
     operations_max: int = Field(
         512, ge=16, description="Most operations that run at once in one process, however quick they are."
     )
-    latency_target_ms: int = Field(
-        1_000,
+    latency_target_ms: int | None = Field(
+        None,
         ge=100,
-        description="Under load no more is taken on than is answered within this, in milliseconds; the rest is refused at once.",
+        description="Under load no more is taken on than is answered within this, in milliseconds; the rest is refused at once. "
+        "Not set: 1 000 in production, 10 000 in development.",
     )
     position_wait_ms: int = Field(
         3_000, ge=0, le=10_000, description="Longest wait for X-Isthmus-Position, in milliseconds."
@@ -206,6 +207,10 @@ class ApiSettings(BaseModel):
     @property
     def sockets_max(self) -> int:
         return self.sockets_per_user_max or (100_000 if self.in_development else 100)
+
+    @property
+    def latency_target_s(self) -> float:
+        return (self.latency_target_ms or (10_000 if self.in_development else 1_000)) / 1_000
 
     @property
     def in_development(self) -> bool:

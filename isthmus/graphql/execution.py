@@ -66,7 +66,7 @@ class Executor:
     ) -> None:
         self.services = services
         self.api = api
-        self.admission = admission or Admission(api.operations_max, api.latency_target_ms / 1_000)
+        self.admission = admission or Admission(api.operations_max, api.latency_target_s)
         self._schema = schema or build_schema()
         self.live = Live(self._schema, api.request_timeout_s)
         self._documents = Documents(
