@@ -129,11 +129,10 @@ class _Walk:
                 if location.startswith(f"{self._redirect_uri}?"):
                     return location
                 response = await self._send("GET", location)
-            elif response.status_code == 429:
+            elif response.status_code in (429, 503):
                 after = response.headers.get("retry-after", "")
-                raise SignInFailed(
-                    f"too many attempts to sign in; try again {f'in {after} seconds' if after.isdigit() else 'later'}"
-                )
+                why = "too many attempts to sign in" if response.status_code == 429 else "nobody can sign in right now"
+                raise SignInFailed(f"{why}; try again {f'in {after} seconds' if after.isdigit() else 'later'}")
             else:
                 response = await self._submit(response)
         raise SignInFailed(f"{self._origin} redirects without end")

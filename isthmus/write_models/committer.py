@@ -68,6 +68,8 @@ class Committer:
         self._task: asyncio.Task[None] | None = None
         self._began: float | None = None
         self._last_s = 0.0
+        self._away = False
+        """The last attempt found no database: who comes now is told after one more, not after three with their pauses."""
 
     async def start(self) -> None:
         self._task = asyncio.create_task(self._run(), name="committer")
@@ -162,11 +164,14 @@ class Committer:
         broken = 0
         while True:
             try:
-                return await self._attempt(asks)
+                outcomes = await self._attempt(asks)
+                self._away = False
+                return outcomes
             except _BROKEN as error:
                 broken += 1
                 _retries.labels(type(error).__name__).inc()
-                if broken >= _BROKEN_TRIES:
+                if self._away or broken >= _BROKEN_TRIES:
+                    self._away = True
                     raise Unavailable("the database does not answer; the outcome is unknown") from error
             await asyncio.sleep(random.uniform(0, _PAUSE_S * 2**broken))
 
