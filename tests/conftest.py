@@ -77,11 +77,16 @@ def template(servers: EmbeddedServers) -> str:
 @asynccontextmanager
 async def fresh_database(servers: EmbeddedServers, template: str) -> AsyncIterator[Database]:
     name = f"test_{os.getpid()}_{next(_numbers)}"
-    connection = await asyncpg.connect(servers.admin_url)
+    await _execute(servers.admin_url, f"create database {name} template {template} strategy file_copy")
+    yield Database(_with_name(servers.app_url, name), _with_name(servers.admin_url, name))
+    await _execute(servers.admin_url, f"drop database {name} with (force)")
+
+
+async def _execute(url: str, statement: str) -> None:
+    """On a connection of its own: the server may be another by the time that a test ends."""
+    connection = await asyncpg.connect(url)
     try:
-        await connection.execute(f"create database {name} template {template} strategy file_copy")
-        yield Database(_with_name(servers.app_url, name), _with_name(servers.admin_url, name))
-        await connection.execute(f"drop database {name} with (force)")
+        await connection.execute(statement)
     finally:
         await connection.close()
 
