@@ -34,6 +34,7 @@ COMMANDS = {
     "demo": _Command("database", "Make the demo users' accounts and movements."),
     "verify": _Command("database", "Check every invariant of the ledger and the hash chains."),
     "rebuild": _Command("data", "Make the read models anew from the event store, while serving."),
+    "parked": _Command("data", "List what could not be projected and needs attention."),
     "torture": _Command("torture", "Break a system of its own in every way, and judge what is left."),
     "token": _Command("people", "Sign in as a user and print the access token."),
     "credit": _Command("people", "Settle a fiat deposit into a user's account, as an operator."),

@@ -96,6 +96,7 @@ async def _database(url: str, settings: Settings) -> list[Finding]:
             found.append(
                 await within_deadline("partitions", lambda: _partitions(connection, months), "`isthmus migrate`")
             )
+            found.append(await within_deadline("projections", lambda: _parked(connection), "`isthmus migrate`"))
     finally:
         connection.terminate()
     return found
@@ -149,6 +150,20 @@ async def _partitions(connection: Any, months_ahead: int) -> Finding:
         remedy = f"start `isthmus work`: it keeps {months_ahead} ahead"
         return Finding("partitions", "warning", found, remedy)
     return Finding("partitions", "ok", found)
+
+
+async def _parked(connection: Any) -> Finding:
+    row = await connection.fetchrow(
+        "select count(*) as records, count(distinct account_id) as accounts, min(position) as first, "
+        "(array_agg(reason order by position))[1] as reason from read_models.parked_events"
+    )
+    if not row["records"]:
+        return Finding("projections", "ok", "nothing is set aside")
+    found = (
+        f"NEEDS_ATTENTION: {row['records']} records of {row['accounts']} accounts are set aside, "
+        f"the first at position {row['first']}: {row['reason']}"
+    )
+    return Finding("projections", "problem", found, "run the release that wrote them; `isthmus parked` lists them")
 
 
 def _month_after(day: datetime, months: int) -> str:

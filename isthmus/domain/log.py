@@ -7,7 +7,7 @@ so that what a broker lost is noticed before anything is moved past it (docs/led
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
@@ -52,6 +52,13 @@ class LoggedEvent(msgspec.Struct, frozen=True):
 
     def written(self) -> Metadata:
         return _METADATA.decode(self.metadata)
+
+    def told(self) -> Metadata | None:
+        """None where what was written is garbled: one event must not keep the others from the bus."""
+        try:
+            return self.written()
+        except msgspec.MsgspecError:
+            return None
 
     def lifted(self) -> Event:
         """Raises UnknownEvent where a newer release wrote it."""
@@ -148,7 +155,10 @@ def logged(row: Row) -> LoggedEvent:
 
 def records_of(event: LoggedEvent) -> list[Record]:
     """In key order; the same for the relay, which publishes them, and for a reader that fills a gap from the store."""
-    touched = sorted({figure.account_id for figure in _TOUCHED.decode(event.data).figures})
+    try:
+        touched = sorted({figure.account_id for figure in _TOUCHED.decode(event.data).figures})
+    except msgspec.MsgspecError:
+        touched = []  # whom it touches cannot be told: the reader sets it aside
     return [Record(key, event) for key in touched or [event.aggregate_id]]
 
 
@@ -176,16 +186,17 @@ def record_messages(
     counts: dict[int, int] = {}
     for event in events:
         value = _JSON.encode(event)
-        written = event.written()
+        written = event.told()
         headers: tuple[tuple[str, bytes], ...] = (
             ("log", log.encode()),
             ("event_id", str(event.event_id).encode()),
             ("position", str(event.position).encode()),
             ("aggregate", f"{event.aggregate_type}:{event.aggregate_id}".encode()),
             ("version", str(event.version).encode()),
-            ("correlation_id", written.correlation_id.encode()),
         )
-        if written.traceparent is not None:
+        if written is not None:
+            headers += (("correlation_id", written.correlation_id.encode()),)
+        if written is not None and written.traceparent is not None:
             headers += (("traceparent", (traces or {}).get(written.traceparent, written.traceparent).encode()),)
         for record in records_of(event):
             partition = partition_of(record.key)
@@ -202,8 +213,11 @@ def tick_messages(log: str, start: int, end: int, counts: Mapping[int, int]) -> 
     ]
 
 
-def read_messages(log: str, received: Sequence[Received]) -> list[Record | Tick]:
-    """What another database's relay put on the same topic is no news of this log, and what is garbled none at all: left out."""
+def read_messages(
+    log: str, received: Sequence[Received], garbled: Callable[[Received, Exception], None] | None = None
+) -> list[Record | Tick]:
+    """What another database's relay put on the same topic is no news of this log, and what is garbled none at all: left out.
+    `garbled` is told of it, with what was wrong."""
     mine = log.encode()
     found: list[Record | Tick] = []
     for message in received:
@@ -216,8 +230,10 @@ def read_messages(log: str, received: Sequence[Received]) -> list[Record | Tick]
                 trace = message.headers.get("traceparent")
                 key = UUID((message.key or b"").decode())
                 found.append(Record(key, _EVENT.decode(message.value), None if trace is None else trace.decode()))
-        except (msgspec.MsgspecError, ValueError):
-            continue  # as good as lost: the next tick's count will not match, and the store has it
+        except (msgspec.MsgspecError, ValueError) as error:
+            # As good as lost: the next tick's count will not match, and the store has it.
+            if garbled is not None:
+                garbled(message, error)
     return found
 
 

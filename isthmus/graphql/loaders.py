@@ -31,7 +31,9 @@ class Loaders:
 
     @cached_property
     def accounts(self) -> DataLoader[UUID, AccountRow | None]:
-        return self._seen(self._services.read.accounts.load_many)
+        """Loading raises Incomplete for an account whose opening is set aside."""
+        loader: DataLoader[UUID, Any] = self._seen(self._services.read.accounts.load_many)
+        return loader
 
     @cached_property
     def api_keys(self) -> DataLoader[UUID, ApiKeyRow | None]:
@@ -47,7 +49,9 @@ class Loaders:
 
     @cached_property
     def pages(self) -> DataLoader[PageOf, Page]:
-        return self._seen(self._services.read.transactions.pages)
+        """Loading raises Incomplete for an account of which something is set aside; its neighbours are answered."""
+        loader: DataLoader[PageOf, Any] = self._seen(self._services.read.transactions.pages)
+        return loader
 
     @cached_property
     def counts(self) -> DataLoader[tuple[UUID, str], int]:

@@ -9,7 +9,8 @@ from uuid import UUID
 
 import asyncpg
 
-from isthmus.read_models.database import ACQUIRE_TIMEOUT_S, Sight
+from isthmus.read_models.database import ACQUIRE_TIMEOUT_S, Incomplete, Sight
+from isthmus.read_models.projections.parked import parked_of
 
 _COLUMNS = "account_id, owner, kind, name, asset, status, opened_at, opened_position, transactions"
 
@@ -33,8 +34,8 @@ class AccountReader:
     def __init__(self, pool: asyncpg.Pool) -> None:
         self._pool = pool
 
-    async def load_many(self, sight: Sight, keys: Sequence[UUID]) -> list[AccountRow | None]:
-        """In the order of the keys; None where there is none, or none that may be seen."""
+    async def load_many(self, sight: Sight, keys: Sequence[UUID]) -> list[AccountRow | Exception | None]:
+        """In the order of the keys; None where there is none, or none that may be seen; Incomplete where its opening is set aside."""
         async with self._pool.acquire(timeout=ACQUIRE_TIMEOUT_S) as connection:
             rows = await connection.fetch(
                 f"select {_COLUMNS} from read_models.accounts where account_id = any($1::uuid[]) and (owner = $2 or $3)",
@@ -42,7 +43,9 @@ class AccountReader:
                 sight.person,
                 sight.all_accounts,
             )
-        found = {row["account_id"]: AccountRow(**row) for row in rows}
+            found: dict[UUID, AccountRow | Exception] = {row["account_id"]: AccountRow(**row) for row in rows}
+            if unknown := [key for key in keys if key not in found]:
+                found |= {key: Incomplete() for key in await parked_of(connection, sight, unknown)}
         return [found.get(key) for key in keys]
 
     async def page(

@@ -112,12 +112,18 @@ class BalanceCache:
 
 
 def apply_to(
-    pipeline: Pipeline, identity: str, partition: int, start: int, end: int, changes: Iterable[tuple[UUID, Balanced]]
+    pipeline: Pipeline,
+    identity: str,
+    partition: int,
+    start: int,
+    end: int,
+    changes: Iterable[tuple[UUID, Balanced | None]],
 ) -> None:
-    """Queue what one transaction changed in a partition; of several balances of one account the last is enough."""
+    """Queue what one transaction changed in a partition; of several balances of one account the last is enough. None: the
+    account's balance is not known from now on."""
     arguments: list[str] = []
     for account_id, balance in changes:
-        arguments += [str(account_id), _written(balance)]
+        arguments += [str(account_id), "" if balance is None else _written(balance)]
     pipeline.execute_command("EVAL", _APPLY, 1, key_of(partition), identity, str(start), str(end), *arguments)
 
 

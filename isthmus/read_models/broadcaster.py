@@ -6,6 +6,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from uuid import UUID
 
 import structlog
 from prometheus_client import Counter
@@ -15,7 +16,7 @@ from redis.exceptions import RedisError
 from isthmus import tracing
 from isthmus.failpoints import failpoint_async
 from isthmus.read_models.balance_cache import apply_to
-from isthmus.read_models.feed_wire import FEED, Move, hints, move_of
+from isthmus.read_models.feed_wire import FEED, Change, Move, hints, move_of
 from isthmus.read_models.projections import Advanced
 
 #: More moves than this in waiting (Redis is away) are let go: their readers find the gap.
@@ -71,7 +72,8 @@ class Broadcaster:
             async with asyncio.timeout(self.timeout_s):
                 pipeline = self.redis.pipeline(transaction=False)
                 for move in moves:
-                    newest = {change.account_id: change for change in move.changes}
+                    newest: dict[UUID, Change | None] = {change.account_id: change for change in move.changes}
+                    newest |= dict.fromkeys(move.parked)
                     apply_to(pipeline, self.identity, move.partition, move.start, move.end, newest.items())
                 for hint in hints(self.identity, moves, heads):
                     pipeline.execute_command("PUBLISH", FEED, hint)

@@ -26,6 +26,10 @@ _BROKEN = (
 )
 
 
+class Incomplete(Exception):
+    """Something of the account is set aside until a release understands it: its history has a hole, and is not shown."""
+
+
 @dataclass(frozen=True)
 class Sight:
     """Whose data a reader may show: that person's, and everyone's where a role says so."""

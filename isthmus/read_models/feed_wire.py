@@ -49,6 +49,13 @@ class Move(msgspec.Struct, frozen=True, omit_defaults=True):
     opened: tuple[Opened, ...] = ()
     #: Traces that these changes belong to, with their correlation ids.
     traces: tuple[tuple[str, str], ...] = ()
+    #: Accounts whose changes end before `end`: what came then was set aside.
+    parked: tuple[UUID, ...] = ()
+
+    @property
+    def mends(self) -> bool:
+        """Nothing moved: these changes had been set aside, and the partition has long passed them."""
+        return self.start == self.end
 
 
 class Hint(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -115,7 +122,9 @@ def move_of(advanced: Advanced) -> Move:
     opened = tuple(Opened(fact.key, fact.event.owner) for fact in facts if isinstance(fact.event, AccountOpened))
     written = (fact.written for fact in facts)
     traces = dict.fromkeys((one.traceparent, one.correlation_id) for one in written if one.traceparent is not None)
-    return Move(advanced.partition, advanced.start, advanced.end, changes, opened, tuple(traces))
+    return Move(
+        advanced.partition, advanced.start, advanced.end, changes, opened, tuple(traces), tuple(sorted(advanced.parked))
+    )
 
 
 def hints(log: str, moves: Iterable[Move], heads: Mapping[int, int]) -> list[bytes]:

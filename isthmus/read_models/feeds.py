@@ -19,14 +19,16 @@ from prometheus_client import Counter, Gauge
 from redis.asyncio import Redis
 
 from isthmus import tracing
+from isthmus.domain.identifiers import NOWHERE
 from isthmus.domain.log import PARTITIONS
-from isthmus.read_models.database import Sight
+from isthmus.read_models.database import ACQUIRE_TIMEOUT_S, Incomplete, Sight
 from isthmus.read_models.feed_history import Current, current, first_of, history, missed
 from isthmus.read_models.feed_listener import FeedListener
 from isthmus.read_models.feed_subscriber import Subscriber
 from isthmus.read_models.feed_watches import Watches
 from isthmus.read_models.feed_wire import BalanceMessage, Cause, Change, Hint, Move, message_of, read_hint
 from isthmus.read_models.positions import ProjectionPositions, log_identity
+from isthmus.read_models.projections.parked import parked_of
 
 __all__ = ["BalanceFeed", "BalanceMessage", "Cause"]
 
@@ -37,6 +39,7 @@ REPLAY_MAX = 500
 #: Who joins at once is read for together, so many at a time: a thousand that reconnect cost a few statements, and little memory.
 _JOIN_MAX = 100
 _PAGE = 2_000
+_EVERYTHING = Sight(NOWHERE, all_accounts=True)
 _PAUSE_S, _PAUSE_MAX_S = 0.05, 1.0
 
 _subscribers = Gauge("isthmus_feed_subscribers", "Subscribers of the balance feed in this process.")
@@ -107,7 +110,7 @@ class BalanceFeed:
 
         Per account the current balance, then one message per version; with `after`, in the place of the current balance, what came
         after that position, or where that is too much the current balance that says so. Does not end by itself: close it.
-        Raises asyncpg's errors where the database cannot be read.
+        Raises asyncpg's errors where the database cannot be read, and Incomplete where something of an account is set aside.
         """
         most = 2 * self._replay_max  # who is given all that it may be given can still be told what comes meanwhile
         subscriber = Subscriber(sight, account_ids, after, most, self._holding.add, self._leave)
@@ -127,6 +130,11 @@ class BalanceFeed:
         _subscribers.dec()
         self._holding.discard(subscriber)
         self._watches.leave(subscriber)
+
+    async def _parked(self, joining: Iterable[Subscriber]) -> set[UUID]:
+        async with self._pool.acquire(timeout=ACQUIRE_TIMEOUT_S) as connection:
+            # Each was given only what it may see.
+            return await parked_of(connection, _EVERYTHING, {account for one in joining for account in one.versions})
 
     # -- those who join, and accounts opened later -------------------------------------------------------------------
 
@@ -199,7 +207,7 @@ class BalanceFeed:
         self._release()
 
     def _move(self, move: Move) -> None:
-        if move.end <= self._at[move.partition]:
+        if move.end <= self._at[move.partition] and not move.mends:
             return
         self._passed += 1
         for opened in move.opened:
@@ -294,9 +302,14 @@ class BalanceFeed:
         for first in range(0, len(joining), _JOIN_MAX):
             some = joining[first : first + _JOIN_MAX]
             await self._adopt(some)
+            parked = await self._parked(some)
             for one in some:
-                if not wanted.joining[one].done():
+                if wanted.joining[one].done():
+                    continue
+                if parked.isdisjoint(one.versions):
                     wanted.joining[one].set_result(None)
+                else:
+                    wanted.joining[one].set_exception(Incomplete())
         if wanted.opened:
             await self._adopt(wanted.opened)
         if wanted.everyone and (waiting := self._watches.waiting()):

@@ -21,6 +21,8 @@ class LogHealth:
     head: int
     bus: Lag
     projections: Lag
+    #: Records that are set aside, as this release does not understand them.
+    parked: int
 
 
 #: The whole verification is long on purpose. Other roles' transactions are seen with pg_read_all_stats only.
@@ -40,11 +42,12 @@ async def log_health(pool: asyncpg.Pool) -> LogHealth:
         head = await connection.fetchval("select position from log_head")
         relayed = await connection.fetchval("select coalesce(max(position), 0) from relay_state where name = 'relay'")
         projected = await connection.fetchval("select coalesce(min(position), 0) from read_models.projection_positions")
-        lags = []
+        parked = await connection.fetchval("select count(*) from read_models.parked_events")
+        lags: list[Lag] = []
         for position in (relayed, projected):
             seconds = await connection.fetchval(
                 "select extract(epoch from clock_timestamp() - committed_at)::float8 from event_store where position = $1 + 1",
                 position,
             )
             lags.append(Lag(position, max(head - position, 0), max(seconds or 0.0, 0.0)))
-    return LogHealth(head, *lags)
+    return LogHealth(head, lags[0], lags[1], parked)

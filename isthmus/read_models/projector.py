@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 import asyncpg
+import msgspec
 import structlog
 from prometheus_client import Counter, Histogram
 
@@ -22,12 +23,16 @@ from isthmus import tracing
 from isthmus.domain.log import PARTITIONS, Received, read_messages
 from isthmus.failpoints import failpoint_async
 from isthmus.read_models.positions import log_identity, stored_positions
-from isthmus.read_models.projections import Advanced, Step, advance, ensure_positions, read_steps
+from isthmus.read_models.projections import Advanced, Step, advance, ensure_positions, mend, read_steps
 from isthmus.read_models.projections.facts import Connection
+from isthmus.read_models.projections.parked import POISON, why
+from isthmus.read_models.refused_records import Refused, keep
 from isthmus.read_models.window import Window
 
 GROUP = "isthmus.projectors"
 FILL_EVENTS = 500
+#: So often a partition is tried, from the event store, before what it cannot project is set aside.
+PARK_AFTER_TRIES = 5
 POLL_RECORDS_MAX = 4_000
 _POLL_S = 1.0
 _SWEEP_S = 0.25
@@ -75,14 +80,30 @@ class Projector:
     assigned: frozenset[int] = frozenset()
     _windows: dict[int, Window] = field(default_factory=dict)
     _offsets: dict[int, int] = field(default_factory=dict)
+    _tries: dict[int, int] = field(default_factory=dict)
 
     async def run(self) -> None:
         async with self.pool.acquire() as connection:
             await ensure_positions(connection)
             identity = await log_identity(connection)
+        await self.mend()
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._consume(identity), name="projector: consume")
             tasks.create_task(self._sweep(), name="projector: sweep")
+
+    async def mend(self) -> None:
+        """Try again what was set aside, as a newer release may understand it: once, at the start."""
+        for partition in range(PARTITIONS):
+            try:
+                async with self.pool.acquire() as connection, connection.transaction():
+                    mended = await mend(connection, partition)
+            except Exception as error:  # noqa: BLE001 - it stays set aside; the next start or a rebuild tries again
+                _failed.inc()
+                log.error("mending failed", partition=partition, error=type(error).__name__)
+                continue
+            if mended is not None:
+                log.info("what was set aside is projected", partition=partition, records=len(mended.facts))
+                self.applied([mended])
 
     async def _consume(self, identity: str) -> None:
         pause_s = _PAUSE_S
@@ -126,9 +147,12 @@ class Projector:
                 self._windows.setdefault(partition, Window(stored[partition]))
         steps: dict[int, Step] = {}
         holes: dict[int, int] = {}
+        refused: list[Refused] = []
         for partition, received in polled.items():
             window = self._windows[partition]
-            for item in read_messages(identity, received):
+            for item in read_messages(
+                identity, received, lambda one, error: refused.append(Refused.of(one, why(error)))
+            ):
                 window.take(item)
             step, hole = window.drain()
             if step is not None:
@@ -136,11 +160,14 @@ class Projector:
             if hole is not None:
                 holes[partition] = hole
         try:
+            if refused:
+                async with self.pool.acquire() as connection:
+                    await keep(connection, refused)
             holes |= await self._apply(steps)
             await self.fill(holes, "hole")
         except Exception as error:  # noqa: BLE001 - whatever it was, nothing was moved; the next tick finds the hole
             _failed.inc()
-            log.error("projecting failed; trying again", error=f"{type(error).__name__}: {error}")
+            log.error("projecting failed; trying again", error=why(error))
             self._windows.clear()
             await asyncio.sleep(random.uniform(_PAUSE_S, 2 * _PAUSE_S))
         else:
@@ -155,27 +182,50 @@ class Projector:
 
     async def _commit(self, steps: Mapping[int, Step], *, patient: bool = True) -> dict[int, int]:
         """Together; and where that fails for a reason of the events themselves, one by one, so that one partition stops alone."""
+        if len(steps) == 1:
+            ((partition, step),) = steps.items()
+            return await self._alone(partition, step, patient=patient)
         try:
             return await self._transaction(steps, patient=patient)
         except _AWAY:
             raise
-        except Exception:
-            if len(steps) == 1:
-                raise
+        except Exception as error:  # noqa: BLE001 - whose it is shows when each is tried by itself
+            log.warning("projecting together failed; one by one", error=why(error))
         now: dict[int, int] = {}
         for partition, step in steps.items():
             try:
-                now |= await self._transaction({partition: step}, patient=patient)
+                now |= await self._alone(partition, step, patient=patient)
             except Exception as error:  # noqa: BLE001 - it is told, and stays where it is
                 _failed.inc()
-                log.error("a partition stands still", partition=partition, error=f"{type(error).__name__}: {error}")
+                log.error("a partition stands still", partition=partition, error=why(error))
         return now
 
-    async def _transaction(self, steps: Mapping[int, Step], *, patient: bool) -> dict[int, int]:
+    async def _alone(self, partition: int, step: Step, *, patient: bool) -> dict[int, int]:
+        """A partition by itself. What is not understood is asked of the event store, which cannot be forged; what is not understood
+        there either is set aside after a few tries."""
+        parking = 0
+        try:
+            now = await self._transaction({partition: step}, patient=patient)
+        except POISON as error:
+            async with self.pool.acquire() as connection:
+                steps = await read_steps(connection, {partition: step.start}, step.end)
+                forged = _forged(step, steps[partition])
+                await keep(
+                    connection, [Refused(partition, -1, one, f"not in the event store; {why(error)}") for one in forged]
+                )
+            if not forged:
+                self._tries[partition] = parking = self._tries.get(partition, 0) + 1
+                if parking < PARK_AFTER_TRIES:
+                    raise
+            now = await self._transaction(steps, patient=patient, parking=parking)
+        self._tries.pop(partition, None)
+        return now
+
+    async def _transaction(self, steps: Mapping[int, Step], *, patient: bool, parking: int = 0) -> dict[int, int]:
         with _seconds.time(), tracing.shared("project", lambda: _origins(steps)):
             async with self.pool.acquire() as connection, connection.transaction():
                 await failpoint_async("projector.before_apply")
-                moved, now = await advance(connection, steps, patient=patient)
+                moved, now = await advance(connection, steps, patient=patient, parking=parking)
                 await failpoint_async("projector.applied")
             await failpoint_async("projector.committed")
         if moved:
@@ -225,7 +275,7 @@ class Projector:
                         since[number], patience_s[number] = (stored[number], time.monotonic()), _SWEEP_S
             except Exception as error:  # noqa: BLE001 - the database is away, or an event is not understood: seen, and tried again
                 _failed.inc()
-                log.error("sweeping failed; trying again", error=f"{type(error).__name__}: {error}")
+                log.error("sweeping failed; trying again", error=why(error))
                 await asyncio.sleep(random.uniform(_PAUSE_S, _PAUSE_MAX_S))
 
     async def _positions(self) -> tuple[dict[int, int], int]:
@@ -233,14 +283,24 @@ class Projector:
             return await _behind(connection)
 
 
+def _forged(step: Step, stored: Step) -> list[bytes]:
+    """Records that the event store does not have, as they came."""
+    known = {(record.position, record.key): record.event for record in stored.records}
+    return [
+        msgspec.json.encode(record.event)
+        for record in step.records
+        if known.get((record.position, record.key)) != record.event
+    ]
+
+
 def _origins(steps: Mapping[int, Step]) -> list[tracing.Origin]:
     """What the bus's headers said; of records that came from the store, what was stored."""
-    found: list[tracing.Origin] = []
-    for step in steps.values():
-        for record in step.records:
-            written = record.event.written()
-            found.append((record.traceparent or written.traceparent, written.correlation_id))
-    return found
+    return [
+        (record.traceparent or told.traceparent, told.correlation_id)
+        for step in steps.values()
+        for record in step.records
+        if (told := record.event.told()) is not None
+    ]
 
 
 async def _behind(connection: Connection) -> tuple[dict[int, int], int]:

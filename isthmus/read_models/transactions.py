@@ -11,7 +11,8 @@ from uuid import UUID
 
 import asyncpg
 
-from isthmus.read_models.database import ACQUIRE_TIMEOUT_S, Sight
+from isthmus.read_models.database import ACQUIRE_TIMEOUT_S, Incomplete, Sight
+from isthmus.read_models.projections.parked import parked_of
 
 _NEWEST = 2**63 - 1
 _COLUMNS = "t.account_id, t.position, t.journal_id, t.amount, t.asset, t.direction, t.status, t.kind, t.booked_at, t.description"
@@ -50,8 +51,11 @@ class TransactionReader:
     def __init__(self, pool: asyncpg.Pool) -> None:
         self._pool = pool
 
-    async def pages(self, sight: Sight, keys: Sequence[PageOf]) -> list[Page]:
-        """Per key the rows and whether there are more: one statement per different (first, before, status)."""
+    async def pages(self, sight: Sight, keys: Sequence[PageOf]) -> list[Page | Exception]:
+        """Per key the rows and whether there are more: one statement per different (first, before, status).
+
+        Incomplete in the place of a key whose account has something set aside.
+        """
         alike: dict[tuple[int, int | None, str | None], list[UUID]] = defaultdict(list)
         for key in keys:
             alike[key.first, key.before, key.status].append(key.account_id)
@@ -63,7 +67,12 @@ class TransactionReader:
                 )
                 for row in rows:
                     found[PageOf(row["account_id"], first, before, status)].append(TransactionRow(**row))
-        return [(found[key][: key.first], len(found[key]) > key.first) for key in keys]
+            # Asked last: what was set aside before the rows were read is seen here.
+            parked = await parked_of(connection, sight, {key.account_id for key in keys})
+        return [
+            Incomplete() if key.account_id in parked else (found[key][: key.first], len(found[key]) > key.first)
+            for key in keys
+        ]
 
     async def counts(self, sight: Sight, keys: Sequence[tuple[UUID, str]]) -> list[int]:
         """How many of one status; all of an account is the kept counter in its row."""

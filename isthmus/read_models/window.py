@@ -1,7 +1,8 @@
 """What one partition has received and not yet applied, and whether it is complete.
 
 Records wait for their tick. A tick that says what was received lets the partition move to its end; any other (a record missing, an
-end that does not join on) means that something was lost on the way, and the stretch is taken from the event store instead.
+end that does not join on, two different records in one place) means that something was lost or forged on the way, and the stretch
+is taken from the event store instead.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ class Window:
     base: int
     seen: int = field(init=False)
     _hole: bool = False
+    _contradicted: bool = False
     _waiting: dict[tuple[int, UUID], Record] = field(default_factory=dict)
     _complete: dict[tuple[int, UUID], Record] = field(default_factory=dict)
 
@@ -33,17 +35,20 @@ class Window:
         if isinstance(item, Tick):
             self._tick(item)
         elif item.position > self.seen and len(self._waiting) < WAITING_MAX:
-            self._waiting[item.position, item.key] = item
+            held = self._waiting.setdefault((item.position, item.key), item)
+            if held.event != item.event:
+                self._contradicted = True  # one of them is forged, and the event store knows which
 
     def _tick(self, tick: Tick) -> None:
         if tick.end <= self.seen:
             return
         received = {place: one for place, one in self._waiting.items() if tick.start < place[0] <= tick.end}
         # A tick that begins before `seen` counts records that were let go: it cannot be checked against what is here.
-        if tick.start == self.seen and len(received) == tick.count:
+        if tick.start == self.seen and len(received) == tick.count and not self._contradicted:
             self._complete |= received
         else:
             self._hole = True
+        self._contradicted = False
         self.seen = tick.end
         self._waiting = {place: one for place, one in self._waiting.items() if place[0] > tick.end}
 

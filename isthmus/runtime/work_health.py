@@ -39,6 +39,7 @@ _projection_seconds = Gauge(
 _projection_events = Gauge(
     "isthmus_projection_lag_events", "Events that the slowest partition of the projections lacks."
 )
+_parked = Gauge("isthmus_projection_parked", "Records set aside because this release cannot project them; must be 0.")
 _oldest = Gauge(
     "isthmus_database_oldest_transaction_seconds",
     "Age of the oldest transaction that is open in our database, those of `work` left out; 0 where none.",
@@ -71,6 +72,7 @@ class Health:
             _outbox_events.set(health.bus.behind)
             _projection_seconds.set(health.projections.seconds)
             _projection_events.set(health.projections.behind)
+            _parked.set(health.parked)
             _oldest.set(await oldest_transaction_s(self._pool))
             _partitions.set(len(self._projector.assigned))
             await asyncio.sleep(WATCH_EVERY_S)
@@ -115,7 +117,10 @@ class Health:
                 health = await log_health(self._pool)
         except Exception as error:  # noqa: BLE001 - whatever it is, the database does not answer
             return {"database": {"ready": False, "reason": type(error).__name__}}
-        return {"database": {"ready": True, "position": health.head}, **_lags(health)}
+        parts = {"database": {"ready": True, "position": health.head}, **_lags(health)}
+        # No reason to take the process out: another start of the same release would not understand it either.
+        parts["projections"]["needsAttention"] = health.parked
+        return parts
 
     async def _redis_part(self) -> dict[str, Any]:
         try:

@@ -123,10 +123,11 @@ def _offsets_before_work(patches: Patches) -> None:
     """As auto-committed offsets: the place is kept first, and then the work is done, unless something comes between."""
     from isthmus.failpoints import failpoint_async
     from isthmus.read_models.projections import run
+    from isthmus.read_models.projections.facts import facts_of
     from isthmus.read_models.projector import Projector
 
     def make(_: Any) -> Any:
-        async def transaction(self: Any, steps: Any, *, patient: bool) -> dict[int, int]:
+        async def transaction(self: Any, steps: Any, *, patient: bool, **_: Any) -> dict[int, int]:
             async with self.pool.acquire() as connection, connection.transaction():
                 stored = await run._lock(connection, run.CURRENT, sorted(steps), patient)
                 takes = {number: steps[number] for number in stored}
@@ -138,7 +139,8 @@ def _offsets_before_work(patches: Patches) -> None:
                 )
             await failpoint_async("projector.before_apply")
             async with self.pool.acquire() as connection, connection.transaction():
-                await run._apply(connection, run.CURRENT, run._facts(takes), stored)
+                facts = facts_of(record for step in takes.values() for record in step.records)
+                await run._apply(connection, run.CURRENT, run._by_partition(facts), stored)
             return {number: step.end for number, step in takes.items()}
 
         return transaction

@@ -223,7 +223,7 @@ class Relay:
 
 
 def _origins(events: Sequence[LoggedEvent]) -> list[tracing.Origin]:
-    return [(written.traceparent, written.correlation_id) for written in (event.written() for event in events)]
+    return [(told.traceparent, told.correlation_id) for event in events if (told := event.told()) is not None]
 
 
 async def log_identity(connection: Any) -> str:

@@ -1,5 +1,6 @@
 -- One partition's balances moved from ARGV[2] to ARGV[3]: KEYS[1] the hash, ARGV[1] the log's identity, then account and value pairs.
--- Values are "version|posted|pending in|pending out|as of"; a field is only replaced by a greater version.
+-- Values are "version|posted|pending in|pending out|as of"; a field is only replaced by a greater version;
+-- an empty value takes the account away.
 local stored = redis.call('HMGET', KEYS[1], '@log', '@position')
 local at = -1
 if stored[1] == ARGV[1] and stored[2] then at = tonumber(stored[2]) end
@@ -12,7 +13,9 @@ if at < tonumber(ARGV[2]) then
 end
 for i = 4, #ARGV, 2 do
     local held = redis.call('HGET', KEYS[1], ARGV[i])
-    if not held or tonumber(string.match(held, '^%d+')) < tonumber(string.match(ARGV[i + 1], '^%d+')) then
+    if ARGV[i + 1] == '' then
+        redis.call('HDEL', KEYS[1], ARGV[i])
+    elseif not held or tonumber(string.match(held, '^%d+')) < tonumber(string.match(ARGV[i + 1], '^%d+')) then
         redis.call('HSET', KEYS[1], ARGV[i], ARGV[i + 1])
     end
 end

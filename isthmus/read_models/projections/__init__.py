@@ -8,7 +8,9 @@ from isthmus.read_models.projections.run import (
     Advanced,
     Step,
     advance,
+    advance_or_park,
     ensure_positions,
+    mend,
     read_steps,
 )
 
@@ -20,6 +22,8 @@ __all__ = [
     "Advanced",
     "Step",
     "advance",
+    "advance_or_park",
     "ensure_positions",
+    "mend",
     "read_steps",
 ]

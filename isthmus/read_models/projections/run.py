@@ -18,14 +18,24 @@ from isthmus.domain.log import PARTITIONS, Record, logged, partition_of, spread
 from isthmus.read_models.projections import accounts, audit, transactions
 from isthmus.read_models.projections.accounts import Behind
 from isthmus.read_models.projections.facts import Connection, Fact, facts_of
+from isthmus.read_models.projections.parked import (
+    POISON,
+    park,
+    parked_in,
+    parked_positions,
+    sifted,
+    unpark,
+    why,
+)
 
 CURRENT, NEXT = "read_models", "read_models_next"
 CHANNEL = "isthmus_projection"
 
-_EVENTS = (
+_SELECT = (
     "select position, event_id, aggregate_type, aggregate_id, version, type, schema_version, data::text as data, "
-    "metadata::text as metadata, committed_at, hash from event_store where position > $1 and position <= $2"
+    "metadata::text as metadata, committed_at, hash from event_store"
 )
+_EVENTS = f"{_SELECT} where position > $1 and position <= $2"
 
 log = structlog.get_logger(__name__)
 
@@ -54,12 +64,14 @@ class Step:
 
 @dataclass(frozen=True)
 class Advanced:
-    """What a transaction did: the partition stood at `start` and stands at `end`."""
+    """What a transaction did: the partition stood at `start` and stands at `end`. Both are the same where what had been set aside
+    was mended. `parked`: accounts of which something was set aside."""
 
     partition: int
     start: int
     end: int
     facts: Sequence[Fact]
+    parked: frozenset[UUID] = frozenset()
 
 
 async def ensure_positions(connection: Connection, schema: str = CURRENT) -> None:
@@ -73,12 +85,18 @@ async def ensure_positions(connection: Connection, schema: str = CURRENT) -> Non
 
 
 async def advance(
-    connection: Connection, steps: Mapping[int, Step], schema: str = CURRENT, *, patient: bool = True
+    connection: Connection,
+    steps: Mapping[int, Step],
+    schema: str = CURRENT,
+    *,
+    patient: bool = True,
+    parking: int = 0,
 ) -> tuple[list[Advanced], dict[int, int]]:
     """Inside the caller's transaction. Returns what moved, and where every partition of `steps` stands now.
 
     A step that begins beyond where its partition stands is not taken. Not `patient`: partitions that another is working on are
-    left to it (and are not in the answer).
+    left to it (and are not in the answer). `parking`: what cannot be projected is set aside, after so many tries; else one of
+    POISON is raised for it.
     """
     stored = await _lock(connection, schema, sorted(steps), patient)
     now = {partition: min(positions.values()) for partition, positions in stored.items()}
@@ -89,8 +107,15 @@ async def advance(
     }
     if not takes:
         return [], now
-    facts = _facts(takes)
-    await _apply(connection, schema, facts, stored)
+    blocked = await parked_in(connection, schema, list(takes))
+    records = [record for n, step in takes.items() for record in step.records if record.position > now[n]]
+    if parking:
+        facts, aside = await _apply_singly(connection, schema, records, stored, blocked)
+    else:
+        free, aside = sifted(records, blocked)
+        facts = facts_of(free)
+        await _apply(connection, schema, _by_partition(facts), stored)
+    await park(connection, schema, aside, parking)
     await connection.execute(
         f"update {schema}.projection_positions p set position = u.position "
         "from unnest($1::smallint[], $2::bigint[]) as u (partition, position) "
@@ -98,9 +123,15 @@ async def advance(
         list(takes),
         [step.end for step in takes.values()],
     )
+    by_partition = _by_partition(facts)
+    parked = {record.key for record, _ in aside}
     moved = [
         Advanced(
-            partition, now[partition], step.end, [fact for fact in facts[partition] if fact.position > now[partition]]
+            partition,
+            now[partition],
+            step.end,
+            by_partition.get(partition, []),
+            frozenset(account for account in parked if partition_of(account) == partition),
         )
         for partition, step in takes.items()
     ]
@@ -111,12 +142,66 @@ async def advance(
     return moved, now
 
 
-def _facts(steps: Mapping[int, Step]) -> dict[int, list[Fact]]:
-    """By partition. Lifted together: the accounts of one event are mostly in different partitions."""
-    facts: dict[int, list[Fact]] = {partition: [] for partition in steps}
-    for fact in facts_of(record for step in steps.values() for record in step.records):
-        facts[partition_of(fact.key)].append(fact)
-    return facts
+async def advance_or_park(connection: Connection, steps: Mapping[int, Step], schema: str) -> dict[int, int]:
+    """For whoever has no time to try again: what cannot be projected is set aside at once."""
+    try:
+        async with connection.transaction():
+            return (await advance(connection, steps, schema))[1]
+    except POISON:
+        return (await advance(connection, steps, schema, parking=1))[1]
+
+
+async def mend(connection: Connection, partition: int) -> Advanced | None:
+    """Inside the caller's transaction: try again what was set aside in a partition. None where nothing could be mended."""
+    stored = await _lock(connection, CURRENT, [partition], patient=True)
+    places = await parked_positions(connection, CURRENT, partition)
+    if not places:
+        return None
+    rows = await connection.fetch(f"{_SELECT} where position = any($1::bigint[])", [place[0] for place in places])
+    events = {row["position"]: logged(row) for row in rows}
+    records = [Record(account, events[position]) for position, account in places]
+    from_the_start = {partition: dict.fromkeys(stored[partition], 0)}
+    facts, aside = await _apply_singly(connection, CURRENT, records, from_the_start, {})
+    await unpark(connection, CURRENT, [(fact.position, fact.key) for fact in facts])
+    await park(connection, CURRENT, aside, 1)
+    at = min(stored[partition].values())
+    return Advanced(partition, at, at, facts) if facts else None
+
+
+async def _apply_singly(
+    connection: Connection,
+    schema: str,
+    records: Sequence[Record],
+    stored: Mapping[int, Mapping[str, int]],
+    blocked: Mapping[UUID, int],
+) -> tuple[list[Fact], list[tuple[Record, str]]]:
+    """Record by record, so that what cannot be projected harms no other. Returns what was applied, and what not and why."""
+    waiting_behind = dict(blocked)
+    done: list[Fact] = []
+    aside: list[tuple[Record, str]] = []
+    for record in sorted(records, key=lambda one: (one.position, one.key)):
+        _, waiting = sifted([record], waiting_behind)
+        if waiting:
+            aside += waiting
+            continue
+        try:
+            async with connection.transaction():
+                facts = facts_of([record])
+                await _apply(connection, schema, _by_partition(facts), stored)
+        except POISON as error:
+            log.error("set aside: it cannot be projected", position=record.position, reason=why(error))
+            waiting_behind[record.key] = record.position
+            aside.append((record, why(error)))
+        else:
+            done += facts
+    return done, aside
+
+
+def _by_partition(facts: Sequence[Fact]) -> dict[int, list[Fact]]:
+    found: dict[int, list[Fact]] = {}
+    for fact in facts:
+        found.setdefault(partition_of(fact.key), []).append(fact)
+    return found
 
 
 async def _lock(
@@ -145,6 +230,8 @@ async def _apply(
             for fact in some
             if fact.position > stored[partition][projection.NAME]
         ]
+        if not run and not missing:
+            continue
         try:
             await projection.apply(connection, schema, _together(missing, run))
         except Behind as behind:
