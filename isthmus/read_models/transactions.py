@@ -12,7 +12,6 @@ from uuid import UUID
 import asyncpg
 
 from isthmus.read_models.database import ACQUIRE_TIMEOUT_S, Incomplete, Sight
-from isthmus.read_models.projections.parked import parked_of
 
 _NEWEST = 2**63 - 1
 _COLUMNS = "t.account_id, t.position, t.journal_id, t.amount, t.asset, t.direction, t.status, t.kind, t.booked_at, t.description"
@@ -60,15 +59,18 @@ class TransactionReader:
         for key in keys:
             alike[key.first, key.before, key.status].append(key.account_id)
         found: dict[PageOf, list[TransactionRow]] = defaultdict(list)
+        parked: set[UUID] = set()
         async with self._pool.acquire(timeout=ACQUIRE_TIMEOUT_S) as connection:
             for (first, before, status), accounts in alike.items():
                 rows = await connection.fetch(
                     _PAGE, accounts, sight.person, sight.all_accounts, before or _NEWEST, status, first + 1
                 )
                 for row in rows:
-                    found[PageOf(row["account_id"], first, before, status)].append(TransactionRow(**row))
-            # Asked last: what was set aside before the rows were read is seen here.
-            parked = await parked_of(connection, sight, {key.account_id for key in keys})
+                    if row["parked"]:
+                        parked.add(row["account_id"])
+                    elif row["position"] is not None:
+                        told = TransactionRow(**{name: value for name, value in row.items() if name != "parked"})
+                        found[PageOf(told.account_id, first, before, status)].append(told)
         return [
             Incomplete() if key.account_id in parked else (found[key][: key.first], len(found[key]) > key.first)
             for key in keys
@@ -107,13 +109,14 @@ class TransactionReader:
 
 
 _PAGE = f"""
-select {_COLUMNS}
+select k.account_id, {_COLUMNS.removeprefix("t.account_id, ")},
+    exists (select from read_models.parked_events p where p.account_id = k.account_id) as parked
 from unnest($1::uuid[]) with ordinality as k (account_id, n)
 join read_models.accounts a on a.account_id = k.account_id and (a.owner = $2 or $3)
-cross join lateral (
+left join lateral (
     select * from read_models.transactions
     where account_id = k.account_id and position < $4 and ($5::text is null or status = $5)
     order by position desc limit $6
-) t
+) t on true
 order by k.n, t.position desc
 """

@@ -114,7 +114,7 @@ def _publish_out_of_order(patches: Patches) -> None:
     from isthmus.write_models import relay
 
     def make(record_messages: Any) -> Any:
-        return lambda log, events: record_messages(log, list(reversed(list(events))))
+        return lambda log, events, *traces: record_messages(log, list(reversed(list(events))), *traces)
 
     patches.replace(relay, "record_messages", make)
 

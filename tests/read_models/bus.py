@@ -7,6 +7,7 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from typing import Protocol
 from uuid import uuid4
 
 import asyncpg
@@ -66,10 +67,21 @@ async def relaying(servers: EmbeddedServers, database: Database, projectors: int
             await publisher.aclose()
 
 
-async def read_topics(servers: EmbeddedServers, *topics: str) -> dict[str, list[Received]]:
+class Bootstrap(Protocol):
+    """Where a broker is."""
+
+    @property
+    def kafka_url(self) -> str: ...
+
+
+async def read_topics(servers: Bootstrap, *topics: str, check_crcs: bool = True) -> dict[str, list[Received]]:
     """Everything that is in the topics, per topic in each partition's order."""
     consumer = AIOKafkaConsumer(
-        *topics, bootstrap_servers=servers.kafka_url, auto_offset_reset="earliest", fetch_max_wait_ms=20
+        *topics,
+        bootstrap_servers=servers.kafka_url,
+        auto_offset_reset="earliest",
+        fetch_max_wait_ms=20,
+        check_crcs=check_crcs,
     )
     found: dict[str, list[Received]] = {topic: [] for topic in topics}
     await consumer.start()

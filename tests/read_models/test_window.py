@@ -54,10 +54,16 @@ def test_whatever_is_missing_is_to_be_filled_from_the_store(items: list[Record |
 
 
 def test_doubles_are_counted_once() -> None:
-    step, _ = taken(Window(0), record(1), record(2), record(1), Tick(0, 2, 2))
+    first = record(1)
+    step, _ = taken(Window(0), first, record(2), first, Tick(0, 2, 2))
 
     assert step is not None
     assert [one.position for one in step.records] == [1, 2]
+
+
+def test_two_different_records_in_one_place_are_both_not_believed() -> None:
+    """One is forged, whichever came first: the stretch is taken from the event store."""
+    assert taken(Window(0), record(1), record(1), record(2), Tick(0, 2, 2)) == (None, 2)
 
 
 def test_several_ticks_make_one_step_in_log_order() -> None:

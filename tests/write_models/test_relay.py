@@ -7,24 +7,23 @@ import sys
 from collections import defaultdict
 from itertools import pairwise
 from pathlib import Path
-from uuid import UUID, uuid4
+from uuid import uuid4
 
 import asyncpg
 import pytest
 from prometheus_client import REGISTRY
 
-from isthmus.domain.log import PARTITIONS, TOPIC, Record, Tick, partition_of, read_messages
 from isthmus.integrations.bus import Broker, BusUnavailable, KafkaPublisher
 from isthmus.read_models.rebuild import compare
 from isthmus.runtime.leases import Lease, Leases
 from isthmus.runtime.servers import EmbeddedServers
 from isthmus.settings import Settings
-from isthmus.write_models.outbox import TOPICS
-from isthmus.write_models.relay import Fenced, Relay, log_identity
+from isthmus.write_models.relay import Fenced, Relay
 from tests.conftest import Database
-from tests.read_models.bus import OnBroker, read_topics, relaying
+from tests.read_models.bus import OnBroker, relaying
 from tests.read_models.rig import until
 from tests.write_models.driver import Driver
+from tests.write_models.published import assert_published_in_order
 
 PROCESSES, WRITERS, COMMANDS = 3, (6, 5, 5), 15
 
@@ -78,42 +77,6 @@ async def test_16_writers_in_3_processes_positions_without_gaps_seen_and_publish
     assert len(set(drawn)) == len(drawn) == sum(WRITERS) * COMMANDS
     assert seen == list(range(1, head + 1)), "gapless, and visible in order: nothing appeared below what was seen"
     await assert_published_in_order(servers, database, head)
-
-
-async def assert_published_in_order(servers: EmbeddedServers, database: Database, head: int) -> None:
-    connection = await asyncpg.connect(database.url)
-    identity = await log_identity(connection)
-    stored = await connection.fetch("select position, event_id from event_store where position <= $1", head)
-    await connection.close()
-    found = await read_topics(servers, TOPIC, *TOPICS)
-    partitions: dict[int, list[Record | Tick]] = defaultdict(list)
-    for message in found[TOPIC]:
-        partitions[message.partition] += read_messages(identity, [message])
-    positions = set()
-    for partition in range(PARTITIONS):
-        records = [one for one in partitions[partition] if isinstance(one, Record)]
-        assert all(partition_of(one.key) == partition for one in records)
-        first_seen = first([(one.key, one.position) for one in records])
-        for key in {one.key for one in records}:
-            order = [position for whose, position in first_seen if whose == key]
-            assert order == sorted(order), "per account in log order"
-        positions |= {one.position for one in records}
-        ticks = [one for one in partitions[partition] if isinstance(one, Tick)]
-        assert all(after.start <= before.end for before, after in pairwise(ticks)), "no stretch without a tick"
-        assert ticks[-1].end == head
-    assert positions == {row["position"] for row in stored}, "none skipped"
-    published = {message.headers["event_id"].decode() for topic in TOPICS for message in found[topic]}
-    assert {str(row["event_id"]) for row in stored} <= published
-    for topic in TOPICS:
-        order_of = defaultdict(list)
-        for message in found[topic]:
-            order_of[message.key].append(int(message.headers["position"]))
-        for order in order_of.values():
-            assert order == sorted(order), "per aggregate in order"
-
-
-def first(items: list[tuple[UUID, int]]) -> list[tuple[UUID, int]]:
-    return list(dict.fromkeys(items))
 
 
 async def test_a_broker_thrown_away_under_load_changes_nothing_in_the_end(
