@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections import Counter
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 
@@ -15,8 +15,13 @@ def tool(name: str) -> str:
     """Its path. Where it is not installed, the test that asks is not run."""
     path = shutil.which(name)
     if path is None:
-        pytest.skip(f"{_MARK}{name} is missing")
+        not_run(f"{name} is missing")
     return path
+
+
+def not_run(reason: str) -> NoReturn:
+    """For what the machine does not let a test do."""
+    pytest.skip(f"{_MARK}{reason}")
 
 
 @pytest.hookimpl(specname="pytest_terminal_summary")

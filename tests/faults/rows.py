@@ -10,10 +10,6 @@ ELSEWHERE: dict[str, tuple[str, ...]] = {
     "F14": ("end_to_end/test_live.py::test_a_burst_is_delivered_whole_although_redis_drops_its_subscribers",),
     "F16": ("read_models/test_projector.py::test_everything_delivered_three_times_changes_nothing",),
     "F29": ("write_models/test_two_phase.py::test_a_hold_is_resolved_exactly_once_whatever_runs_at_once",),
-    "F42": (
-        "api/test_live_groups.py::test_a_reader_that_stops_costs_the_others_nothing_and_learns_what_it_missed",
-        "api/test_live_groups.py::test_a_reader_that_never_comes_back_is_dropped",
-    ),
     "F44": ("api/test_websocket.py::test_a_good_token_closes_4403_when_it_ends_in_mid_stream",),
     "F45": (
         "auth/test_tokens_keys.py::test_after_an_hour_of_silence_no_token_is_believed",
