@@ -13,8 +13,9 @@ from sqlalchemy.pool import NullPool
 def _run(connection: Connection) -> None:
     context.configure(connection=connection, transaction_per_migration=True)
     with context.begin_transaction():
-        context.execute("set local lock_timeout = '4s'")
-        context.execute("set local statement_timeout = '60s'")
+        # Of the session, which ends with the migrations: `set local` would hold for the first revision's transaction alone.
+        context.execute("set lock_timeout = '4s'")
+        context.execute("set statement_timeout = '60s'")
         context.run_migrations()
 
 
