@@ -1,5 +1,9 @@
 """uvicorn's HTTP protocol, with what a stream needs of its connection: to be told that the server goes away, and to drop a peer.
 
+A connection between two requests is not closed the moment the server is to end: its next request may be on the way already, and would
+be lost without a word, which leaves its client with an unknown outcome. It is left open a little; what comes is answered, with
+`Connection: close`.
+
 For `uvicorn.Config(http="isthmus.graphql.http_protocol:StreamingProtocol")`. It reaches into the library: the version is pinned by the
 lock, and tests on real connections hold every name that is used here.
 """
@@ -16,6 +20,8 @@ from starlette.types import Scope
 from isthmus.graphql.bounded_heads import BoundedHeads
 
 _CONNECTION = "isthmus.connection"
+#: How long a connection between two requests is left open once the server is to end.
+LINGER_S = 0.3
 
 
 @dataclass
@@ -28,6 +34,7 @@ class Connection:
 
 class StreamingProtocol(BoundedHeads):
     _connection: Connection | None = None
+    _going_away = False
 
     def on_headers_complete(self) -> None:
         if self._connection is None:
@@ -35,11 +42,21 @@ class StreamingProtocol(BoundedHeads):
         extensions: Any = self.scope.setdefault("extensions", {})
         extensions[_CONNECTION] = self._connection
         super().on_headers_complete()
+        if self._going_away and self.cycle is not None:
+            self.cycle.keep_alive = False
 
     def shutdown(self) -> None:
+        self._going_away = True
         if self._connection is not None:
             self._connection.closing.set()
-        super().shutdown()
+        if self.cycle is not None and not self.cycle.response_complete:
+            super().shutdown()  # closes once it is answered
+        else:
+            self.loop.call_later(LINGER_S, self._close_if_idle)
+
+    def _close_if_idle(self) -> None:
+        if not self.transport.is_closing():
+            super().shutdown()
 
 
 def connection_of(scope: Scope) -> Connection:

@@ -22,6 +22,7 @@ WEBSOCKET_FRAME_BYTES_MAX = 1_000_000
 #: uvloop accepts one connection per listener in each turn of its loop. Under load turns are long, and with one listener the queue of
 #: those who want to connect would overflow: their retries come after 1, 3, 7, 15 seconds. So the socket is listened to many times.
 ACCEPTS_PER_TURN = 32
+_LAST_TURNS = 5
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 log = structlog.get_logger(__name__)
@@ -95,6 +96,11 @@ class _Server(uvicorn.Server):
         if self.started:
             self.was_started = True
             self._on_started()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        for _ in range(_LAST_TURNS):
+            await asyncio.sleep(0)  # whom the kernel has let in already is taken, not cut off
+        await super().shutdown(sockets)
 
     def _signalled(self) -> None:
         if not self.was_started:
