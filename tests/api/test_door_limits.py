@@ -10,6 +10,7 @@ from typing import Any
 
 import httpx
 import pytest
+from redis.asyncio import Redis
 
 from isthmus.app import create_app
 from isthmus.graphql.error_catalogue import _SETTINGS, LIMITS, page
@@ -34,6 +35,13 @@ def strict(servers: EmbeddedServers, template: str, tmp_path_factory: pytest.Tem
     served.app = create_app(settings, wiring_of(served, servers, template))
     with running(served.app) as served.url:
         yield served
+
+
+@pytest.fixture(autouse=True)
+async def _nothing_counted_yet(servers: EmbeddedServers) -> None:
+    """Other tests' requests came from this address too, under limits that they never met."""
+    async with Redis.from_url(servers.redis_url) as redis:
+        await redis.flushdb()
 
 
 def ask(person: Person, address: str, token: str | None = None) -> httpx.Response:
