@@ -85,14 +85,14 @@ async def test_f1_serve_killed_before_and_after_a_commit_answers_the_same_keys_a
 
     serve, base = system.another_serve()
     restarted = Client(f"{base}/graphql", ada.token)
-    position = None
+    positions = []
     for point in points:
         answers = [await restarted.transfer(source, target, "3.00", key=f"killed at {point}") for _ in range(2)]
         assert [answer["errors"] for answer in answers] == [[], []]
         assert [answer["replayed"] for answer in answers] == [point == "commit.after", True]
         assert answers[0]["journal"] == answers[1]["journal"]
-        position = answers[0]["position"]
-    balance = await restarted.balance(source, position)
+        positions.append(answers[0]["position"])
+    balance = await restarted.balance(source, max(positions, key=int))
     assert balance["posted"]["amount"] == "4.00"
     await restarted.http.aclose()
     assert await asyncio.to_thread(serve.stop) == 0
