@@ -47,7 +47,8 @@ async def assert_published_in_order(
         for message in found[topic]:
             order_of[message.key].append(int(message.headers["position"]))
         for order in order_of.values():
-            assert order == sorted(order), "per aggregate in order"
+            first_seen_at = list(dict.fromkeys(order))  # a batch whose acknowledgement was late is published again
+            assert first_seen_at == sorted(first_seen_at), "per aggregate in order"
 
 
 def first(items: list[tuple[UUID, int]]) -> list[tuple[UUID, int]]:
