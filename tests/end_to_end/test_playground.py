@@ -65,6 +65,7 @@ def shown(page: Page, text: str) -> None:
     page.locator(".result-window").filter(has_text=text).wait_for()
 
 
+@pytest.mark.unsteady
 def test_every_tab_runs_and_no_script_sees_a_token(browser: Browser, product: Product) -> None:
     watched = signed_in(browser, product)
     page = watched.page
