@@ -261,6 +261,12 @@ async def wired(settings: Settings) -> AsyncIterator[Running]:
                 raise NotReady("its keys are not known")
             return {}
 
+        async def tasks() -> dict[str, Any]:
+            parts = (*side.commands.parts, *feed.parts, positions.part, documents.part, keys.part)
+            if down := [part.name for part in parts if not part.running]:
+                raise NotReady(f"crashed, and waiting to be started again: {', '.join(down)}")
+            return {"crashes": {part.name: part.crashes for part in parts if part.crashes}}
+
         async def lag_of(part: str) -> dict[str, Any]:
             health = await log_health(pool)
             lag = getattr(health, part)
@@ -295,6 +301,7 @@ async def wired(settings: Settings) -> AsyncIterator[Running]:
                 "database": database,
                 "redis": cached,
                 "issuer": issuer,
+                "tasks": tasks,
                 "bus": lambda: lag_of("bus"),
                 "projections": lambda: lag_of("projections"),
             },

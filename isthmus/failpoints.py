@@ -21,6 +21,7 @@ from dataclasses import dataclass, field
 import structlog
 
 POINTS: Mapping[str, str] = {
+    "committer.next": "the writer is about to begin a batch: an error here is its own, and no command's",
     "committer.taken": "a batch was taken from the queue, nothing is asked of the database yet",
     "unit.before_lock": "the transaction has begun, no account is locked",
     "unit.after_lock": "accounts are locked and read",

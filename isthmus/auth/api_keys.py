@@ -32,6 +32,7 @@ from isthmus.auth.issuer_keys import IssuerUnavailable
 from isthmus.auth.scopes import Role, Scope
 from isthmus.domain.api_keys import WorkingKey
 from isthmus.domain.clock import Clock
+from isthmus.supervised import Supervised
 
 PREFIX = "isk_"
 #: How soon a connection ends whose key was revoked, in seconds.
@@ -92,10 +93,11 @@ class ApiKeys:
         self._note_s = note_s
         self._uses: dict[UUID, datetime] = {}
         self._watched: dict[UUID, set[asyncio.Future[None]]] = {}
+        self.part = Supervised("api keys", self._keep)
         self._background: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
-        self._background = asyncio.create_task(self._keep(), name="api keys")
+        self._background = self.part.start()
 
     async def aclose(self) -> None:
         if self._background is not None:

@@ -22,6 +22,7 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicNumbers
 from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
 
 from isthmus.auth.claims import TokenRefused, decode_base64url, strict_object
+from isthmus.supervised import Supervised
 
 MAX_AGE_S = 300.0
 BELIEVED_S = 3_600.0
@@ -78,6 +79,7 @@ class IssuerKeys:
         self._loaded_at: float | None = None
         self._asked_at: float | None = None
         self._flight: asyncio.Task[bool] | None = None
+        self.part = Supervised("issuer keys", self._keep_fresh)
         self._background: asyncio.Task[None] | None = None
         #: Rises whenever the keys change: what was verified with older ones is verified anew.
         self.generation = 0
@@ -96,7 +98,7 @@ class IssuerKeys:
     async def start(self) -> None:
         """Never raises because of the issuer: whoever is down now is asked again in the background."""
         await self._refresh(rediscover=True)
-        self._background = asyncio.create_task(self._keep_fresh(), name="issuer keys")
+        self._background = self.part.start()
 
     async def aclose(self) -> None:
         for task in (self._background, self._flight):

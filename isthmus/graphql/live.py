@@ -16,6 +16,7 @@ from functools import partial
 from typing import Any, Protocol
 
 import orjson
+import structlog
 from graphql import ExecutionResult, GraphQLError
 from graphql.execution import Executor as CoreExecutor
 from graphql.execution import create_source_event_stream, execute_subscription_event
@@ -37,6 +38,8 @@ _RUN_MAX = 16
 
 _rendered = Counter("isthmus_live_rendered_total", "Messages executed and encoded, once for a group of subscribers.")
 _groups = Gauge("isthmus_live_groups", "Groups of subscribers that are sent the same bytes.")
+
+log = structlog.get_logger(__name__)
 
 
 class Source(Protocol):
@@ -102,35 +105,28 @@ class Group:
 
     async def _work(self) -> None:
         done = 0
-        while self._todo:
-            rendering, source, event = self._todo.popleft()
-            rendering.body, rendering.outcome = await self._render(source, event)
-            waiting, rendering.waiting = rendering.waiting, []
-            _rendered.inc()
-            metrics.messages(self._prepared, rendering.outcome, len(waiting))
-            for tell in waiting:
-                tell(rendering)
-            done += 1
-            if done % _RUN_MAX == 0:
-                await asyncio.sleep(0)
-        self._task = None
+        try:
+            while self._todo:
+                rendering, source, event = self._todo.popleft()
+                rendering.body, rendering.outcome = await self._render(source, event)
+                waiting, rendering.waiting = rendering.waiting, []
+                _rendered.inc()
+                metrics.messages(self._prepared, rendering.outcome, len(waiting))
+                for tell in waiting:
+                    _tell(tell, rendering)
+                done += 1
+                if done % _RUN_MAX == 0:
+                    await asyncio.sleep(0)
+        finally:
+            self._task = None
 
     async def _render(self, source: Source, event: Any) -> tuple[bytes, str]:
         try:
             async with asyncio.timeout(self._timeout_s):
                 self._context.renew_loaders()
-                result = await self._execute(await source.value(self._context, event))
+                return _encoded(await self._execute(await source.value(self._context, event)))
         except Exception as error:  # noqa: BLE001 - shown as any other error of execution: masked, and logged once
-            result = ExecutionResult(None, [GraphQLError("", original_error=error)])
-        answer: dict[str, Any] = {"data": result.data}
-        outcome = "ok"
-        if result.errors:
-            outcome = classify(result.errors[0]).value
-            # The id that finds these errors in the log is the group's own; each member's stands beside them.
-            correlation_id = drawn()
-            log_errors(result.errors, correlation_id, "subscription")
-            answer["errors"] = [shaped(error, correlation_id) for error in result.errors]
-        return orjson.dumps(answer)[1:], outcome
+            return _encoded(ExecutionResult(None, [GraphQLError("", original_error=error)]))
 
     async def _execute(self, value: Any) -> ExecutionResult:
         if self._plain is not None:
@@ -141,6 +137,27 @@ class Group:
             result = await result
         found: ExecutionResult = result
         return found
+
+
+def _encoded(result: ExecutionResult) -> tuple[bytes, str]:
+    """The body of a rendering, and its outcome."""
+    answer: dict[str, Any] = {"data": result.data}
+    outcome = "ok"
+    if result.errors:
+        outcome = classify(result.errors[0]).value
+        # The id that finds these errors in the log is the group's own; each member's stands beside them.
+        correlation_id = drawn()
+        log_errors(result.errors, correlation_id, "subscription")
+        answer["errors"] = [shaped(error, correlation_id) for error in result.errors]
+    return orjson.dumps(answer)[1:], outcome
+
+
+def _tell(tell: Callable[[Rendering], None], rendering: Rendering) -> None:
+    """One subscriber that cannot be told is no reason for the others to wait."""
+    try:
+        tell(rendering)
+    except Exception:
+        log.exception("a subscriber could not be told")
 
 
 class Subscription:

@@ -29,6 +29,7 @@ from isthmus.read_models.feed_watches import Watches
 from isthmus.read_models.feed_wire import BalanceMessage, Cause, Change, Hint, Move, message_of, read_hint
 from isthmus.read_models.positions import ProjectionPositions, log_identity
 from isthmus.read_models.projections.parked import parked_of
+from isthmus.supervised import Supervised
 
 __all__ = ["BalanceFeed", "BalanceMessage", "Cause"]
 
@@ -41,6 +42,14 @@ _JOIN_MAX = 100
 _PAGE = 2_000
 _EVERYTHING = Sight(NOWHERE, all_accounts=True)
 _PAUSE_S, _PAUSE_MAX_S = 0.05, 1.0
+#: The database, or the way to it.
+_UNREADABLE = (
+    OSError,
+    TimeoutError,
+    asyncpg.PostgresError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+)
 
 _subscribers = Gauge("isthmus_feed_subscribers", "Subscribers of the balance feed in this process.")
 _refills = Counter("isthmus_feed_refills_total", "Times that history was read because of a gap.")
@@ -82,6 +91,7 @@ class BalanceFeed:
         self._woken = asyncio.Event()
         self._listener = FeedListener(redis, self._payload, self._want_all)
         self._check: asyncio.TimerHandle | None = None
+        self.parts = Supervised("feed: listen", self._listener.run), Supervised("feed: read", self._read_wanted)
         self._tasks: list[asyncio.Task[None]] = []
         self._unlisten: Callable[[], None] = lambda: None
 
@@ -90,10 +100,7 @@ class BalanceFeed:
             self._identity = await log_identity(connection)
         self._unlisten = self._positions.on_moved(self._committed)
         self._want_all()
-        self._tasks = [
-            asyncio.create_task(self._listener.run(), name="feed: listen"),
-            asyncio.create_task(self._read_wanted(), name="feed: read"),
-        ]
+        self._tasks = [part.start() for part in self.parts]
 
     async def aclose(self) -> None:
         self._unlisten()
@@ -277,25 +284,25 @@ class BalanceFeed:
             try:
                 await self._read(wanted)
                 pause_s = _PAUSE_S
-            except (
-                OSError,
-                TimeoutError,
-                asyncpg.PostgresError,
-                asyncpg.InterfaceError,
-                asyncpg.InternalClientError,
-            ) as error:
+            except Exception as error:
+                self._want_again(wanted, error)
+                if not isinstance(error, _UNREADABLE):
+                    raise  # a bug: it is told of, and this task is started again
                 log.warning("history cannot be read; trying again", error=type(error).__name__)
-                for read in wanted.joining.values():
-                    if not read.done():
-                        read.set_exception(error)
-                for partition, end in wanted.partitions.items():
-                    self._want(partition, end)
-                self._wanted.opened |= wanted.opened
-                self._wanted.everyone |= wanted.everyone
-                if wanted.opened or wanted.everyone:
-                    self._woken.set()
                 await asyncio.sleep(random.uniform(pause_s / 2, pause_s))
                 pause_s = min(pause_s * 2, _PAUSE_MAX_S)
+
+    def _want_again(self, wanted: _Wanted, error: Exception) -> None:
+        """What could not be read; whoever joins is told so."""
+        for read in wanted.joining.values():
+            if not read.done():
+                read.set_exception(error)
+        for partition, end in wanted.partitions.items():
+            self._want(partition, end)
+        self._wanted.opened |= wanted.opened
+        self._wanted.everyone |= wanted.everyone
+        if wanted.opened or wanted.everyone:
+            self._woken.set()
 
     async def _read(self, wanted: _Wanted) -> None:
         joining = list(wanted.joining)

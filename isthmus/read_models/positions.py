@@ -16,6 +16,7 @@ import structlog
 from isthmus.domain.log import PARTITIONS
 from isthmus.read_models.projections import CHANNEL, PROJECTIONS
 from isthmus.read_models.projections.facts import Connection
+from isthmus.supervised import Supervised
 
 _RECHECK_S = 0.5
 _STALE_S = 3.0
@@ -59,12 +60,13 @@ class ProjectionPositions:
         self._lower: dict[int, int] = {}
         self._waiting: set[tuple[int, asyncio.Future[None]]] = set()
         self._listeners: set[Listener] = set()
+        self.part = Supervised("positions", self._run)
         self._task: asyncio.Task[None] | None = None
         self._fresh: asyncio.Event = asyncio.Event()
 
     async def start(self) -> None:
         """Returns once the positions are known, or after a short while where the database does not answer."""
-        self._task = asyncio.create_task(self._run(), name="positions")
+        self._task = self.part.start()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_DEADLINE_S):
                 await self._fresh.wait()

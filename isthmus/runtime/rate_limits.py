@@ -114,7 +114,12 @@ class RateLimits:
         try:
             while self._waiting:
                 batch, self._waiting = self._waiting[:_BATCH_MAX], self._waiting[_BATCH_MAX:]
-                await self._ask_for(batch)
+                try:
+                    await self._ask_for(batch)
+                finally:
+                    for each in batch:  # whatever went wrong, nobody waits for it
+                        if not each.answer.done():
+                            each.answer.set_exception(CountersUnavailable())
         finally:
             self._asking = None
 
@@ -131,9 +136,6 @@ class RateLimits:
             self._out_of_use_until = time.monotonic() + _OUT_OF_USE_S
             _local.set(1)
             log.warning("rate limits are this process's share meanwhile", error=type(error).__name__)
-            for each in batch:
-                if not each.answer.done():
-                    each.answer.set_exception(CountersUnavailable())
             return
         _local.set(0)
         for each, wait_ms in zip(batch, waits, strict=True):

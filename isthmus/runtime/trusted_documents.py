@@ -16,6 +16,8 @@ from datetime import datetime
 import asyncpg
 import structlog
 
+from isthmus.supervised import Supervised
+
 #: All published texts are held in memory by every `serve`: bounded here, 2 kB each would be 20 MB.
 DOCUMENTS_MAX = 10_000
 REFRESH_S = 5.0
@@ -64,11 +66,12 @@ class PublishedDocuments:
         self._seen = -1
         self._looked_at = 0.0
         self._looking = asyncio.Lock()
+        self.part = Supervised("trusted documents", self._keep_looking)
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         await self._look()
-        self._task = asyncio.create_task(self._keep_looking(), name="trusted documents")
+        self._task = self.part.start()
 
     async def aclose(self) -> None:
         if self._task is not None:

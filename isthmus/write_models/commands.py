@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import cache
 from typing import Any
@@ -15,6 +16,7 @@ from isthmus.domain.clock import Clock
 from isthmus.domain.identifiers import IdSource, uuid7_source
 from isthmus.domain.money import Asset
 from isthmus.domain.personal import PersonalTexts
+from isthmus.supervised import Supervised
 from isthmus.write_models.asks import Ask
 from isthmus.write_models.committer import Committer
 from isthmus.write_models.connection import Connection, Pool
@@ -84,6 +86,11 @@ class CommandBus:
 
     async def aclose(self) -> None:
         await self._committer.aclose()
+
+    @property
+    def parts(self) -> Sequence[Supervised]:
+        """What must run for commands to be answered."""
+        return (self._committer.part,)
 
     @property
     def assets(self) -> dict[str, Asset]:

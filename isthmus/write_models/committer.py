@@ -23,7 +23,8 @@ from isthmus.domain.identifiers import IdSource
 from isthmus.domain.money import Asset
 from isthmus.domain.personal import PersonalTexts
 from isthmus.domain.refusals import Conflict
-from isthmus.failpoints import failpoint_async
+from isthmus.failpoints import failpoint, failpoint_async
+from isthmus.supervised import Supervised
 from isthmus.write_models.asks import Ask
 from isthmus.write_models.connection import Pool
 from isthmus.write_models.envelope import Outcome, Refused, Unavailable
@@ -65,6 +66,7 @@ class Committer:
         self.assets: Mapping[str, Asset] = {}
         self._waiting: deque[tuple[Ask, asyncio.Future[Outcome]]] = deque()
         self._arrived = asyncio.Event()
+        self.part = Supervised("committer", self._run)
         self._task: asyncio.Task[None] | None = None
         self._began: float | None = None
         self._last_s = 0.0
@@ -72,7 +74,7 @@ class Committer:
         """The last attempt found no database: who comes now is told after one more, not after three with their pauses."""
 
     async def start(self) -> None:
-        self._task = asyncio.create_task(self._run(), name="committer")
+        self._task = self.part.start()
 
     async def aclose(self) -> None:
         """What was accepted is finished first."""
@@ -86,7 +88,7 @@ class Committer:
 
     async def commit(self, ask: Ask) -> Outcome:
         """Raises Unavailable where the database cannot be asked, or too many wait already."""
-        if self._task is None or self._task.done():
+        if self._task is None or self._task.done() or not self.part.running:
             raise Unavailable("the writer is not running")
         if len(self._waiting) >= WAITING_MAX or self._wait_s() > WAITING_S_MAX:
             raise Unavailable("too many commands are waiting")
@@ -102,22 +104,29 @@ class Committer:
         return max(standing_s, len(self._waiting) / BATCH_MAX * self._last_s)
 
     async def _run(self) -> None:
-        while True:
-            await self._arrived.wait()
-            self._arrived.clear()
+        """Whatever ends it, nobody is left to wait for it."""
+        try:
+            while True:
+                await self._arrived.wait()
+                self._arrived.clear()
+                while self._waiting:
+                    await self._next()
+        finally:
             while self._waiting:
-                size = min(len(self._waiting), BATCH_MAX)
-                batch = [self._waiting[index] for index in range(size)]
-                _batch_size.observe(size)
-                self._began = time.monotonic()
-                try:
-                    await self._together(batch)
-                finally:
-                    self._last_s, self._began = time.monotonic() - self._began, None
-                    for _ in range(size):
-                        _, answer = self._waiting.popleft()
-                        if not answer.done():
-                            answer.set_exception(Unavailable("the writer stopped; the outcome is unknown"))
+                _refuse(self._waiting.popleft()[1], Unavailable("the writer stopped; the outcome is unknown"))
+
+    async def _next(self) -> None:
+        size = min(len(self._waiting), BATCH_MAX)
+        batch = [self._waiting[index] for index in range(size)]
+        _batch_size.observe(size)
+        self._began = time.monotonic()
+        try:
+            failpoint("committer.next")
+            await self._together(batch)
+        finally:
+            self._last_s, self._began = time.monotonic() - self._began, None
+        for _ in range(size):
+            self._waiting.popleft()
 
     async def _together(self, batch: Sequence[tuple[Ask, asyncio.Future[Outcome]]]) -> None:
         try:

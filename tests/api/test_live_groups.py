@@ -22,6 +22,8 @@ from websockets.streams import StreamReader
 from isthmus.graphql import ws_protocol
 from isthmus.graphql.context import SharedContext
 from isthmus.graphql.ids import account_key
+from isthmus.graphql.live import Rendering
+from isthmus.graphql.ws_member import Member
 from isthmus.read_models.database import Sight
 from isthmus.read_models.feed_wire import BalanceMessage, Cause
 from tests.api.conftest import Person, Served, deposit
@@ -256,3 +258,39 @@ async def test_a_reader_that_never_comes_back_is_dropped(
             while True:
                 json.loads(await slow.socket.recv())
     assert groups() == at_first
+
+
+async def test_one_subscriber_that_a_bug_keeps_from_being_told_costs_the_others_nothing(
+    served: Served, ada: Person, olga: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    account, first, tell = ada.open(), [True], Member._rendered
+
+    def failing_once(member: Member, rendering: Rendering) -> None:
+        if first and rendering.body and b'"eventType":"JournalPosted"' in rendering.body:
+            first.clear()
+            raise KeyError("a bug")
+        tell(member, rendering)
+
+    monkeypatch.setattr(Member, "_rendered", failing_once)
+    async with connected(served) as one, connected(served) as other:
+        for client in (one, other):
+            await client.sign_in(ada.token)
+            await client.subscribe(CHANGED, {"ids": [account]}, id=uuid4().hex)
+            await change(client)
+        told = []
+        for amount in ("1.00", "2.00"):
+            await asyncio.to_thread(deposit, olga, account, amount)
+            told.append(await asyncio.wait_for(_either(one, other), 20))
+
+    assert first == []
+    assert [message["version"] for message in told] == [1, 2]
+
+
+async def _either(one: Client, other: Client) -> Any:
+    """Whichever is told."""
+    tasks = [asyncio.create_task(change(client)) for client in (one, other)]
+    done, pending = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    for task in pending:
+        task.cancel()
+    await asyncio.gather(*pending, return_exceptions=True)
+    return done.pop().result()

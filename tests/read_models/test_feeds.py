@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+from unittest.mock import AsyncMock
 from uuid import UUID, uuid4
 
 import pytest
 from redis.asyncio import Redis
 
+from isthmus.read_models import feeds
 from isthmus.read_models.database import Sight
 from isthmus.read_models.feed_wire import FEED
 from isthmus.runtime.servers import EmbeddedServers
@@ -189,3 +192,56 @@ async def test_one_redis_subscription_carries_thousands_of_subscribers(running: 
         assert time.process_time() - began < 2.0
         assert await running.redis.pubsub_numsub(FEED) == [(FEED.encode(), others + 1)]
         await asyncio.gather(*(watcher.leave() for watcher in watchers))
+
+
+async def test_a_bug_that_ends_a_task_of_the_feed_costs_no_subscriber_a_message(
+    running: Live, ledger: Driver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ada = uuid4()
+    account, other = await ledger.funded(ada, "10"), await ledger.funded(uuid4(), "1")
+    await running.project()
+    async with feed_on(running) as feed:
+        watcher = Watcher(feed, ada)
+        await watcher.reaches({account: 1})
+
+        failing = {"take": 1, "history": 1}
+
+        def once(name: str, work: Callable[..., Any]) -> Callable[..., Any]:
+            def run(*given: Any) -> Any:
+                if failing[name]:
+                    failing[name] -= 1
+                    raise KeyError("a bug")
+                return work(*given)
+
+            return run
+
+        monkeypatch.setattr(feed, "take", once("take", feed.take))
+        monkeypatch.setattr(feeds, "history", once("history", feeds.history))
+        for _ in range(3):
+            await ledger.transfer(ada, account, other, "1")
+            await running.project()
+
+        await watcher.reaches({account: 4}, 20)
+        await watcher.check(running.pool)
+        assert failing == {"take": 0, "history": 0}
+        assert {part.name: part.crashes for part in feed.parts} == {"feed: listen": 1, "feed: read": 1}
+        await watcher.leave()
+
+
+async def test_whoever_joins_while_the_feed_crashes_is_told_and_may_come_again(
+    running: Live, ledger: Driver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ada = uuid4()
+    await ledger.funded(ada, "10")
+    await running.project()
+    async with feed_on(running) as feed:
+        current = feeds.current
+        broken = AsyncMock(side_effect=KeyError("a bug"))
+        monkeypatch.setattr(feeds, "current", broken)
+        with pytest.raises(KeyError):
+            await asyncio.wait_for(feed.subscribe(None, Sight(ada)), 20)
+
+        monkeypatch.setattr(feeds, "current", current)
+        subscriber = await asyncio.wait_for(feed.subscribe(None, Sight(ada)), 20)
+        assert (await asyncio.wait_for(subscriber.next(), 20)).version == 1
+        subscriber.close()

@@ -15,9 +15,11 @@ from prometheus_client import REGISTRY
 from isthmus.domain.accounts import RenameAccount
 from isthmus.domain.internal_transfers import TransferInternally
 from isthmus.domain.personal import PersonalText
+from isthmus.failpoints import armed
 from isthmus.runtime.wiring import WriteSide, write_side
 from isthmus.settings import Settings
-from isthmus.write_models.commands import Done, Refused
+from isthmus.write_models.commands import Done, Refused, Unavailable
+from isthmus.write_models.committer import BATCH_MAX
 from tests.conftest import Database
 from tests.write_models.driver import Driver, assert_sound
 
@@ -233,3 +235,30 @@ async def test_plans_made_on_empty_tables_serve_large_ones(side: WriteSide, admi
 
     grown = {"event_store", "accounts", "account_balances", "journal_entries", "outbox", "idempotency", "person_keys"}
     assert {name for name in grown if after[name] != before[name]} == set()
+
+
+async def test_a_bug_that_ends_the_writer_leaves_nobody_waiting_and_the_writer_is_started_again(
+    ledger: Driver, side: WriteSide
+) -> None:
+    """Each is told that its outcome is unknown; sent again with its key it gets the one that it has."""
+    one, two = await ledger.funded(ADA, "100"), await ledger.open(ADA)
+    (writer,) = side.commands.parts
+    keys = [ledger.key() for _ in range(2 * BATCH_MAX)]  # more than the batch that crashes
+
+    with armed("committer.next:1:raise"):
+        told = await asyncio.wait_for(
+            asyncio.gather(*(ledger.transfer(ADA, one, two, "0.10", key=key) for key in keys), return_exceptions=True),
+            _PATIENCE_S,
+        )
+        assert {type(one) for one in told} == {Unavailable}
+        assert (writer.running, writer.crashes) == (False, 1)
+        with pytest.raises(Unavailable):  # at once, rather than after a while
+            await ledger.transfer(ADA, one, two, "0.10", key=keys[0])
+
+        async with asyncio.timeout(_PATIENCE_S):
+            while not writer.running:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+        again = await asyncio.gather(*(ledger.transfer(ADA, one, two, "0.10", key=key) for key in keys))
+    assert all(isinstance(outcome, Done) for outcome in again)
+    assert await _journals(side) == len(keys)
+    await assert_sound(side.pool)

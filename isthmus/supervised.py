@@ -1,0 +1,76 @@
+"""A task that is to run as long as its process does: a bug that ends it is logged and counted, and it is started again.
+
+Without that a task which dies is noticed by nobody: whoever waits for it waits for ever, and the process still looks well.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+import structlog
+from prometheus_client import Counter
+
+_PAUSE_S, _PAUSE_MAX_S = 0.1, 5.0
+_STEADY_S = 30.0
+
+_crashes = Counter("isthmus_task_crashes_total", "Tasks that crashed and were started again.", ["task"])
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(eq=False)
+class Supervised:
+    """One task, and how it is doing. `running` is False before it begins, and while it waits to be started again."""
+
+    name: str
+    run: Callable[[], Awaitable[None]]
+    running: bool = False
+    crashes: int = 0
+    last_error: str | None = None
+
+    def __post_init__(self) -> None:
+        _crashes.labels(
+            self.name
+        )  # zero from the start: no rate can be taken of a series that begins at its first crash
+
+    def start(self) -> asyncio.Task[None]:
+        """Whoever starts it cancels it."""
+        self.running = True  # from now on it is counted upon
+        return asyncio.create_task(self.keep(), name=self.name)
+
+    async def keep(self) -> None:
+        """Until cancelled. Pauses grow from crash to crash, up to 5 s."""
+        pause_s = _PAUSE_S
+        while True:
+            began = time.monotonic()
+            self.running = True
+            try:
+                await self.run()
+                log.info("task ended; starting it again", task=self.name)
+            except asyncio.CancelledError as error:
+                if _is_asked_to_end():
+                    raise
+                self._crashed(error)  # it escaped from something within
+            except Exception as error:  # noqa: BLE001 - whatever it was, the others go on and this one is tried again
+                self._crashed(error)
+            finally:
+                self.running = False
+            if time.monotonic() - began > _STEADY_S:
+                pause_s = _PAUSE_S
+            await asyncio.sleep(random.uniform(pause_s / 2, pause_s))
+            pause_s = min(pause_s * 2, _PAUSE_MAX_S)
+
+    def _crashed(self, error: BaseException) -> None:
+        self.crashes += 1
+        self.last_error = type(error).__name__
+        _crashes.labels(self.name).inc()
+        log.error("task crashed; starting it again", task=self.name, exc_info=error)
+
+
+def _is_asked_to_end() -> bool:
+    task = asyncio.current_task()
+    return task is None or task.cancelling() > 0
