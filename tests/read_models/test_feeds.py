@@ -12,7 +12,7 @@ from uuid import UUID, uuid4
 import pytest
 from redis.asyncio import Redis
 
-from isthmus.read_models import feeds
+from isthmus.read_models import feed_history
 from isthmus.read_models.database import Sight
 from isthmus.read_models.feed_wire import FEED
 from isthmus.runtime.servers import EmbeddedServers
@@ -216,7 +216,7 @@ async def test_a_bug_that_ends_a_task_of_the_feed_costs_no_subscriber_a_message(
             return run
 
         monkeypatch.setattr(feed, "take", once("take", feed.take))
-        monkeypatch.setattr(feeds, "history", once("history", feeds.history))
+        monkeypatch.setattr("isthmus.read_models.feeds.history", once("history", feed_history.history))
         for _ in range(3):
             await ledger.transfer(ada, account, other, "1")
             await running.project()
@@ -235,13 +235,12 @@ async def test_whoever_joins_while_the_feed_crashes_is_told_and_may_come_again(
     await ledger.funded(ada, "10")
     await running.project()
     async with feed_on(running) as feed:
-        current = feeds.current
         broken = AsyncMock(side_effect=KeyError("a bug"))
-        monkeypatch.setattr(feeds, "current", broken)
+        monkeypatch.setattr("isthmus.read_models.feeds.current", broken)
         with pytest.raises(KeyError):
             await asyncio.wait_for(feed.subscribe(None, Sight(ada)), 20)
 
-        monkeypatch.setattr(feeds, "current", current)
+        monkeypatch.undo()
         subscriber = await asyncio.wait_for(feed.subscribe(None, Sight(ada)), 20)
         assert (await asyncio.wait_for(subscriber.next(), 20)).version == 1
         subscriber.close()
