@@ -34,6 +34,8 @@ _MOMENT_S = 0.25
 _refused = Counter(
     "isthmus_admission_refused_total", "Operations refused before anything of them ran, by cause.", ["cause"]
 )
+for _cause in ("full", "lag", "waited"):
+    _refused.labels(_cause)  # zero from the start: no rate can be taken of a series that begins at its first
 _running = Gauge("isthmus_admission_running", "Operations that run.")
 _waiting = Gauge(
     "isthmus_admission_waiting", "Operations that wait for their turn; for longer than a moment: overload."

@@ -34,6 +34,7 @@ _messages = Counter(
     "Messages of subscriptions. outcome: ok, or the code of the first error.",
     ["operation", "field", "outcome"],
 )
+_dropped = Counter("isthmus_live_dropped_total", "Sockets and streams dropped because their peer had stopped reading.")
 for _code in ErrorCode:
     _refused.labels(
         _code.value
@@ -70,6 +71,10 @@ def executed(prepared: Prepared, outcome: str, seconds: float) -> None:
 def messages(prepared: Prepared, outcome: str, count: int) -> None:
     """What one execution gave to so many subscribers."""
     _messages.labels(operation_of(prepared), field_of(prepared), outcome).inc(count)
+
+
+def dropped() -> None:
+    _dropped.inc()
 
 
 def refused(outcome: str) -> None:

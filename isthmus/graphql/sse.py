@@ -14,6 +14,7 @@ import orjson
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
+from isthmus.graphql import metrics
 from isthmus.graphql.execution import Answer
 from isthmus.graphql.http_protocol import connection_of
 from isthmus.graphql.live import Subscription
@@ -81,6 +82,7 @@ class EventStream(Response):
                     async with asyncio.timeout(STUCK_S):
                         await send({"type": "http.response.body", "body": event, "more_body": True})
         except TimeoutError:
+            metrics.dropped()
             abort()  # ending it in order would wait for a client that has stopped reading
 
     async def _events(self) -> AsyncGenerator[bytes, None]:

@@ -262,6 +262,7 @@ class SocketAdapter:
             async with asyncio.timeout(STUCK_S):
                 await self._socket.send_text(message.decode())
         except TimeoutError as error:
+            metrics.dropped()
             self._abort()  # a peer that has stopped reading
             raise WebSocketDisconnected from error
         except (WebSocketDisconnect, RuntimeError) as error:

@@ -9,10 +9,11 @@ from __future__ import annotations
 from asyncio import TimerHandle
 from collections.abc import Callable
 
-from prometheus_client import Counter
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.http11 import Request
 from websockets.protocol import State
+
+from isthmus.graphql import metrics
 
 GOING_AWAY = 1001
 #: Where a handler finds what drops a connection without waiting for a peer that has stopped reading.
@@ -21,8 +22,6 @@ ABORT = "isthmus.abort"
 FRAMES = "isthmus.frames"
 #: Longest, in seconds, that a peer may leave its full buffer (64 KiB) undrained.
 STUCK_S = 10.0
-
-_dropped = Counter("isthmus_live_dropped_total", "Sockets dropped because their peer had stopped reading.")
 
 
 class Frames:
@@ -97,7 +96,7 @@ class GoingAwayProtocol(WebSocketsSansIOProtocol):
 
     def _drop(self) -> None:
         """Closing would wait for the buffer, which a peer that does not read never takes."""
-        _dropped.inc()
+        metrics.dropped()
         self.transport.abort()
 
     def _forget(self) -> None:

@@ -13,12 +13,19 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from uuid import UUID
 
+from prometheus_client import Counter
+
 from isthmus.domain.log import PARTITIONS, partition_of
 from isthmus.read_models.database import Sight
 from isthmus.read_models.feed_wire import BalanceMessage
 
 POSITION_MAX = 2**63 - 1
 _ALL = tuple(range(PARTITIONS))
+
+_lagged = Counter(
+    "isthmus_feed_lagged_total",
+    "Messages that stand for others left out: the subscriber was too slow, or came back after too long.",
+)
 
 
 class Subscriber:
@@ -61,6 +68,8 @@ class Subscriber:
             return None
         message = self._queue.popleft()
         self._taken = message.position
+        if message.lagged_from is not None:
+            _lagged.inc()
         return message
 
     async def next(self) -> BalanceMessage:

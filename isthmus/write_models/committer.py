@@ -50,7 +50,11 @@ _CONFLICTS = (
 _batch_size = Histogram(
     "isthmus_commit_batch_commands", "Commands per commit.", buckets=(1, 2, 4, 8, 16, 32, 64, 128, 256)
 )
+_refused = Counter("isthmus_commit_refused_total", "Commands refused before they were tried, by cause.", ["cause"])
 _retries = Counter("isthmus_commit_retries_total", "Batches tried again, by cause.", ["cause"])
+
+for _cause in ("stopped", "waiting"):
+    _refused.labels(_cause)  # zero from the start: no rate can be taken of a series that begins at its first
 
 log = structlog.get_logger(__name__)
 
@@ -89,8 +93,10 @@ class Committer:
     async def commit(self, ask: Ask) -> Outcome:
         """Raises Unavailable where the database cannot be asked, or too many wait already."""
         if self._task is None or self._task.done() or not self.part.running:
+            _refused.labels("stopped").inc()
             raise Unavailable("the writer is not running")
         if len(self._waiting) >= WAITING_MAX or self._wait_s() > WAITING_S_MAX:
+            _refused.labels("waiting").inc()
             raise Unavailable("too many commands are waiting")
         answer: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
         self._waiting.append((ask, answer))

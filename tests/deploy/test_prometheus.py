@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -41,6 +42,24 @@ def test_the_rules_are_right_and_the_alerts_ring_when_they_should() -> None:
     ):
         done = subprocess.run([promtool, *arguments], cwd=PROMETHEUS, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_configuration_with_a_token_is_right_and_the_token_is_a_file_of_its_own(tmp_path: Path) -> None:
+    promtool = tool("promtool")
+    folder = shutil.copytree(PROMETHEUS, tmp_path / "prometheus")
+    (folder / "metrics_token").write_text("a token of sixteen signs")
+    done = subprocess.run(
+        [promtool, "check", "config", "prometheus_with_token.yaml"],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    jobs = yaml.safe_load((PROMETHEUS / "prometheus_with_token.yaml").read_text(encoding="utf-8"))["scrape_configs"]
+    assert {job["authorization"]["credentials_file"] for job in jobs} == {"metrics_token"}
+    plain = yaml.safe_load((PROMETHEUS / "prometheus.yaml").read_text(encoding="utf-8"))["scrape_configs"]
+    assert [job["job_name"] for job in jobs] == [job["job_name"] for job in plain]
 
 
 @pytest.mark.parametrize("alert", ALERTS)

@@ -10,6 +10,7 @@ from unittest.mock import AsyncMock
 from uuid import UUID, uuid4
 
 import pytest
+from prometheus_client import REGISTRY
 from redis.asyncio import Redis
 
 from isthmus.read_models import feed_history
@@ -125,12 +126,13 @@ async def test_a_subscriber_that_is_too_slow_gets_the_newest_balance_and_is_told
         await quick.reaches({account: 41})
         assert len(slow._queue) <= 5
 
-        got = [first]
-        async with asyncio.timeout(5):
+        got, told = [first], REGISTRY.get_sample_value("isthmus_feed_lagged_total") or 0.0
+        async with asyncio.timeout(20):
             while got[-1].version < 41:
                 got.append(await slow.next())
 
         lagged = got[1]
+        assert REGISTRY.get_sample_value("isthmus_feed_lagged_total") == told + 1, "and so is the operator"
         assert lagged.cause is None
         assert lagged.lagged_from == first.position
         assert [one.version for one in got[1:]] == list(range(lagged.version, 42))

@@ -38,6 +38,11 @@ def _conflicts() -> float:
     return REGISTRY.get_sample_value("isthmus_commit_retries_total", {"cause": "LockNotAvailableError"}) or 0.0
 
 
+def _refused(cause: str) -> float:
+    """Commands that were not even tried."""
+    return REGISTRY.get_sample_value("isthmus_commit_refused_total", {"cause": cause}) or 0.0
+
+
 async def _until_the_writer_waits_for_a_lock(admin: asyncpg.Connection) -> int:
     async with asyncio.timeout(_PATIENCE_S):
         while True:
@@ -252,8 +257,10 @@ async def test_a_bug_that_ends_the_writer_leaves_nobody_waiting_and_the_writer_i
         )
         assert {type(one) for one in told} == {Unavailable}
         assert (writer.running, writer.crashes) == (False, 1)
+        refused = _refused("stopped")
         with pytest.raises(Unavailable):  # at once, rather than after a while
             await ledger.transfer(ADA, one, two, "0.10", key=keys[0])
+        assert _refused("stopped") == refused + 1
 
         async with asyncio.timeout(_PATIENCE_S):
             while not writer.running:  # noqa: ASYNC110
