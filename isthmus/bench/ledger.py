@@ -20,6 +20,7 @@ from isthmus.bench.book import REFERENCE, Book, done, make_book
 from isthmus.bench.load import Measured, closed_loop
 from isthmus.bench.naive import NaiveHandler
 from isthmus.bench.place import create_database, database_named, embedded_servers, violations
+from isthmus.bench.processor import spent
 from isthmus.bench.report import Options, Report, table
 from isthmus.domain.personal import Sealed
 from isthmus.migrations import migrate
@@ -50,15 +51,19 @@ class _Bench:
     book: Book
     side: WriteSide
     baseline: NaiveHandler
+    postmaster: int
 
     async def product(self, clients: int, shape: str) -> None:
-        batches = _commits()
+        batches, before = _commits(), spent(self.postmaster)
         measured = await closed_loop(
             clients, self.options.seconds, lambda _: done(self.side.commands, *self.book.wish(hot=shape == "hot"))
         )
         commits, commands = (after - before for after, before in zip(_commits(), batches, strict=True))
         self._add(f"{shape}_{clients}", measured)
+        took = spent(self.postmaster).since(before)
         self.report.add(f"{shape}_{clients}_batch", commands / commits, "commands/commit")
+        self.report.add(f"{shape}_{clients}_python", took.here_s / commands * 1e6, "us/command")
+        self.report.add(f"{shape}_{clients}_database", took.database_s / commands * 1e6, "us/command")
 
     async def naive(self, clients: int, shape: str) -> None:
         measured = await closed_loop(
@@ -89,7 +94,9 @@ async def _measure(options: Options, settings: Settings, servers: EmbeddedServer
         naive.naive_pool(database_named(servers.app_url, _NAIVE)) as pool,
     ):
         baseline = NaiveHandler(pool, texts, side.master_key.derive("idempotency"))
-        bench = _Bench(report, options, book, side, baseline)
+        postmaster = servers.pid("postgres")
+        assert postmaster is not None, "it was started above"
+        bench = _Bench(report, options, book, side, baseline, postmaster)
         for shape in ("spread", "hot"):
             for clients in CLIENTS:
                 await bench.product(clients, shape)
@@ -148,9 +155,10 @@ def _table(report: Report) -> str:
             rows.append((
                 f"{shape}, {clients} clients",
                 *(f"{report.value(ours):,.0f}", f"{report.value(ours + '_batch'):.1f}"),
+                *(f"{report.value(ours + part):,.0f}" for part in ("_python", "_database")),
                 *(f"{report.value(ours + end):.1f}" for end in ("_p50", "_p99")),
                 *(f"{report.value(theirs):,.0f}", f"{report.value(theirs + '_p99'):.1f}"),
                 f"{report.value(ours) / report.value(theirs):.1f}x",
             ))  # fmt: skip
-    rows.append(("copy", f"{report.value('copy'):,.0f}", *[""] * 6))
-    return table(("", _RATE, "a commit", "p50 ms", "p99 ms", "naive", "p99 ms", "ratio"), rows)
+    rows.append(("copy", f"{report.value('copy'):,.0f}", *[""] * 8))
+    return table(("", _RATE, "a commit", "python us", "db us", "p50 ms", "p99 ms", "naive", "p99 ms", "ratio"), rows)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+import time
 from typing import Any
 
 import asyncpg
@@ -55,7 +56,12 @@ def _owner(served: Served, work: Any) -> Any:
 
 @pytest.fixture(scope="module")
 def published(production: Served) -> Served:
+    """A process that has looked just before looks again at its next unknown document, a quarter of a second later."""
     publish(production, WHO, OPEN, CHANGED)
+    person, deadline = Person(production), time.monotonic() + 10
+    while "data" not in post(person, {"query": WHO}).json():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
     return production
 
 

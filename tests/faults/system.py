@@ -125,6 +125,14 @@ async def settle(operator: Client, account: str, amount: str, asset: str = "EUR"
 
 
 async def funded(owner: Client, operator: Client, amount: str) -> str:
+    """An account that its owner sees with `amount` in it."""
     account = str((await owner.open())["account"]["id"])
-    await settle(operator, account, amount)
-    return account
+    position = await settle(operator, account, amount)
+    document = "query($id: ID!) { node(id: $id) { ... on Account { balance { version } } } }"
+    async with asyncio.timeout(60):
+        while True:
+            answer = await owner.ask(document, {"id": account}, headers={"x-isthmus-position": position})
+            if not answer.body.get("errors"):
+                return account
+            assert answer.code in ("NOT_YET_VISIBLE", "UNAVAILABLE"), answer.body
+            await asyncio.sleep(0.1)

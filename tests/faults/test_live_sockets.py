@@ -104,6 +104,11 @@ async def _latencies(connection: ClientConnection, last: int) -> list[float]:
             return found
 
 
+async def _drained(connection: ClientConnection) -> None:
+    async for _ in connection:
+        pass
+
+
 async def _changes(client: Client, source: str, target: str, count: int, pause_s: float) -> None:
     for _ in range(count):
         assert (await client.transfer(source, target, "0.01"))["errors"] == []
@@ -121,6 +126,8 @@ async def test_f42_readers_that_are_slow_or_stop_cost_the_others_nothing_and_are
     version = int((await ada.balance(source))["version"])
     async with AsyncExitStack() as stack:
         readers = [await _subscribed(stack, url, ada.token, _BRIEF, ids) for _ in range(SOCKETS - stopped_count)]
+        # What those ask for that will stop is asked for by one that does not: only the stopping may make the difference.
+        thorough = asyncio.create_task(_drained(await _subscribed(stack, url, ada.token, _LONG, ids)))
 
         async def measured() -> float:
             nonlocal version
@@ -130,11 +137,11 @@ async def test_f42_readers_that_are_slow_or_stop_cost_the_others_nothing_and_are
             return quantile([one for some in await asyncio.gather(*each) for one in some], 0.99)
 
         await measured()
-        alone = await measured()
+        alone = min([await measured() for _ in range(2)])
         back, *gone = [await _stopped(stack, url, ada.token, ids) for _ in range(stopped_count)]
         before_mib = resident_mib(serve.process.pid)
         slow = asyncio.create_task(gone[0].one_byte_a_second())
-        beside = await measured()
+        beside = min([await measured() for _ in range(2)])
         # One that reads again in time misses history, is told so, and has the right balance in the end.
         back.read_again()
         lagged, last = False, 0
@@ -149,6 +156,7 @@ async def test_f42_readers_that_are_slow_or_stop_cost_the_others_nothing_and_are
             while await _metric(ada.http, base, "isthmus_live_dropped_total") < len(gone):  # noqa: ASYNC110
                 await asyncio.sleep(0.2)
         slow.cancel()
+        thorough.cancel()
         grown_mib = resident_mib(serve.process.pid) - before_mib
         await measured()
     print(
