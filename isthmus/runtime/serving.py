@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 import os
+import resource
 import signal
 import socket
 from collections.abc import Awaitable, Callable, Iterator
@@ -23,6 +24,8 @@ WEBSOCKET_FRAME_BYTES_MAX = 1_000_000
 #: those who want to connect would overflow: their retries come after 1, 3, 7, 15 seconds. So the socket is listened to many times.
 ACCEPTS_PER_TURN = 32
 _LAST_TURNS = 5
+#: Shells give 1024 or less, which is for programs that would not notice more; a subscriber costs one.
+FILES_MAX = 65_536
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 log = structlog.get_logger(__name__)
@@ -60,6 +63,15 @@ def server_config(application: Any, shutdown_s: float) -> uvicorn.Config:
     )
 
 
+def raise_file_limit() -> None:
+    """As many open files, which connections are, as the administrator allows, and not what the shell happened to give."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = FILES_MAX if hard == resource.RLIM_INFINITY else min(hard, FILES_MAX)
+    if soft != resource.RLIM_INFINITY and soft < most:
+        with suppress(ValueError, OSError):  # then it stays as it is, and who comes too many is turned away
+            resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+
+
 def serve_application(
     make: Callable[[], Any], listener: socket.socket, *, shutdown_s: float, started: Callable[[], None]
 ) -> None:
@@ -67,6 +79,7 @@ def serve_application(
 
     Raises RuntimeError where the application's own start fails.
     """
+    raise_file_limit()
     # Made before signals are ours: while it imports, the loop would not hear them, and now they simply end the process.
     application = make()
     config = server_config(application, shutdown_s)
