@@ -14,6 +14,8 @@ from dataclasses import dataclass
 import structlog
 from prometheus_client import Counter
 
+from isthmus.ending import end_if_cancelled
+
 _PAUSE_S, _PAUSE_MAX_S = 0.1, 5.0
 _STEADY_S = 30.0
 
@@ -59,6 +61,7 @@ class Supervised:
                 self._crashed(error)
             finally:
                 self.running = False
+            end_if_cancelled()
             if time.monotonic() - began > _STEADY_S:
                 pause_s = _PAUSE_S
             await asyncio.sleep(random.uniform(pause_s / 2, pause_s))

@@ -32,6 +32,7 @@ from isthmus.auth.issuer_keys import IssuerUnavailable
 from isthmus.auth.scopes import Role, Scope
 from isthmus.domain.api_keys import WorkingKey
 from isthmus.domain.clock import Clock
+from isthmus.ending import end_if_cancelled
 from isthmus.supervised import Supervised
 
 PREFIX = "isk_"
@@ -161,6 +162,7 @@ class ApiKeys:
                     noted = time.monotonic()
                     await self._note()
             except _BROKEN as error:
+                end_if_cancelled()
                 # Nobody can revoke a key either while the database is away.
                 log.warning("API keys cannot be checked; trying again", error=type(error).__name__)
 

@@ -21,6 +21,7 @@ from redis.asyncio import Redis
 from isthmus import tracing
 from isthmus.domain.identifiers import NOWHERE
 from isthmus.domain.log import PARTITIONS
+from isthmus.ending import end_if_cancelled
 from isthmus.read_models.database import ACQUIRE_TIMEOUT_S, Incomplete, Sight
 from isthmus.read_models.feed_history import Current, current, first_of, history, missed
 from isthmus.read_models.feed_listener import FeedListener
@@ -286,6 +287,7 @@ class BalanceFeed:
                 pause_s = _PAUSE_S
             except Exception as error:
                 self._want_again(wanted, error)
+                end_if_cancelled()
                 if not isinstance(error, _UNREADABLE):
                     raise  # a bug: it is told of, and this task is started again
                 log.warning("history cannot be read; trying again", error=type(error).__name__)

@@ -14,6 +14,7 @@ import msgspec
 import structlog
 
 from isthmus.domain.log import PARTITIONS
+from isthmus.ending import end_if_cancelled
 from isthmus.read_models.projections import CHANNEL, PROJECTIONS
 from isthmus.read_models.projections.facts import Connection
 from isthmus.supervised import Supervised
@@ -127,6 +128,7 @@ class ProjectionPositions:
                 asyncpg.InterfaceError,
                 asyncpg.InternalClientError,
             ) as error:
+                end_if_cancelled()
                 log.warning("listening for positions was interrupted", error=type(error).__name__)
                 await asyncio.sleep(random.uniform(pause_s / 2, pause_s))
                 pause_s = min(pause_s * 2, _PAUSE_MAX_S)

@@ -21,6 +21,7 @@ from prometheus_client import Counter, Histogram
 
 from isthmus import tracing
 from isthmus.domain.log import PARTITIONS, Received, read_messages
+from isthmus.ending import end_if_cancelled
 from isthmus.failpoints import failpoint_async
 from isthmus.read_models.positions import log_identity, stored_positions
 from isthmus.read_models.projections import Advanced, Step, advance, ensure_positions, mend, read_steps
@@ -98,6 +99,7 @@ class Projector:
                 async with self.pool.acquire() as connection, connection.transaction():
                     mended = await mend(connection, partition)
             except Exception as error:  # noqa: BLE001 - it stays set aside; the next start or a rebuild tries again
+                end_if_cancelled()
                 _failed.inc()
                 log.error("mending failed", partition=partition, error=type(error).__name__)
                 continue
@@ -166,6 +168,7 @@ class Projector:
             holes |= await self._apply(steps)
             await self.fill(holes, "hole")
         except Exception as error:  # noqa: BLE001 - whatever it was, nothing was moved; the next tick finds the hole
+            end_if_cancelled()
             _failed.inc()
             log.error("projecting failed; trying again", error=why(error))
             self._windows.clear()
@@ -190,12 +193,14 @@ class Projector:
         except _AWAY:
             raise
         except Exception as error:  # noqa: BLE001 - whose it is shows when each is tried by itself
+            end_if_cancelled()
             log.warning("projecting together failed; one by one", error=why(error))
         now: dict[int, int] = {}
         for partition, step in steps.items():
             try:
                 now |= await self._alone(partition, step, patient=patient)
             except Exception as error:  # noqa: BLE001 - it is told, and stays where it is
+                end_if_cancelled()
                 _failed.inc()
                 log.error("a partition stands still", partition=partition, error=why(error))
         return now
@@ -274,6 +279,7 @@ class Projector:
                     for number in stalled:
                         since[number], patience_s[number] = (stored[number], time.monotonic()), _SWEEP_S
             except Exception as error:  # noqa: BLE001 - the database is away, or an event is not understood: seen, and tried again
+                end_if_cancelled()
                 _failed.inc()
                 log.error("sweeping failed; trying again", error=why(error))
                 await asyncio.sleep(random.uniform(_PAUSE_S, _PAUSE_MAX_S))

@@ -16,6 +16,7 @@ from datetime import datetime
 import asyncpg
 import structlog
 
+from isthmus.ending import end_if_cancelled
 from isthmus.supervised import Supervised
 
 #: All published texts are held in memory by every `serve`: bounded here, 2 kB each would be 20 MB.
@@ -101,6 +102,7 @@ class PublishedDocuments:
         try:
             await self._look()
         except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+            end_if_cancelled()
             log.warning("published operations cannot be read; the known ones go on", error=type(error).__name__)
 
     async def _look(self) -> None:
