@@ -14,13 +14,17 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from uuid import UUID, uuid4
 
+import anyio
 import asyncpg
 import structlog
 
+from isthmus.ending import end_if_cancelled
 from isthmus.failpoints import failpoint_async
 
 TTL_S = 5.0
 RENEW_EVERY_S = 1.0
+#: Longest that ending may take before the lease is left to run out.
+_END_S = 3.0
 
 _TAKE = """
 insert into leases (name, holder, epoch, expires_at) values ($1, $2, 1, clock_timestamp() + make_interval(secs => $3))
@@ -91,8 +95,10 @@ class Leases:
         finally:
             for task in (working, keeping):
                 task.cancel()
-            await asyncio.gather(working, keeping, return_exceptions=True)
-            await self.release(lease)
+            # Whoever cancelled this goes on cancelling what it waits for: without a shield nothing would be released.
+            with anyio.move_on_after(_END_S, shield=True):
+                await asyncio.gather(working, keeping, return_exceptions=True)
+                await self.release(lease)
 
     async def _wait(self, name: str) -> Lease:
         while True:
@@ -112,3 +118,4 @@ class Leases:
                 if not await self.renew(lease):
                     return
                 confirmed = asked
+            end_if_cancelled()

@@ -12,6 +12,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
 from uuid import UUID
 
+import anyio
 import asyncpg
 import structlog
 from redis.asyncio import BlockingConnectionPool, Redis
@@ -90,7 +91,8 @@ async def _relay(settings: Settings, endpoints: Endpoints, broker: Broker, pool:
     try:
         await Leases(pool).while_held(RELAY, relay.run)
     finally:
-        await publisher.aclose()
+        with anyio.move_on_after(_CLOSE_S, shield=True):
+            await publisher.aclose()
 
 
 async def _watch(settings: Settings, endpoints: Endpoints, pool: asyncpg.Pool[asyncpg.Record]) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 
+import anyio
 import asyncpg
 import pytest
 
@@ -46,6 +47,22 @@ async def test_a_holder_that_says_nothing_is_replaced_when_its_time_is_over(leas
 
     assert 0.7 < time.monotonic() - began < 3.0
     assert held[0].epoch == silent.epoch + 1
+
+
+async def test_a_holder_that_is_ended_in_order_keeps_nobody_waiting(leases: Leases) -> None:
+    """As `work` ends its parts: a task group goes on cancelling whatever they wait for on their way out."""
+    held = asyncio.Event()
+
+    async def work(_: Lease) -> None:
+        held.set()
+        await asyncio.sleep(60)
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(leases.while_held, "relay", work)
+        await held.wait()
+        tasks.cancel_scope.cancel()
+
+    assert await leases.take("relay") is not None
 
 
 async def test_work_is_cancelled_when_the_lease_is_taken_away(leases: Leases) -> None:
