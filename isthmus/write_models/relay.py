@@ -112,10 +112,10 @@ class Relay:
         ends = await self.publisher.end_offsets(TOPIC, PARTITIONS)
         rows = await connection.fetch("select name, position from relay_state where name in ($1, $2)", _STATE, _OFFSET)
         state = {row["name"]: row["position"] for row in rows}
+        self.position = state.get(_STATE, 0)
         if _STATE not in state:
-            self.position = await self._lowest(connection)
+            # Nothing was ever kept. Projections may be on already, by the event store; others have nothing but the bus.
             return
-        self.position = state[_STATE]
         # Ticks go into every partition, so one of them tells for all.
         if ends is None or ends.get(0, 0) <= state.get(_OFFSET, -1):
             await self._go_back(connection, fence)

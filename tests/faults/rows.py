@@ -7,7 +7,6 @@ ELSEWHERE: dict[str, tuple[str, ...]] = {
         "write_models/test_relay.py::test_16_writers_in_3_processes_positions_without_gaps_seen_and_published_in_order",
     ),
     "F14": ("end_to_end/test_live.py::test_a_burst_is_delivered_whole_although_redis_drops_its_subscribers",),
-    "F16": ("read_models/test_projector.py::test_everything_delivered_three_times_changes_nothing",),
     "F29": ("write_models/test_two_phase.py::test_a_hold_is_resolved_exactly_once_whatever_runs_at_once",),
     "F44": ("api/test_websocket.py::test_a_good_token_closes_4403_when_it_ends_in_mid_stream",),
     "F45": (

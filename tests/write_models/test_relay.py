@@ -13,7 +13,10 @@ import asyncpg
 import pytest
 from prometheus_client import REGISTRY
 
+from isthmus.domain.log import PARTITIONS
 from isthmus.integrations.bus import Broker, BusUnavailable, KafkaPublisher
+from isthmus.read_models.projections import ensure_positions
+from isthmus.read_models.projector import Projector
 from isthmus.read_models.rebuild import compare
 from isthmus.runtime.leases import Lease, Leases
 from isthmus.runtime.servers import EmbeddedServers
@@ -21,7 +24,7 @@ from isthmus.settings import Settings
 from isthmus.write_models.relay import Fenced, Relay
 from tests.conftest import Database
 from tests.read_models.bus import OnBroker, relaying
-from tests.read_models.rig import until
+from tests.read_models.rig import ScriptedBus, until
 from tests.write_models.driver import Driver
 from tests.write_models.published import assert_published_in_order
 
@@ -169,6 +172,22 @@ async def test_a_relay_goes_on_where_the_one_before_it_stopped(
             head = await bus.pool.fetchval("select position from log_head")
             await until(lambda: relayed(bus, head))  # noqa: B023 - awaited here
         await ledger.deposit(account, ada, "1")
+    await assert_published_in_order(servers, database, head)
+
+
+async def test_a_relay_that_never_kept_its_place_begins_with_the_first_event_wherever_projections_are(
+    servers: EmbeddedServers, database: Database, ledger: Driver
+) -> None:
+    """The broker was away when everything began, or the first relay died at once: projections went on by the event store."""
+    await ledger.funded(uuid4(), "10")
+    async with asyncpg.create_pool(database.url, min_size=1) as pool:
+        async with pool.acquire() as connection:
+            await ensure_positions(connection)
+            head = await connection.fetchval("select position from log_head")
+        projector = Projector(pool, ScriptedBus, (BusUnavailable,), lambda _: None)
+        await projector.fill(dict.fromkeys(range(PARTITIONS), head), "test")
+    async with relaying(servers, database, projectors=0) as bus:
+        await until(lambda: relayed(bus, head))
     await assert_published_in_order(servers, database, head)
 
 
