@@ -125,7 +125,9 @@ def main() -> None:
     """Run the command line and exit with its code; nothing ever ends in a traceback that nobody asked for."""
     try:
         app(prog_name="isthmus")
-    except BrokenPipeError:
+    except BrokenPipeError as error:
+        if not _nobody_reads():
+            sys.exit(_explain(error))  # another pipe or connection, as to a server that was killed
         # Whoever read us has gone (`isthmus schema | head`): nothing to say, and nobody to say it to.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
@@ -133,6 +135,16 @@ def main() -> None:
         sys.exit(130)
     except Exception as error:  # noqa: BLE001  # the last one who can turn it into a sentence
         sys.exit(_explain(error))
+
+
+def _nobody_reads() -> bool:
+    """Whether standard output, or standard error, is a pipe whose reader has gone."""
+    from select import POLLERR, poll
+
+    outputs = poll()
+    for stream in (sys.stdout, sys.stderr):
+        outputs.register(stream.fileno(), 0)
+    return any(event & POLLERR for _, event in outputs.poll(0))
 
 
 def _explain(error: BaseException) -> int:

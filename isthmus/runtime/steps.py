@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -40,8 +40,9 @@ class Steps:
         if self._display is not None and self._display.live.is_started:
             self._display.console.print(line, markup=False, highlight=False)
         else:
-            sys.stderr.write(line + "\n")
-            sys.stderr.flush()
+            with suppress(OSError):  # nobody reads any more, which is no reason to end what runs
+                sys.stderr.write(line + "\n")
+                sys.stderr.flush()
 
     def close(self) -> None:
         if self._display is not None:

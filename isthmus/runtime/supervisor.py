@@ -98,6 +98,10 @@ class Supervisor:
                 child.spawn()
             except (ChildError, OSError) as error:
                 self._say(f"{child.name} could not be started: {error}")
+            except Exception as error:  # noqa: BLE001  # a bug of ours: nobody would keep the child running any more
+                if not self.failed.done():
+                    self.failed.set_exception(error)
+                return
 
     async def _bound_memory(self, child: Child, mib_max: int) -> None:
         """By ending it: the one that keeps it running starts it anew."""

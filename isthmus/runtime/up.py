@@ -60,11 +60,12 @@ class _Run:
         self._demo = demo
         self._supervisor = Supervisor(plan.data, steps.say)
         self._stop, self._stop_at_once = asyncio.Event(), asyncio.Event()
+        self._why = "something failed, which is told at the end"
 
     async def until_stopped(self) -> None:
         loop = asyncio.get_running_loop()
         for number in _SIGNALS:
-            loop.add_signal_handler(number, self._signalled)
+            loop.add_signal_handler(number, self._signalled, number)
         facts = {"pid": os.getpid(), "started_at": time.time(), "endpoints": asdict(self._plan.endpoints)}
         self._plan.data.write_running(facts)
         starting = asyncio.create_task(self._start())
@@ -77,6 +78,10 @@ class _Run:
                 await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
             if self._supervisor.failed.done():
                 self._supervisor.failed.result()
+        except asyncio.CancelledError:
+            if (task := asyncio.current_task()) is not None and task.cancelling():
+                raise
+            raise RuntimeError("starting was cancelled from within") from None
         finally:
             starting.cancel()
             stopped.cancel()
@@ -162,7 +167,8 @@ class _Run:
             lines.append(f"playground {self._plan.playground_url}")
         return [*lines, f"ready {endpoints.api_url}/graphql"]
 
-    def _signalled(self) -> None:
+    def _signalled(self, number: signal.Signals) -> None:
+        self._why = number.name
         if self._stop.is_set():
             self._stop_at_once.set()  # someone is in a hurry
         self._stop.set()
@@ -170,7 +176,7 @@ class _Run:
     async def _end(self) -> None:
         """Ours first, while their servers still answer; then the servers."""
         self._steps.close()
-        self._steps.say("stopping")
+        self._steps.say(f"stopping: {self._why}")
         began = time.monotonic()
         groups: tuple[Callable[[Child], bool], ...] = (lambda c: is_app(c.name), lambda c: not is_app(c.name))
         await self._supervisor.stop(groups, at_once=self._stop_at_once)

@@ -81,3 +81,29 @@ def test_a_misspelt_command_is_answered_with_the_right_one(isthmus: RunIsthmus) 
 
 def test_an_unknown_option_is_a_usage_error(isthmus: RunIsthmus) -> None:
     assert isthmus("settings", "--nonsense").returncode == 2
+
+
+_BROKEN_ELSEWHERE = """
+import isthmus.cli
+def app(**_):
+    raise BrokenPipeError(32, "Broken pipe")
+isthmus.cli.app = app
+isthmus.cli.main()
+"""
+_NOBODY_READS = "from isthmus.cli import main; import sys; sys.argv = ['isthmus', 'settings']; main()"
+
+
+def test_a_pipe_that_breaks_elsewhere_is_told_of() -> None:
+    """As to a server that was killed: the end of a command without a word would be a riddle."""
+    done = subprocess.run([sys.executable, "-c", _BROKEN_ELSEWHERE], capture_output=True, text=True, check=False)
+
+    assert done.returncode == 1
+    assert done.stderr.startswith("isthmus: BrokenPipeError: [Errno 32] Broken pipe")
+
+
+def test_where_nobody_reads_nothing_is_said() -> None:
+    command = f'"{sys.executable}" -c "{_NOBODY_READS}" | head -1 > /dev/null; echo "${{PIPESTATUS[0]}}"'
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
+
+    assert done.stderr == ""
+    assert done.stdout.strip() in ("0", "1"), "0 where all of it fitted into the pipe"

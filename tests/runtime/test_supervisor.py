@@ -81,6 +81,22 @@ async def test_a_child_that_never_answers_is_given_up_sooner(run: _Run) -> None:
     assert len(run.said) == 2, "two starts after the first"
 
 
+async def test_what_cannot_even_be_tried_again_ends_it_all_and_says_why(run: _Run) -> None:
+    prepared: list[str] = []
+
+    def prepare() -> None:
+        if prepared:
+            raise KeyError("a bug")
+        prepared.append("once")
+
+    child = await run.supervisor.start(Spec("sleeper", ("/bin/sleep", "60"), answers=lambda: True, prepare=prepare))
+    assert child.pid is not None
+    os.kill(child.pid, signal.SIGKILL)
+    with pytest.raises(KeyError, match="a bug"):
+        async with asyncio.timeout(20):
+            await run.supervisor.failed
+
+
 async def test_outgrown_memory_is_no_death(run: _Run) -> None:
     """However often: a broker under load outgrows a small bound every few seconds, and must not end everything."""
     child = await run.supervisor.start(run.spec("large", sys.executable, "-Sc", _LARGE))
