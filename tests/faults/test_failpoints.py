@@ -106,6 +106,13 @@ def test_a_process_with_an_unknown_fail_point_or_in_production_mode_does_not_sta
     assert "no.such.point is no fail point" in done.stderr
 
 
+def test_whatever_asks_a_row_for_more_is_in_the_docs() -> None:
+    page = (Path(isthmus.__file__).parent.parent / "docs" / "faults.md").read_text(encoding="utf-8")
+    files = Path(__file__).parent.glob("*.py")
+    asked = {name for path in files for name in re.findall(r'environ\.get\("(FAULT_[A-Z_]+)"', path.read_text())}
+    assert asked == set(re.findall(r"^\| `(FAULT_[A-Z_]+)`", page, re.MULTILINE))
+
+
 def test_every_point_and_every_sabotage_is_in_the_docs() -> None:
     page = (Path(isthmus.__file__).parent.parent / "docs" / "faults.md").read_text(encoding="utf-8")
     assert [
