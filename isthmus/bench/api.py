@@ -57,7 +57,7 @@ class _Target:
 def run(options: Options, data_dir: Path) -> Report:
     report = Report("api")
     options.say("starting the product …")
-    with _up(data_dir) as base:
+    with up(data_dir) as base:
         settings = load_settings(data_dir=data_dir / "data")
         configure_logging(
             settings.model_copy(update={"log": settings.log.model_copy(update={"level": "ERROR"})}), "bench"
@@ -104,8 +104,8 @@ async def _prepare(
     await connection.execute(f"create database {_NAIVE}")
     await connection.close()
     await migrate(naive_url)
-    ours, _ = await _make_accounts(settings, endpoints.database_url, owners)
-    theirs, texts = await _make_accounts(settings, database_named(endpoints.database_url, _NAIVE), owners)
+    ours, _ = await make_accounts(settings, endpoints.database_url, owners)
+    theirs, texts = await make_accounts(settings, database_named(endpoints.database_url, _NAIVE), owners)
     await naive.prepare(naive_url)
     accounts = [(str(owner), encode(Kind.ACCOUNT, account)) for owner, account in theirs.accounts]
     return (
@@ -114,7 +114,7 @@ async def _prepare(
     )
 
 
-async def _make_accounts(settings: Settings, url: str, owners: Sequence[UUID]) -> tuple[Book, dict[str, str]]:
+async def make_accounts(settings: Settings, url: str, owners: Sequence[UUID]) -> tuple[Book, dict[str, str]]:
     async with write_side(settings, url) as side:
         book = await make_book(side.commands, [owners[n % len(owners)] for n in range(_ACCOUNTS)])
         async with side.pool.acquire() as connection:
@@ -139,10 +139,14 @@ def _load(report: Report, options: Options, target: _Target, clients: int) -> No
     options.say(f"{name}: {answered.per_second:,.0f} {_RATE}, p99 {answered.p99_ms:.1f} ms")
 
 
+def product_environment() -> dict[str, str]:
+    """Ours without settings: what runs here is as it comes."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("ISTHMUS_")}
+
+
 @contextmanager
-def _up(data_dir: Path) -> Iterator[str]:
+def up(data_dir: Path) -> Iterator[str]:
     """`isthmus up` on a folder of its own; yields the API's base address."""
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("ISTHMUS_")}
     command = [
         sys.executable,
         "-P",
@@ -156,7 +160,7 @@ def _up(data_dir: Path) -> Iterator[str]:
         str(data_dir / "data"),
     ]
     with open(data_dir / "up.log", "w") as log:
-        process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=log, text=True)  # noqa: S603
+        process = subprocess.Popen(command, env=product_environment(), stdout=subprocess.PIPE, stderr=log, text=True)  # noqa: S603
         try:
             assert process.stdout is not None
             for line in process.stdout:

@@ -204,7 +204,7 @@ async def test_a_bug_that_ends_a_task_of_the_feed_costs_no_subscriber_a_message(
     await running.project()
     async with feed_on(running) as feed:
         watcher = Watcher(feed, ada)
-        await watcher.reaches({account: 1})
+        await watcher.reaches({account: 1}, 20)
 
         failing = {"take": 1, "history": 1}
 
