@@ -65,7 +65,7 @@ def carrier() -> str | None:
 
 
 def trace_id() -> str | None:
-    """Of the span that is under way, sampled or not, for log lines."""
+    """Of the span that is under way, for log lines."""
     return None if _tracing is None else _tracing.trace_id()
 
 

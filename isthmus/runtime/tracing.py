@@ -1,6 +1,7 @@
 """OpenTelemetry behind isthmus.tracing: which traces are kept, where they go, and what may be said in them.
 
-Imported only where an address to send to is set. A collector that is away costs spans, never a request: they wait in a bounded
+Imported only where an address to send to is set. Whether something is traced is decided before anything of it is: what is not costs
+hardly more than where nothing is traced at all. A collector that is away costs spans, never a request: they wait in a bounded
 queue that a thread of its own empties.
 """
 
@@ -11,6 +12,7 @@ import random
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any
 from urllib.parse import urlsplit
@@ -25,12 +27,14 @@ from opentelemetry.instrumentation.asgi import OpenTelemetryMiddleware
 from opentelemetry.instrumentation.asyncpg import AsyncPGInstrumentor
 from opentelemetry.instrumentation.httpx import HTTPXClientInstrumentor
 from opentelemetry.instrumentation.redis import RedisInstrumentor
+from opentelemetry.instrumentation.utils import is_instrumentation_enabled, suppress_instrumentation
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
 from opentelemetry.sdk.trace.sampling import Decision, Sampler, SamplingResult
 from opentelemetry.trace import Link, SpanContext, SpanKind
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 from structlog.contextvars import get_contextvars
 
@@ -71,7 +75,7 @@ def traced(settings: TelemetrySettings, service: str) -> Iterator[None]:
         "service.instance.id": str(uuid4()),
     }
     provider = TracerProvider(
-        sampler=_Roots(settings.sample_ratio, honour_parent=settings.honour_parent),
+        sampler=_Roots(),
         resource=Resource.create(about),
         shutdown_on_exit=False,
     )
@@ -80,7 +84,9 @@ def traced(settings: TelemetrySettings, service: str) -> Iterator[None]:
     trace.set_tracer_provider(provider)
     for library in (AsyncPGInstrumentor(), RedisInstrumentor(), HTTPXClientInstrumentor()):  # type: ignore[no-untyped-call]
         library.instrument(tracer_provider=provider)
-    tracing.install(_Telling(provider.get_tracer("isthmus")))
+    global _choice
+    _choice = _Choice(settings.sample_ratio, settings.honour_parent)
+    tracing.install(_Telling(provider.get_tracer("isthmus"), _choice))
     try:
         yield
     finally:
@@ -90,25 +96,59 @@ def traced(settings: TelemetrySettings, service: str) -> Iterator[None]:
         ending.join(_EXPORT_S)
 
 
-class ServerSpans:
-    """ASGI middleware: a span for each request. Sockets have none of their own, for they live for hours: their operations do."""
+@dataclass(frozen=True)
+class _Choice:
+    """Which traces there are. A client may name its trace, but not have all of its requests traced."""
 
-    def __init__(self, app: ASGIApp) -> None:
+    ratio: float
+    honour_parent: bool
+
+    def takes(self, carrier: str | None = None) -> bool:
+        """A request with this `traceparent`, or an operation or command of its own."""
+        if self.honour_parent and carrier is not None:
+            parent = trace.get_current_span(_context_of(carrier)).get_span_context()
+            if parent.is_valid:
+                return parent.trace_flags.sampled
+        return random.random() < self.ratio
+
+
+_choice = _Choice(0.0, honour_parent=False)
+
+
+class ServerSpans:
+    """ASGI middleware: a span for each request that is traced. Sockets have none of their own, for they live for hours: their
+    operations do."""
+
+    def __init__(self, app: ASGIApp, provider: TracerProvider | None = None) -> None:
+        """`provider` is the process's, unless told."""
         self._app = app
         # Its spans of every receive and send cost more than all the others together.
-        self._traced: Any = OpenTelemetryMiddleware(app, exclude_spans=["receive", "send"])
+        self._traced: Any = OpenTelemetryMiddleware(app, exclude_spans=["receive", "send"], tracer_provider=provider)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        quiet = scope["type"] != "http" or scope["path"] != "/graphql"  # any other path is a client's own text
-        await (self._app if quiet else self._traced)(scope, receive, send)
+        if scope["type"] != "http" or scope["path"] != "/graphql":  # any other path is a client's own text
+            await self._app(scope, receive, send)
+        elif _choice.takes(Headers(scope=scope).get(CARRIER)):
+            await self._traced(scope, receive, send)
+        else:
+            with suppress_instrumentation():
+                await self._app(scope, receive, send)
 
 
 class _Telling:
-    def __init__(self, tracer: trace.Tracer) -> None:
+    def __init__(self, tracer: trace.Tracer, choice: _Choice) -> None:
         self._tracer = tracer
+        self._choice = choice
 
     @contextmanager
     def span(self, name: str, attributes: Mapping[str, Value]) -> Iterator[None]:
+        if not is_instrumentation_enabled():
+            yield
+            return
+        if not trace.get_current_span().get_span_context().is_valid and not self._choice.takes():
+            with suppress_instrumentation():
+                yield
+            return
         with self._tracer.start_as_current_span(name, attributes=dict(attributes)) as span:
             try:
                 yield
@@ -120,7 +160,8 @@ class _Telling:
     def shared(self, name: str, origins: Iterable[Origin]) -> Iterator[Mapping[str, str]]:
         sampled = list({origin: None for origin in origins if origin[0] is not None})[:_LINKS_MAX]
         if not sampled:
-            yield {}
+            with suppress_instrumentation():
+                yield {}
             return
         parents = [_context_of(carrier or "") for carrier, _ in sampled]
         links = [Link(trace.get_current_span(parent).get_span_context()) for parent in parents]
@@ -154,11 +195,7 @@ class _Telling:
 
 
 class _Roots(Sampler):
-    """A trace begins with a request or a command, never with a statement that some loop of ours asks every second."""
-
-    def __init__(self, ratio: float, *, honour_parent: bool) -> None:
-        self._ratio = ratio
-        self._honour_parent = honour_parent
+    """A trace begins with a request or a command that was chosen, never with a statement that some loop of ours asks every second."""
 
     def should_sample(
         self,
@@ -171,18 +208,14 @@ class _Roots(Sampler):
         trace_state: Any = None,  # noqa: ARG002
     ) -> SamplingResult:
         parent = trace.get_current_span(parent_context).get_span_context()
-        # A client may name its trace, but not have all of its requests traced.
-        strange = kind is SpanKind.SERVER and parent.is_remote and not self._honour_parent
-        if parent.is_valid and not strange:
+        if parent.is_valid and kind is not SpanKind.SERVER:
             keep = parent.trace_flags.sampled
-        elif kind in (SpanKind.SERVER, SpanKind.INTERNAL):
-            keep = random.random() < self._ratio
         else:
-            keep = False
+            keep = kind in (SpanKind.SERVER, SpanKind.INTERNAL)
         return SamplingResult(Decision.RECORD_AND_SAMPLE if keep else Decision.DROP, attributes if keep else None)
 
     def get_description(self) -> str:
-        return f"Roots({self._ratio})"
+        return "Roots"
 
 
 class _Correlated(SpanProcessor):
