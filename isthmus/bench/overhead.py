@@ -32,9 +32,9 @@ from isthmus.bench.place import violations
 from isthmus.bench.report import Options, Report, table
 from isthmus.domain.identifiers import person_id
 from isthmus.graphql.ids import Kind, encode
+from isthmus.read_models.positions import stored_positions
 from isthmus.runtime.endpoints import Endpoints, resolve
 from isthmus.runtime.telemetry import configure_logging
-from isthmus.runtime.up import caught_up
 from isthmus.runtime.work import VERIFIER
 from isthmus.settings import LOOPBACK, Settings, load_settings
 
@@ -185,9 +185,11 @@ async def _until_projected(endpoints: Endpoints) -> None:
     connection = await asyncpg.connect(endpoints.database_url)
     try:
         head: int = await connection.fetchval("select position from log_head")
+        async with asyncio.timeout(_CAUGHT_UP_S):
+            while min((await stored_positions(connection)).values()) < head:  # noqa: ASYNC110  # in another process
+                await asyncio.sleep(0.05)
     finally:
         await connection.close()
-    await caught_up(endpoints.database_url, head)
 
 
 def _done(served: _Served) -> float:
