@@ -65,3 +65,23 @@ async def test_one_that_crashes_again_and_again_is_not_running_between_and_is_tr
     pauses = [later - earlier for earlier, later in pairwise(began)]
     assert pauses[0] >= 0.05
     assert pauses[2] >= 0.2
+
+
+async def test_a_task_that_is_told_to_end_does_though_an_error_takes_the_place_of_its_cancellation() -> None:
+    """As where a transaction cannot be rolled back on the way out, because its connection is gone."""
+    begun = asyncio.Event()
+
+    async def run() -> None:
+        begun.set()
+        try:
+            await asyncio.sleep(60)
+        except asyncio.CancelledError:
+            raise ConnectionResetError from None
+
+    task = Supervised("ends", run).start()
+    await begun.wait()
+    task.cancel()
+
+    done, _ = await asyncio.wait({task}, timeout=10)
+    assert done, "it was started again"
+    assert task.cancelled()
