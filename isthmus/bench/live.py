@@ -19,6 +19,7 @@ from isthmus.bench.live_clients import Seen, Wish
 from isthmus.bench.live_processes import Clients, Peer, graphql_ws, stock_strawberry
 from isthmus.bench.live_product import BALANCES, Product, running_product
 from isthmus.bench.place import violations
+from isthmus.bench.processor import processor_s
 from isthmus.bench.report import Options, Report, table
 
 QUERY = """subscription BalanceChanged($ids: [ID!]!) { balanceChanged(accountIds: $ids) {
@@ -39,10 +40,20 @@ class _Bench:
     report: Report
     options: Options
 
-    def delivered(self, name: str, sockets: int, balances: int, seen: Seen, suffix: str = "") -> None:
+    async def delivered(
+        self, name: str, server: int, sockets: int, balances: int, clients: Clients, suffix: str = ""
+    ) -> Seen:
+        """`server`: the id of the process that delivers."""
+        before = processor_s(server), processor_s(clients.pid)
+        seen = await clients.measure(self.options.seconds)
+        spent = processor_s(server) - before[0], processor_s(clients.pid) - before[1]
         rate = seen.delivered / seen.seconds
-        self.report.add(f"{name}_delivered_{sockets}_{balances}{suffix}", rate, "messages/s")
+        shape = f"{sockets}_{balances}{suffix}"
+        self.report.add(f"{name}_delivered_{shape}", rate, "messages/s")
+        for who, seconds in zip(("server", "clients"), spent, strict=True):
+            self.report.add(f"{name}_{who}_{shape}", seconds / max(seen.delivered, 1) * 1e6, "us/message")
         self.options.say(f"{name}: {sockets} sockets, {balances} balances{suffix}: {rate:,.0f} messages/s")
+        return seen
 
     def latency(self, name: str, sockets: int, seen: Seen, suffix: str = "") -> None:
         self.report.add(f"{name}_p50_{sockets}{suffix}", seen.p50_ms, "ms")
@@ -68,6 +79,8 @@ async def _measure(options: Options, data_dir: Path) -> Report:
         for balances, suffix in ((1, ""), (BALANCES, "_10")):
             of, to = f"product_delivered_200_{balances}", f"{peer.name}_delivered_200_{balances}"
             report.ratio(f"delivered_vs_{peer.name}{suffix}", of, to)
+            spent = f"server_200_{balances}"
+            report.ratio(f"processor_vs_{peer.name}{suffix}", f"{peer.name}_{spent}", f"product_{spent}")
     report.ratio("delivered_with_a_stopped_reader", "product_delivered_200_1_stopped", "product_delivered_200_1")
     report.tables.append(_table(report, ["product", *(peer.name for peer in peers)]))
     return report
@@ -90,8 +103,7 @@ async def _product(bench: _Bench, product: Product) -> list[str]:
                 product.flooding(QUERY, balances),
             ):
                 await asyncio.sleep(_SETTLE_S)
-                seen = await clients.measure(seconds)
-            bench.delivered("product", sockets, balances, seen, suffix)
+                seen = await bench.delivered("product", product.pid, sockets, balances, clients, suffix)
             wrong += _wrong(f"product, {sockets} sockets, {balances} balances{suffix}", seen)
     return wrong
 
@@ -105,8 +117,7 @@ async def _peer(bench: _Bench, peer: Peer) -> list[str]:
     for sockets, balances in SHAPES:
         async with Clients(_wish(peer, sockets, balances)) as clients, peer.making("flood"):
             await asyncio.sleep(_SETTLE_S)
-            seen = await clients.measure(bench.options.seconds)
-        bench.delivered(peer.name, sockets, balances, seen)
+            seen = await bench.delivered(peer.name, peer.pid, sockets, balances, clients)
         wrong += _wrong(f"{peer.name}, {sockets} sockets, {balances} balances", seen)
     return wrong
 

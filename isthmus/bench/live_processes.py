@@ -46,6 +46,10 @@ class Clients:
         assert await self._line(_READY_S) == b"ready\n", "the subscribers did not all get their first message"
         return self
 
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
     async def measure(self, seconds: float, *, timed: bool = False) -> Seen:
         assert self._process.stdin is not None
         self._process.stdin.write(f"{seconds}{' timed' if timed else ''}\n".encode())
@@ -83,6 +87,10 @@ class Peer:
 
     async def __aexit__(self, kind: type[BaseException] | None, error: object, trace: TracebackType | None) -> None:
         await _end(self._process)
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
 
     @asynccontextmanager
     async def making(self, how: str) -> AsyncIterator[None]:

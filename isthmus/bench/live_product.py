@@ -25,6 +25,7 @@ from websockets.typing import Subprotocol
 
 from isthmus.auth.provider.users import DEMO_PASSWORD
 from isthmus.auth.sign_in import sign_in
+from isthmus.bench.processor import child_that_runs
 from isthmus.domain.log import partition_of
 from isthmus.graphql.ids import account_key
 from isthmus.read_models.feed_wire import FEED, Change, Move, hints
@@ -45,6 +46,8 @@ _SETTLE = "mutation($input: SettleDepositInput!) { settleDeposit(input: $input) 
 @dataclass
 class Product:
     port: int
+    #: Of its `serve`.
+    pid: int
     token: str
     operator: str
     admin_url: str
@@ -143,7 +146,7 @@ async def running_product(data_dir: Path) -> AsyncIterator[Product]:
     try:
         url = await _ready(process)
         async with httpx.AsyncClient(base_url=url, timeout=20) as http:
-            yield await _product(http, url, data_dir)
+            yield await _product(http, url, data_dir, child_that_runs(process.pid, "serve"))
     finally:
         if process.returncode is None:
             process.send_signal(signal.SIGINT)
@@ -159,14 +162,14 @@ async def _ready(process: asyncio.subprocess.Process) -> str:
     return line.decode().split()[1].removesuffix("/graphql")
 
 
-async def _product(http: httpx.AsyncClient, url: str, data_dir: Path) -> Product:
+async def _product(http: httpx.AsyncClient, url: str, data_dir: Path, pid: int) -> Product:
     ada, olga = [await sign_in(url, f"{name}@example.com", DEMO_PASSWORD) for name in ("ada", "olga")]
     endpoints = resolve(load_settings(data_dir=data_dir))
     connection = await asyncpg.connect(endpoints.admin_url)
     try:
         identity = await log_identity(connection)
         product = Product(
-            urlsplit(url).port or 0, ada.access_token, olga.access_token, endpoints.admin_url, endpoints.redis_url,
+            urlsplit(url).port or 0, pid, ada.access_token, olga.access_token, endpoints.admin_url, endpoints.redis_url,
             identity, uuid4(), http,
         )  # fmt: skip
         for number in range(BALANCES):

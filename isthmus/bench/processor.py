@@ -22,5 +22,16 @@ class Spent:
 def spent(postmaster: int) -> Spent:
     """A backend that has ended since is missing: connections are kept open while something is measured."""
     server = psutil.Process(postmaster)
-    times = [process.cpu_times() for process in (server, *server.children())]
-    return Spent(time.process_time(), sum(one.user + one.system for one in times))
+    return Spent(time.process_time(), sum(processor_s(process.pid) for process in (server, *server.children())))
+
+
+def processor_s(pid: int) -> float:
+    """Seconds of processor time of one process since its start."""
+    times = psutil.Process(pid).cpu_times()
+    return float(times.user + times.system)
+
+
+def child_that_runs(parent: int, command: str) -> int:
+    """The id of the child of `parent` that has `command` among its arguments."""
+    found = next(child for child in psutil.Process(parent).children() if command in child.cmdline())
+    return int(found.pid)
