@@ -62,14 +62,19 @@ class Source(Protocol):
 
 
 class Rendering:
-    """One message of a group. `body` is the answer's JSON from `"data"` (or `"errors"`) to its closing brace."""
+    """One message of a group. `body` is the answer's JSON from `"data"` (or `"errors"`) to its closing brace; `payload` is that with
+    one more, for those who send it inside of a message's object."""
 
-    __slots__ = ("body", "outcome", "waiting")
+    __slots__ = ("body", "outcome", "payload", "waiting")
 
     def __init__(self) -> None:
         self.body: bytes | None = None
+        self.payload = b""
         self.outcome = ""
         self.waiting: list[Callable[[Rendering], None]] = []
+
+    def be(self, body: bytes, outcome: str) -> None:
+        self.body, self.payload, self.outcome = body, body + b"}", outcome
 
 
 class Group:
@@ -89,9 +94,18 @@ class Group:
         self._kept: OrderedDict[Hashable, Rendering] = OrderedDict()
         self._todo: deque[tuple[Rendering, Source, Any]] = deque()
         self._task: asyncio.Task[None] | None = None
+        self._latest: tuple[Any, Rendering] | None = None
         self.members = 0
 
     def rendering(self, source: Source, event: Any) -> Rendering:
+        # Most members come to one event, the very same object, one after the other.
+        if self._latest is not None and self._latest[0] is event:
+            return self._latest[1]
+        found = self._rendering(source, event)
+        self._latest = event, found
+        return found
+
+    def _rendering(self, source: Source, event: Any) -> Rendering:
         mark = source.mark(event)
         found = self._kept.get(mark)
         if found is None:
@@ -108,7 +122,7 @@ class Group:
         try:
             while self._todo:
                 rendering, source, event = self._todo.popleft()
-                rendering.body, rendering.outcome = await self._render(source, event)
+                rendering.be(*await self._render(source, event))
                 waiting, rendering.waiting = rendering.waiting, []
                 _rendered.inc()
                 metrics.messages(self._prepared, rendering.outcome, len(waiting))
@@ -169,12 +183,10 @@ class Subscription:
         self._left = left
         self._closed = False
 
-    def pop(self) -> tuple[Rendering, str] | None:
-        """The next message's rendering (which may not be ready yet), and its place, to be resumed after."""
+    def pop(self) -> Rendering | None:
+        """The next message's rendering, which may not be ready yet."""
         event = self.source.pop()
-        if event is None:
-            return None
-        return self.group.rendering(self.source, event), self.source.place(event)
+        return None if event is None else self.group.rendering(self.source, event)
 
     async def messages(self, idle_s: float | None = None) -> AsyncGenerator[tuple[bytes, str] | None, None]:
         """Bodies and places, for those who wait until each is sent; None whenever nothing came for `idle_s`. Does not end."""
@@ -182,14 +194,14 @@ class Subscription:
         self.source.ready = arrived.set
         while True:
             arrived.clear()
-            while (popped := self.pop()) is not None:
-                rendering, place = popped
+            while (event := self.source.pop()) is not None:
+                rendering = self.group.rendering(self.source, event)
                 if rendering.body is None:
                     rendered: asyncio.Future[None] = asyncio.get_running_loop().create_future()
                     rendering.waiting.append(partial(_settle, rendered))
                     await rendered
                 assert rendering.body is not None
-                yield rendering.body, place
+                yield rendering.body, self.source.place(event)
             try:
                 async with asyncio.timeout(idle_s):
                     await arrived.wait()

@@ -26,19 +26,17 @@ class Member:
 
     def _pump(self) -> None:
         """One message after the other, while the socket takes them: what it does not take waits where it is bounded."""
-        while self._awaited is None and self._frames.writable and (popped := self._subscription.pop()) is not None:
-            rendering, _ = popped
+        while self._awaited is None and self._frames.writable and (rendering := self._subscription.pop()) is not None:
             if rendering.body is None:
                 self._awaited = rendering
                 rendering.waiting.append(self._rendered)
             else:
-                self._frames.write(self._head, rendering.body + b"}")
+                self._frames.write(self._head, rendering.payload)
 
     def _rendered(self, rendering: Rendering) -> None:
         self._awaited = None
         if not self.ended.done():
-            assert rendering.body is not None
-            self._frames.write(self._head, rendering.body + b"}")
+            self._frames.write(self._head, rendering.payload)
             self._pump()
 
     def _leave(self, _: object) -> None:

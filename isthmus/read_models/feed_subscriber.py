@@ -135,7 +135,7 @@ class Subscriber:
 
     def _put(self, message: BalanceMessage) -> None:
         self._queue.append(message)
-        if len(self._queue) > self._bound:
+        if len(self._queue) > self.most and len(self._queue) > self._bound:
             self._queue = deque(_fold(self._queue, self._taken))
         self.ready()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import math
 import os
 import resource
@@ -26,9 +27,19 @@ ACCEPTS_PER_TURN = 32
 _LAST_TURNS = 5
 #: Shells give 1024 or less, which is for programs that would not notice more; a subscriber costs one.
 FILES_MAX = 65_536
+#: Objects made, less those gone, after which the young ones are collected.
+_YOUNG_MAX = 10_000
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 log = structlog.get_logger(__name__)
+
+
+def settle_memory() -> None:
+    """Once all is imported and built. A full collection would otherwise walk the modules and the schema again and again, hundreds of
+    thousands of objects that never go, while everybody waits; and what a batch of commands makes is not worth a look every 700."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(_YOUNG_MAX)
 
 
 def listening_socket(host: str, port: int) -> socket.socket:
@@ -108,6 +119,7 @@ class _Server(uvicorn.Server):
         await super().startup(sockets)
         if self.started:
             self.was_started = True
+            settle_memory()
             self._on_started()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
@@ -126,6 +138,7 @@ def run_until_signalled(main: Callable[[], Awaitable[None]]) -> None:
     """Run `main` on uvloop; a signal cancels it, and it cleans up on its way out."""
 
     async def supervised() -> None:
+        settle_memory()
         task = asyncio.ensure_future(main())
         loop = asyncio.get_running_loop()
         stopping = False
