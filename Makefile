@@ -22,7 +22,7 @@ COMPILED := isthmus.app, isthmus.auth.provider.asgi, isthmus.cli.demo_data, isth
 	isthmus.runtime.up, isthmus.runtime.work
 OURSELVES := --no-deps --no-build-isolation --editable .
 
-.PHONY: help setup up test unsteady check audit lock playground clean
+.PHONY: help setup up test check audit lock playground clean
 
 help: ## what there is
 	@grep -hE '^[a-z-]+:.*##' $(firstword $(MAKEFILE_LIST)) | sed 's/:.*##/\t/' | expand -t 12
@@ -58,9 +58,6 @@ test: $(STAMP) ## lint, types, import contract, and every test on real servers (
 	$(BIN)/python -m pytest --numprocesses 2 $(ARGS); tests=$$?; \
 	wait $$types; typed=$$?; cat "$$log"; rm -f "$$log"; \
 	test $$tests -eq 0 && test $$typed -eq 0
-
-unsteady: $(STAMP) ## the tests that fail now and then for a reason not found yet
-	@$(BIN)/python -m pytest -m unsteady $(ARGS)
 
 check: $(STAMP) ## what CI runs before the tests: format, lint, types, import contract
 	@$(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/python -m mypy && $(BIN)/lint-imports

@@ -1,5 +1,6 @@
 /** The API as this page reaches it: a cookie that no script can read signs in, and a header that no other site can send goes along. */
 import { createGraphiQLFetcher, type Fetcher } from '@graphiql/toolkit';
+import { Kind, parse, type DocumentNode } from 'graphql';
 import { createClient } from 'graphql-ws';
 
 const PROOF = { 'X-Isthmus-CSRF': '1' };
@@ -26,7 +27,33 @@ export function makeFetcher(): Fetcher {
     connectionParams: () => ({}),
     retryAttempts: 10,
   });
-  return createGraphiQLFetcher({ url: '/graphql', fetch: callApi, wsClient });
+  return asWritten(createGraphiQLFetcher({ url: '/graphql', fetch: callApi, wsClient }));
+}
+
+/**
+ * GraphiQL reads a document a moment after it changed: who changes tabs and runs at once would send the new tab's document under
+ * the old one's operation name, and a subscription over HTTP. So the document is read again as it is sent.
+ */
+function asWritten(fetcher: Fetcher): Fetcher {
+  return (params, options) => {
+    const documentAST = parsed(params.query);
+    if (!documentAST) return fetcher(params, options);
+    const operations = documentAST.definitions.filter((one) => one.kind === Kind.OPERATION_DEFINITION);
+    const names = operations.map((one) => one.name?.value);
+    const known = names.includes(params.operationName ?? undefined);
+    // Among several that GraphiQL has not read yet, nothing is run that nobody chose: the API asks for a name.
+    const operationName = known ? params.operationName : names.length === 1 ? names[0] : undefined;
+    return fetcher({ ...params, operationName }, { ...options, documentAST });
+  };
+}
+
+/** Null where it does not parse: the API says what is wrong with it. */
+function parsed(query: string): DocumentNode | null {
+  try {
+    return parse(query);
+  } catch {
+    return null;
+  }
 }
 
 export async function ask<Data>(query: string): Promise<Data | null> {
