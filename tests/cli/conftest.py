@@ -10,9 +10,16 @@ from typing import Protocol
 
 import pytest
 
+from tests import forked
+
 
 class RunIsthmus(Protocol):
     def __call__(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]: ...
+
+
+def _environment(data_dir: Path, more: dict[str, str]) -> dict[str, str]:
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("ISTHMUS_")}
+    return {**clean, "ISTHMUS_DATA_DIR": str(data_dir), "COLUMNS": "120", **more}
 
 
 @pytest.fixture
@@ -20,10 +27,19 @@ def isthmus(tmp_path: Path) -> RunIsthmus:
     """Runs `isthmus` on a data directory where nothing runs."""
 
     def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-        clean = {name: value for name, value in os.environ.items() if not name.startswith("ISTHMUS_")}
+        return forked.isthmus(arguments, _environment(tmp_path / "data", environment))
+
+    return run
+
+
+@pytest.fixture
+def cold_isthmus(tmp_path: Path) -> RunIsthmus:
+    """The same from a cold start, for what that is about."""
+
+    def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             [sys.executable, "-m", "isthmus", *arguments],
-            env={**clean, "ISTHMUS_DATA_DIR": str(tmp_path / "data"), "COLUMNS": "120", **environment},
+            env=_environment(tmp_path / "data", environment),
             capture_output=True,
             text=True,
             timeout=60,

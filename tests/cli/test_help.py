@@ -12,7 +12,8 @@ from isthmus.cli import COMMANDS
 from tests.cli.conftest import RunIsthmus
 
 #: Processor time, which busy neighbours do not lengthen much; with nobody else, the wall clock says the same.
-HELP_SECONDS_MAX = 0.4
+#: A quick machine takes 0.2 s; one of half its speed is no reason to fail.
+HELP_SECONDS_MAX = 0.8
 COMMAND_HELP_SECONDS_MAX = 3.0
 
 
@@ -33,8 +34,8 @@ def _best_of(times: int, isthmus: RunIsthmus, *arguments: str) -> tuple[float, s
     return best, told
 
 
-def test_help_lists_every_command_and_comes_at_once(isthmus: RunIsthmus) -> None:
-    seconds, told = _best_of(5, isthmus, "--help")
+def test_help_lists_every_command_and_comes_at_once(cold_isthmus: RunIsthmus) -> None:
+    seconds, told = _best_of(5, cold_isthmus, "--help")
 
     assert seconds < HELP_SECONDS_MAX
     for name, command in COMMANDS.items():
@@ -59,8 +60,8 @@ def test_help_imports_no_command() -> None:
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_every_command_explains_itself_with_an_example(isthmus: RunIsthmus, name: str) -> None:
-    seconds, told = _best_of(1, isthmus, name, "--help")
+def test_every_command_explains_itself_with_an_example(cold_isthmus: RunIsthmus, name: str) -> None:
+    seconds, told = _best_of(1, cold_isthmus, name, "--help")
 
     assert seconds < COMMAND_HELP_SECONDS_MAX
     assert told.startswith(f"Usage: isthmus {name}")
@@ -68,8 +69,8 @@ def test_every_command_explains_itself_with_an_example(isthmus: RunIsthmus, name
     assert f"isthmus {name}" in example
 
 
-def test_version(isthmus: RunIsthmus) -> None:
-    assert isthmus("--version").stdout.startswith("isthmus 0.")
+def test_version(cold_isthmus: RunIsthmus) -> None:
+    assert cold_isthmus("--version").stdout.startswith("isthmus 0.")
 
 
 def test_a_misspelt_command_is_answered_with_the_right_one(isthmus: RunIsthmus) -> None:

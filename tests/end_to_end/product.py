@@ -17,6 +17,8 @@ from pathlib import Path
 
 import httpx
 
+from tests import forked
+
 READY = re.compile(r"^ready (http://127\.0\.0\.1:\d+/graphql)$")
 
 
@@ -27,14 +29,7 @@ def environment(data_dir: Path) -> dict[str, str]:
 
 def isthmus(data_dir: Path, *arguments: str, timeout: float = 60) -> subprocess.CompletedProcess[str]:
     """A command of the CLI, run to its end."""
-    return subprocess.run(
-        [sys.executable, "-m", "isthmus", *arguments],
-        env=environment(data_dir),
-        capture_output=True,
-        text=True,
-        timeout=timeout,
-        check=False,
-    )
+    return forked.isthmus(arguments, environment(data_dir), timeout)
 
 
 @dataclass
@@ -77,7 +72,7 @@ class Background:
     def log(self) -> str:
         return Path(self._log.name).read_text()[-4_000:]
 
-    def stop(self, how: signal.Signals = signal.SIGINT, timeout: float = 15) -> int:
+    def stop(self, how: signal.Signals = signal.SIGINT, timeout: float = 40) -> int:
         if self.process.poll() is None:
             self.process.send_signal(how)
         code = self.process.wait(timeout)
@@ -91,7 +86,7 @@ class Product:
     options: Sequence[str] = ()
     settings: Mapping[str, str] = field(default_factory=dict)
 
-    def start(self, timeout: float = 60) -> float:
+    def start(self, timeout: float = 100) -> float:
         """Returns the seconds it took until `ready`."""
         began = time.monotonic()
         self.up = Background(
@@ -146,7 +141,7 @@ class Product:
             time.sleep(0.1)
         self.up.process.wait(10)
 
-    def wait_until_ready(self, base: str, timeout: float = 30) -> None:
+    def wait_until_ready(self, base: str, timeout: float = 60) -> None:
         deadline = time.monotonic() + timeout
         while time.monotonic() < deadline:
             try:

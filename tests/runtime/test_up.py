@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import socket
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -13,11 +12,11 @@ import pytest
 from isthmus.runtime.data_directory import DataDirectory
 from isthmus.runtime.plan import make_plan
 from isthmus.settings import load_settings
+from tests import forked
 
 
 def _up(path: Path, *options: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "isthmus", "up", "--data-dir", str(path), *options]
-    return subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    return forked.isthmus(("up", "--data-dir", str(path), *options), os.environ)
 
 
 def test_a_second_up_on_the_same_data_directory_is_refused(tmp_path: Path) -> None:
