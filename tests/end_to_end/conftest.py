@@ -11,9 +11,9 @@ from tests.end_to_end.client import Client
 from tests.end_to_end.product import Product
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def product(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Product]:
-    """One `isthmus up` (in each process that runs tests) for all tests that do not break it."""
+    """One `isthmus up` for all tests that do not break it; it ends with the last of them."""
     running = Product(tmp_path_factory.mktemp("up") / "data")
     running.start()
     yield running
@@ -21,7 +21,7 @@ def product(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Product]:
     assert running.family() == [], "Ctrl-C leaves nothing running"
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def token_of(product: Product) -> Callable[[str], str]:
     """Access tokens by name, each signed in for once."""
     tokens: dict[str, str] = {}

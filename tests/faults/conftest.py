@@ -8,9 +8,9 @@ from tests.end_to_end.client import Client
 from tests.faults.system import System
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
-    """One in each process that runs tests. A test leaves it whole: what it took away it brings back."""
+    """One for all; it ends with the last of them. A test leaves it whole: what it took away it brings back."""
     running = System(tmp_path_factory.mktemp("faults") / "data")
     try:
         running.start()
@@ -19,7 +19,7 @@ def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
         running.stop()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def tokens(system: System) -> dict[str, str]:
     """Signed in for once: attempts are limited."""
     import asyncio
