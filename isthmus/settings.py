@@ -152,6 +152,7 @@ class ApiSettings(BaseModel):
         ge=1,
         description="Most WebSockets and event streams of one user, per process. Not set: 100 in production, 100 000 in development.",
     )
+    socket_operations_max: int = Field(100, ge=1, description="Most operations under way on one WebSocket.")
     processes: int = Field(
         1, ge=1, description="How many `serve` run: each admits its share of the limits per minute while Redis is away."
     )

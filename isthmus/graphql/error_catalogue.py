@@ -138,6 +138,7 @@ LIMITS: Sequence[tuple[str, str, str]] = (
         "sockets_max",
         "`RATE_LIMITED`, HTTP 429; WebSocket closes 1013",
     ),
+    ("operations under way on one WebSocket", "socket_operations_max", "`RATE_LIMITED` for the operation"),
 )
 _SETTINGS = {
     "user_rate": "user_requests_per_minute",
@@ -177,8 +178,8 @@ def page() -> str:
         "| --- | --- | --- | --- |",
         *(f"| {what} | {_number(name)} | `{_variable(name)}` | {answer} |" for what, name, answer in LIMITS),
         "",
-        "One page of a connection has 200 items at most (`first`), one socket 100 operations at a time. Where Redis is away, the",
-        "limits per minute are counted by each `serve` for itself, at its share (`ISTHMUS_API__PROCESSES`), and nobody can sign in.",
+        "One page of a connection has 200 items at most (`first`). Where Redis is away, the limits per minute are counted by each",
+        "`serve` for itself, at its share (`ISTHMUS_API__PROCESSES`), and nobody can sign in.",
         "",
     ]
     return "\n".join(lines)

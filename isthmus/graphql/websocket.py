@@ -40,7 +40,6 @@ if TYPE_CHECKING:
 else:
     _Handler = BaseGraphQLTransportWSHandler
 
-OPERATIONS_MAX = 100
 _TRY_AGAIN = 1013
 
 
@@ -123,7 +122,7 @@ class TransportHandler(_Handler):
         payload = message["payload"]
         correlation_id = well_formed((payload.get("extensions") or {}).get("correlationId"))
         correlation_id = correlation_id or self.context.correlation_id or drawn()
-        if len(self.operations) >= OPERATIONS_MAX:
+        if len(self.operations) >= self.context.executor.api.socket_operations_max:
             await self._errors(message["id"], correlation_id, [RateLimited("Too many operations on one socket.")])
             return
         try:
