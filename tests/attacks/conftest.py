@@ -8,8 +8,9 @@ from isthmus.graphql import admission
 from tests.api.conftest import ada, alan, funded, grace, olga, production, served
 from tests.attacks.count import row
 from tests.attacks.victim import hers
+from tests.auth.conftest import kit, shared
 
-__all__ = ["ada", "alan", "funded", "grace", "hers", "olga", "production", "row", "served"]
+__all__ = ["ada", "alan", "funded", "grace", "hers", "kit", "olga", "production", "row", "served", "shared"]
 
 
 @pytest.fixture(autouse=True)

@@ -5,31 +5,21 @@ from __future__ import annotations
 import asyncio
 import re
 import string
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
 import httpx
 import pytest
-import pytest_asyncio
 
 from isthmus.auth.pkce import challenge_of, new_verifier
 from isthmus.auth.provider.clients import Client
-from isthmus.runtime.servers import EmbeddedServers
 from tests.attacks.count import Row
-from tests.auth.provider_kit import CLI, LOOPBACK, WEB, WEB_REDIRECT, Kit, on_its_own_database, submit
+from tests.auth.provider_kit import CLI, LOOPBACK, WEB, WEB_REDIRECT, Kit, submit
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 TOKENS = {"access_token", "refresh_token", "id_token"}
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def shared(
-    servers: EmbeddedServers, template: str, tmp_path_factory: pytest.TempPathFactory
-) -> AsyncIterator[Kit]:
-    async with on_its_own_database(servers, template, tmp_path_factory.mktemp("provider")) as kit:
-        yield kit
 
 
 @pytest.fixture

@@ -5,37 +5,20 @@ from __future__ import annotations
 import asyncio
 import html
 import re
-from collections.abc import AsyncIterator
 from typing import Any
 from uuid import UUID
 
 import httpx
 import jwt
 import pytest
-import pytest_asyncio
 
 from isthmus.auth.provider.users import DEMO_PASSWORD, DEMO_USERS
-from isthmus.runtime.servers import EmbeddedServers
 from tests.attacks.count import Row
-from tests.auth.provider_kit import ADA, CLI, WEB, Kit, on_its_own_database, provider, submit
+from tests.auth.provider_kit import ADA, CLI, WEB, Kit, provider, submit
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 GRACE = "grace@example.com"
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def shared(
-    servers: EmbeddedServers, template: str, tmp_path_factory: pytest.TempPathFactory
-) -> AsyncIterator[Kit]:
-    async with on_its_own_database(servers, template, tmp_path_factory.mktemp("provider")) as kit:
-        yield kit
-
-
-@pytest.fixture
-def kit(shared: Kit) -> Kit:
-    shared.http.cookies.clear()
-    return shared
 
 
 async def chain(kit: Kit, length: int) -> list[dict[str, Any]]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import base64
 import hashlib
-from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -13,11 +12,9 @@ from typing import Any
 import httpx
 import jwt
 import pytest
-import pytest_asyncio
 
 from isthmus.auth.provider.asgi import create_provider_app
 from isthmus.auth.provider.users import DEMO_USERS, ensure_demo_users
-from isthmus.runtime.servers import EmbeddedServers
 from isthmus.settings import load_settings
 from tests.auth.provider_kit import (
     ADA,
@@ -29,28 +26,12 @@ from tests.auth.provider_kit import (
     WEB_REDIRECT,
     Kit,
     Reached,
-    on_its_own_database,
     provider,
     redirected,
     submit,
 )
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def shared(
-    servers: EmbeddedServers, template: str, tmp_path_factory: pytest.TempPathFactory
-) -> AsyncIterator[Kit]:
-    async with on_its_own_database(servers, template, tmp_path_factory.mktemp("provider")) as kit:
-        yield kit
-
-
-@pytest.fixture
-def kit(shared: Kit) -> Kit:
-    """In a browser that nobody is signed in with."""
-    shared.http.cookies.clear()
-    return shared
 
 
 async def claims_of(kit: Kit, token: str, audience: str) -> dict[str, Any]:

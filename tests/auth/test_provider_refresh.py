@@ -3,34 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
 import jwt
 import pytest
-import pytest_asyncio
 
-from isthmus.runtime.servers import EmbeddedServers
-from tests.auth.provider_kit import WEB, Kit, on_its_own_database, submit
+from tests.auth.provider_kit import WEB, Kit, submit
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def shared(
-    servers: EmbeddedServers, template: str, tmp_path_factory: pytest.TempPathFactory
-) -> AsyncIterator[Kit]:
-    async with on_its_own_database(servers, template, tmp_path_factory.mktemp("provider")) as kit:
-        yield kit
-
-
-@pytest.fixture
-def kit(shared: Kit) -> Kit:
-    """In a browser that nobody is signed in with."""
-    shared.http.cookies.clear()
-    return shared
 
 
 async def revoked_because(kit: Kit, token: dict[str, Any]) -> str | None:

@@ -3,35 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from datetime import timedelta
 
 import pytest
-import pytest_asyncio
 
 from isthmus.auth.pkce import challenge_of, new_verifier
 from isthmus.auth.provider.clients import register_client
-from isthmus.runtime.servers import EmbeddedServers
-from tests.auth.provider_kit import CLI, ISSUER, LOOPBACK, WEB, WEB_REDIRECT, Kit, on_its_own_database, redirected
+from tests.auth.provider_kit import CLI, ISSUER, LOOPBACK, WEB, WEB_REDIRECT, Kit, redirected
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 VERIFIER = new_verifier()
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def shared(
-    servers: EmbeddedServers, template: str, tmp_path_factory: pytest.TempPathFactory
-) -> AsyncIterator[Kit]:
-    async with on_its_own_database(servers, template, tmp_path_factory.mktemp("provider")) as kit:
-        yield kit
-
-
-@pytest.fixture
-def kit(shared: Kit) -> Kit:
-    """In a browser that nobody is signed in with."""
-    shared.http.cookies.clear()
-    return shared
 
 
 @pytest.mark.parametrize(

@@ -3,39 +3,22 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import asyncpg
 import pytest
-import pytest_asyncio
 
 from isthmus.auth.provider.users import DEMO_PASSWORD, DEMO_USERS, EmailTaken, add_user, find_subject, login_key
 from isthmus.auth.scopes import Role
 from isthmus.domain.identifiers import person_id
 from isthmus.integrations.secrets.master_key import FileMasterKey
 from isthmus.integrations.secrets.person_keys import PersonKeys
-from isthmus.runtime.servers import EmbeddedServers
-from tests.auth.provider_kit import ADA, CHEAP, Kit, on_its_own_database, redirected
+from tests.auth.provider_kit import ADA, CHEAP, Kit, redirected
 
 COOKIE = "isthmus_session"
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def shared(
-    servers: EmbeddedServers, template: str, tmp_path_factory: pytest.TempPathFactory
-) -> AsyncIterator[Kit]:
-    async with on_its_own_database(servers, template, tmp_path_factory.mktemp("provider")) as kit:
-        yield kit
-
-
-@pytest.fixture
-def kit(shared: Kit) -> Kit:
-    """In a browser that nobody is signed in with."""
-    shared.http.cookies.clear()
-    return shared
 
 
 class _Gatherer(logging.Handler):

@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import html
-from collections.abc import AsyncIterator
 from datetime import timedelta
 from typing import Any
 
 import httpx
 import pytest
-import pytest_asyncio
 from argon2 import PasswordHasher
 
 from isthmus.auth.addresses import network_of
 from isthmus.auth.provider.asgi import create_provider_app
 from isthmus.auth.provider.users import DEMO_PASSWORD
-from isthmus.runtime.servers import EmbeddedServers
 from isthmus.settings import load_settings
 from tests.auth.provider_kit import (
     ADA,
@@ -26,7 +23,6 @@ from tests.auth.provider_kit import (
     WEB_AFTER,
     WEB_REDIRECT,
     Kit,
-    on_its_own_database,
     provider,
     redirected,
     submit,
@@ -37,21 +33,6 @@ COOKIE = "isthmus_session"
 
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def shared(
-    servers: EmbeddedServers, template: str, tmp_path_factory: pytest.TempPathFactory
-) -> AsyncIterator[Kit]:
-    async with on_its_own_database(servers, template, tmp_path_factory.mktemp("provider")) as kit:
-        yield kit
-
-
-@pytest.fixture
-def kit(shared: Kit) -> Kit:
-    """In a browser that nobody is signed in with."""
-    shared.http.cookies.clear()
-    return shared
 
 
 async def test_signing_in_changes_the_cookie_and_ends_the_session_before(kit: Kit) -> None:
