@@ -121,7 +121,7 @@ class Served:
         assert self.bus is not None
         assert self.loop is not None
         self.bus.held = held
-        asyncio.run_coroutine_threadsafe(self.bus.project(), self.loop).result(10)
+        asyncio.run_coroutine_threadsafe(self.bus.project(), self.loop).result(30)
 
 
 def wiring_of(served: Served, servers: EmbeddedServers, template: str) -> Callable[..., Any]:
@@ -256,7 +256,7 @@ class Person:
         self.id: UUID = person_id("test", self.subject)
         self.url = served.graphql
         self._served = served
-        self._client = httpx.Client(timeout=10)
+        self._client = httpx.Client(timeout=30)
 
     def post(self, query: str, variables: Any = None, operation: str | None = None, **headers: str) -> httpx.Response:
         body = {"query": query, "variables": variables, "operationName": operation}

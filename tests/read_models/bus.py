@@ -32,7 +32,7 @@ class OnBroker:
     projectors: list[Projector]
     moved: list[Advanced]
 
-    async def all_at_the_end(self, within_s: float = 20.0) -> int:
+    async def all_at_the_end(self, within_s: float = 40.0) -> int:
         head: int = await self.pool.fetchval("select position from log_head")
 
         async def there() -> bool:

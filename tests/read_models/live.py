@@ -121,7 +121,7 @@ class Watcher:
         some = self.messages.get(account)
         return some[-1].version if some else -1
 
-    async def reaches(self, versions: dict[UUID, int], within_s: float = 5.0) -> None:
+    async def reaches(self, versions: dict[UUID, int], within_s: float = 20.0) -> None:
         async def there() -> bool:
             assert not self._task.done(), self._task
             return all(self.version(account) >= version for account, version in versions.items())

@@ -65,7 +65,7 @@ def by_partition(messages: Sequence[Message]) -> dict[int, list[Received]]:
     return found
 
 
-async def until(reached: Callable[[], Awaitable[bool]], within_s: float = 10.0) -> None:
+async def until(reached: Callable[[], Awaitable[bool]], within_s: float = 30.0) -> None:
     async with asyncio.timeout(within_s):
         while not await reached():  # noqa: ASYNC110 - tests look from outside, where nothing can be waited for
             await asyncio.sleep(0.01)

@@ -151,11 +151,11 @@ async def test_a_redis_that_is_gone_or_hangs_is_done_without(
     ada, cache = uuid4(), BalanceCache(running.redis, running.identity)
     account = await ledger.funded(ada, "10")
     await settled(running)
-    await running.redis.client_pause(1_500, all=True)
+    await running.redis.client_pause(10_000, all=True)
     began = time.monotonic()
     assert await assert_true(running, cache, [account]) == set()
     assert await assert_true(running, cache, [account]) == set()
-    assert time.monotonic() - began < 0.6
+    assert time.monotonic() - began < 5
     servers.kill_server("valkey")
     try:
         assert await assert_true(running, BalanceCache(running.redis, running.identity), [account]) == set()

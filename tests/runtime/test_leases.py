@@ -45,7 +45,7 @@ async def test_a_holder_that_says_nothing_is_replaced_when_its_time_is_over(leas
 
     await leases.while_held("relay", work)
 
-    assert 0.7 < time.monotonic() - began < 3.0
+    assert 0.7 < time.monotonic() - began < 10.0
     assert held[0].epoch == silent.epoch + 1
 
 

@@ -104,11 +104,11 @@ async def test_without_redis_each_process_admits_its_share_and_what_is_guessed_i
 async def test_a_redis_that_hangs_delays_a_few_and_comes_back_into_use(servers: EmbeddedServers) -> None:
     redis: Redis = Redis.from_url(servers.redis_url)
     limits, one = RateLimits(redis, timeout_s=0.1), bucket(1_000)
-    await redis.client_pause(400)
+    await redis.client_pause(2_000)
 
     began = time.monotonic()
     assert await asyncio.gather(*(limits.take(one) for _ in range(50))) == [0] * 50
-    assert time.monotonic() - began < 1
+    assert time.monotonic() - began < 1.5, "they did not wait for it"
     async with asyncio.timeout(10):
         while await redis.hget(one.key, "count") is None:
             await limits.take(one)

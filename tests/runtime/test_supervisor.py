@@ -47,7 +47,7 @@ async def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[
 
 
 async def _new_pid(child: Child, old: int | None) -> int:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while child.pid in (None, old):  # noqa: ASYNC110  # another process
             await asyncio.sleep(0.01)
     assert child.pid is not None
@@ -110,7 +110,7 @@ async def test_outgrown_memory_is_no_death(run: _Run) -> None:
 
 async def test_who_does_not_listen_is_killed(run: _Run) -> None:
     child = await run.supervisor.start(run.spec("stubborn", sys.executable, "-Suc", _STUBBORN))
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while "up" not in child.log_file.read_text():  # noqa: ASYNC110  # another process
             await asyncio.sleep(0.01)
     pid = child.pid

@@ -303,7 +303,7 @@ def test_a_closed_standard_error_stops_nobody(log: Log, monkeypatch: pytest.Monk
 def test_no_text_makes_redaction_slow(hostile: str) -> None:
     import time
 
-    began = time.perf_counter()
+    began = time.thread_time()
     redact_text(hostile)
 
-    assert time.perf_counter() - began < 0.25
+    assert time.thread_time() - began < 0.25

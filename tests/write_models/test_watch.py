@@ -24,7 +24,7 @@ from tests.write_models.driver import Driver, journal_of
 from tests.write_models.test_two_phase import move
 
 ADA, GRACE = uuid4(), uuid4()
-SECONDS = 4.0
+SECONDS = 8.0
 
 
 def violations(invariant: str) -> float | None:
