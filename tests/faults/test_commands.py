@@ -161,6 +161,7 @@ async def test_f30_a_reversal_at_once_happens_once_and_is_not_reversed_itself(le
     reversals: list[UUID] = [uuid4(), uuid4()]
     outcomes = await asyncio.gather(*(ledger.run(ReverseJournal(original, one, ADA)) for one in reversals))
     assert sum(isinstance(outcome, Done) for outcome in outcomes) == 1
+    assert [one.refusal.code.value for one in outcomes if isinstance(one, Refused)] == ["ALREADY_REVERSED"]
     done = next(journal_of(outcome) for outcome in outcomes if isinstance(outcome, Done))
     again = await ledger.run(ReverseJournal(done.journal_id, uuid4(), ADA))
     assert isinstance(again, Refused)
