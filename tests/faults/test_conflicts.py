@@ -121,6 +121,24 @@ async def test_f9_the_victim_of_a_deadlock_with_a_foreign_session_that_locks_bac
     await assert_sound(side.pool)
 
 
+@pytest.mark.parametrize("downwards", [False, True])
+async def test_f9_accounts_are_locked_in_the_order_of_their_ids_whichever_pays(
+    ledger: Driver, side: WriteSide, admin: asyncpg.Connection, database: Database, downwards: bool
+) -> None:
+    """While the first is held by another, the second is free still: two writers never wait for each other."""
+    low, high = sorted([await ledger.funded(ADA, "10"), await ledger.funded(ADA, "10")])
+    lock = "select from account_balances where account_id = $1 for update"
+    other = await asyncpg.connect(database.admin_url)
+    async with admin.transaction():
+        await admin.execute(lock, low)
+        pair = (high, low) if downwards else (low, high)
+        transfer = asyncio.create_task(ledger.transfer(ADA, *pair, "1"))
+        await _until_somebody_waits(side)
+        await other.execute(f"{lock} nowait", high)
+    assert isinstance(await transfer, Done)
+    await other.close()
+
+
 async def _until_somebody_waits(side: WriteSide) -> None:
     waiting = "select count(*) from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database()"
     async with asyncio.timeout(20):
