@@ -2,6 +2,10 @@
 
 A cancellation comes once. Where a connection breaks while it is on its way (a transaction that cannot be rolled back, say), the
 library's error takes its place; and a loop that takes errors as they come and tries again would never hear of it, nor end.
+
+A task that goes on after an `asyncio.TaskGroup` of its own may not ask here: where one of the group's tasks fails while it is waited
+for, the group's cancellation of its owner stays counted (in Python 3.11 and 3.12), as if somebody else had told it to end.
+`anyio.create_task_group` counts rightly.
 """
 
 from __future__ import annotations
