@@ -4,8 +4,8 @@ A cancellation comes once. Where a connection breaks while it is on its way (a t
 library's error takes its place; and a loop that takes errors as they come and tries again would never hear of it, nor end.
 
 A task that goes on after an `asyncio.TaskGroup` of its own may not ask here: where one of the group's tasks fails while it is waited
-for, the group's cancellation of its owner stays counted (in Python 3.11 and 3.12), as if somebody else had told it to end.
-`anyio.create_task_group` counts rightly.
+for, the group's cancellation of its owner stays counted (in Python 3.11 and 3.12), as if somebody else had told it to end. Such a
+group gets a task of its own that ends with it.
 """
 
 from __future__ import annotations

@@ -14,7 +14,6 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-import anyio
 import asyncpg
 import msgspec
 import structlog
@@ -89,9 +88,13 @@ class Projector:
             await ensure_positions(connection)
             identity = await log_identity(connection)
         await self.mend()
-        async with anyio.create_task_group() as tasks:  # not asyncio's: see isthmus/ending.py
-            tasks.start_soon(self._consume, identity, name="projector: consume")
-            tasks.start_soon(self._sweep, name="projector: sweep")
+        # In a task that ends with its group: isthmus/ending.py says why.
+        await asyncio.create_task(self._both(identity), name="projector")
+
+    async def _both(self, identity: str) -> None:
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._consume(identity), name="projector: consume")
+            tasks.create_task(self._sweep(), name="projector: sweep")
 
     async def mend(self) -> None:
         """Try again what was set aside, as a newer release may understand it: once, at the start."""

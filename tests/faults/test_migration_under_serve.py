@@ -82,6 +82,23 @@ def next_release(admin_url: str, folder: Path) -> Config:
     return ours
 
 
+async def _undo(admin_url: str) -> None:
+    """The product reads and writes meanwhile, so that one of the two may be in the other's way."""
+    for left in reversed(range(20)):
+        connection = await asyncpg.connect(admin_url)
+        try:
+            async with connection.transaction():
+                for statement in _UNDONE:
+                    await connection.execute(statement)
+            return
+        except (asyncpg.DeadlockDetectedError, asyncpg.LockNotAvailableError):
+            if not left:
+                raise
+        finally:
+            await connection.close()
+        await asyncio.sleep(0.2)
+
+
 @asynccontextmanager
 async def undone(system: System) -> AsyncIterator[None]:
     """Other tests get the system as it was."""
@@ -89,11 +106,7 @@ async def undone(system: System) -> AsyncIterator[None]:
     try:
         yield
     finally:
-        connection = await asyncpg.connect(system.endpoints.admin_url)
-        async with connection.transaction():
-            for statement in _UNDONE:
-                await connection.execute(statement)
-        await connection.close()
+        await _undo(system.endpoints.admin_url)
         assert await _snapshot(system.endpoints.admin_url) == before
 
 

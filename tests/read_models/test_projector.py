@@ -17,7 +17,9 @@ from isthmus.domain.log import PARTITIONS, Received, Record, partition_of
 from isthmus.read_models.positions import stored_positions
 from isthmus.read_models.projections import facts, run
 from isthmus.read_models.projections.facts import Fact
+from isthmus.read_models.projector import LogConsumer, Projector
 from isthmus.read_models.rebuild import compare
+from isthmus.supervised import Supervised
 from tests.read_models.history import History
 from tests.read_models.rig import Batch, ByHand, batches, is_tick, until
 
@@ -250,3 +252,22 @@ async def test_a_hold_is_one_transaction_from_reservation_to_its_end(pool: Pool,
     )
     assert counted is not None
     assert counted["transactions"] == counted["rows"]
+
+
+@pytest.mark.usefixtures("history")
+async def test_a_bug_in_reading_starts_it_again_and_is_not_taken_for_being_told_to_end(pool: Pool) -> None:
+    tries = 0
+
+    def broken() -> LogConsumer:
+        nonlocal tries
+        tries += 1
+        raise KeyError("a bug")
+
+    task = Supervised("projector", Projector(pool, broken, (), lambda _: None).run).start()
+    async with asyncio.timeout(20):
+        while tries < 2:
+            assert not task.done(), "it ended"
+            await asyncio.sleep(0.01)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task

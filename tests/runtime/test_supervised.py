@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from itertools import pairwise
-from pathlib import Path
 
-import anyio
 import pytest
 from prometheus_client import REGISTRY
 from structlog.testing import capture_logs
 
-import isthmus
 from isthmus.supervised import Supervised
 
 
@@ -88,35 +85,3 @@ async def test_a_task_that_is_told_to_end_does_though_an_error_takes_the_place_o
     done, _ = await asyncio.wait({task}, timeout=10)
     assert done, "it was started again"
     assert task.cancelled()
-
-
-async def test_a_part_whose_own_tasks_fail_is_started_again_and_not_taken_for_told_to_end() -> None:
-    again, runs = asyncio.Event(), 0
-
-    async def fails() -> None:
-        await asyncio.sleep(0.01)
-        raise ConnectionRefusedError
-
-    async def run() -> None:
-        nonlocal runs
-        runs += 1
-        if runs == 2:
-            again.set()
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(fails)
-
-    task = Supervised("tried", run).start()
-    async with asyncio.timeout(20):
-        await again.wait()
-    task.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await task
-
-
-def test_nothing_that_is_supervised_uses_the_groups_that_forget_to_count_back() -> None:
-    """`up` has them in a task that ends with them; a bench is over at the first error."""
-    root = Path(isthmus.__file__).parent
-    using = {
-        path.relative_to(root).as_posix() for path in root.rglob("*.py") if "asyncio.TaskGroup()" in path.read_text()
-    }
-    assert using <= {"runtime/up.py", "bench/book.py", "bench/load.py"}
