@@ -55,7 +55,7 @@ class KafkaPublisher:
         """In the order given, per partition. Raises BusUnavailable where any of them was not acknowledged: then send all again.
 
         A broker that came back empty has no topics, and the library would wait for them until the deadline; so they are made
-        while we wait.
+        while we wait. Part of the messages may have been acknowledged by the one before, and be gone with it.
         """
         if self._producer is None:
             await self.start()
@@ -64,18 +64,21 @@ class KafkaPublisher:
             await self._broker.ensure_topics(topics)
             await within(self._broker.deadline_s, self._producer.client.force_metadata_update)
             self._made |= topics.keys()
-        sending = asyncio.create_task(self._send(messages))
+        sending, made = asyncio.create_task(self._send(messages)), False
         try:
             while not (await asyncio.wait({sending}, timeout=_NUDGE_S))[0]:
                 try:
-                    await self._broker.ensure_topics(topics)
+                    made = await self._broker.ensure_topics(topics) or made
                 except BusUnavailable:
-                    continue
-            return sending.result()
+                    made = True  # how far it came is not known
+            placed = sending.result()
         finally:
             if not sending.done():
                 sending.cancel()
                 await asyncio.gather(sending, return_exceptions=True)
+        if made:
+            raise BusUnavailable("topics were made while it was sent")
+        return placed
 
     async def _send(self, messages: Sequence[Message]) -> list[Placed]:
         deadline_s = self._broker.deadline_s + 1.0
