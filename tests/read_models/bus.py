@@ -12,6 +12,7 @@ from uuid import uuid4
 
 import asyncpg
 from aiokafka import AIOKafkaConsumer
+from aiokafka.admin import AIOKafkaAdminClient
 
 from isthmus.domain.log import Received
 from isthmus.integrations.bus import Broker, BusUnavailable, KafkaLogConsumer, KafkaPublisher
@@ -75,9 +76,13 @@ class Bootstrap(Protocol):
 
 
 async def read_topics(servers: Bootstrap, *topics: str, check_crcs: bool = True) -> dict[str, list[Received]]:
-    """Everything that is in the topics, per topic in each partition's order."""
+    """Everything that is in the topics, per topic in each partition's order; nothing in those that the broker does not have."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=servers.kafka_url)
+    await admin.start()
+    there = set(await admin.list_topics())
+    await admin.close()
     consumer = AIOKafkaConsumer(
-        *topics,
+        *(topic for topic in topics if topic in there),
         bootstrap_servers=servers.kafka_url,
         auto_offset_reset="earliest",
         fetch_max_wait_ms=20,
