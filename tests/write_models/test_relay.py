@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections import defaultdict
-from itertools import pairwise
 from pathlib import Path
 from uuid import uuid4
 
@@ -80,69 +78,6 @@ async def test_16_writers_in_3_processes_positions_without_gaps_seen_and_publish
     assert len(set(drawn)) == len(drawn) == sum(WRITERS) * COMMANDS
     assert seen == list(range(1, head + 1)), "gapless, and visible in order: nothing appeared below what was seen"
     await assert_published_in_order(servers, database, head)
-
-
-async def test_a_broker_thrown_away_under_load_changes_nothing_in_the_end(
-    servers: EmbeddedServers, database: Database, ledger: Driver
-) -> None:
-    forgotten = counted("isthmus_relay_broker_forgot_total")
-    async with relaying(servers, database, projectors=2) as bus:
-        ada = uuid4()
-        one, two = await ledger.funded(ada, "1000"), await ledger.funded(ada, "1000")
-        stop = asyncio.Event()
-
-        async def write() -> int:
-            written = 0
-            while not stop.is_set():
-                await ledger.transfer(ada, one, two, "0.01")
-                await ledger.transfer(ada, two, one, "0.01")
-                written += 2
-                await asyncio.sleep(0.005)
-            return written
-
-        writing = [asyncio.create_task(write()) for _ in range(4)]
-        await asyncio.sleep(0.8)
-        for _ in range(2):
-            servers.kill_server("kafka")
-            await asyncio.sleep(0.2)
-            servers.start_server("kafka")
-            await asyncio.sleep(1.0)
-        stop.set()
-        written = sum(await asyncio.gather(*writing))
-        head = await bus.all_at_the_end()
-
-        assert written > 100, "writers were not held up"
-        assert head >= written
-        async with bus.pool.acquire() as connection:
-            assert await compare(connection) == []
-        moves: dict[int, list[tuple[int, int]]] = defaultdict(list)
-        for move in bus.moved:
-            moves[move.partition].append((move.start, move.end))
-        for some in moves.values():
-            ordered = sorted(some)
-            assert all(a[1] == b[0] for a, b in pairwise(ordered)), "no stretch twice, none left out"
-    assert counted("isthmus_relay_broker_forgot_total") >= forgotten + 1
-
-
-async def test_without_a_broker_writers_and_readers_go_on(
-    servers: EmbeddedServers, database: Database, ledger: Driver
-) -> None:
-    async with relaying(servers, database) as bus:
-        ada = uuid4()
-        account = await ledger.funded(ada, "10")
-        await bus.all_at_the_end()
-        servers.kill_server("kafka")
-        try:
-            for _ in range(5):
-                await ledger.deposit(account, ada, "1")
-            await bus.all_at_the_end()
-            published = await bus.pool.fetchval("select position from relay_state where name = 'relay'")
-        finally:
-            servers.start_server("kafka")
-        head = await bus.pool.fetchval("select position from log_head")
-        assert published < head
-
-        await until(lambda: relayed(bus, head))
 
 
 async def test_a_relay_that_lost_its_lease_moves_nothing(
