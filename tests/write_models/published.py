@@ -40,12 +40,14 @@ async def assert_published_in_order(
         assert all(after.start <= before.end for before, after in pairwise(ticks)), "no stretch without a tick"
         assert ticks[-1].end == head
     assert positions == {row["position"] for row in stored}, "none skipped"
+    ours = {str(row["event_id"]) for row in stored}  # house accounts have the same ids in every database
     published = {message.headers["event_id"].decode() for topic in TOPICS for message in found[topic]}
-    assert {str(row["event_id"]) for row in stored} <= published
+    assert ours <= published
     for topic in TOPICS:
         order_of = defaultdict(list)
         for message in found[topic]:
-            order_of[message.key].append(int(message.headers["position"]))
+            if message.headers["event_id"].decode() in ours:
+                order_of[message.key].append(int(message.headers["position"]))
         for order in order_of.values():
             first_seen_at = list(dict.fromkeys(order))  # a batch whose acknowledgement was late is published again
             assert first_seen_at == sorted(first_seen_at), "per aggregate in order"
