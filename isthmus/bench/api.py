@@ -123,14 +123,7 @@ async def make_accounts(settings: Settings, url: str, owners: Sequence[UUID]) ->
 
 
 def _load(report: Report, options: Options, target: _Target, clients: int) -> None:
-    plan = api_clients.Plan(target.url, clients, options.seconds, target.accounts)
-    done = subprocess.run(
-        [sys.executable, "-P", "-m", "isthmus.bench.api_clients"],
-        input=json.dumps(asdict(plan)), capture_output=True, text=True, check=False, timeout=options.seconds * 4 + 120,
-    )  # fmt: skip
-    if done.returncode != 0:
-        raise RuntimeError(f"the clients of {target.name} failed: {done.stderr[-2_000:]}")
-    answered = api_clients.Answered(**json.loads(done.stdout))
+    answered = api_clients.answered(api_clients.Plan(target.url, clients, options.seconds, target.accounts))
     name = f"{target.name}_{clients}"
     report.add(name, answered.per_second, _RATE)
     report.add(f"{name}_p50", answered.p50_ms, "ms")

@@ -9,6 +9,7 @@ import asyncio
 import itertools
 import json
 import random
+import subprocess
 import sys
 from dataclasses import asdict, dataclass
 from decimal import Decimal
@@ -45,6 +46,17 @@ class Answered:
     p50_ms: float
     p99_ms: float
     refused: int
+
+
+def answered(plan: Plan) -> Answered:
+    """What a process of clients measures, run to its end. Raises RuntimeError with what it said where it failed."""
+    done = subprocess.run(
+        [sys.executable, "-P", "-m", "isthmus.bench.api_clients"],
+        input=json.dumps(asdict(plan)), capture_output=True, text=True, check=False, timeout=plan.seconds * 4 + 120,
+    )  # fmt: skip
+    if done.returncode != 0:
+        raise RuntimeError(f"the clients of {plan.url} failed: {done.stderr[-2_000:]}")
+    return Answered(**json.loads(done.stdout))
 
 
 class _Connection:

@@ -15,7 +15,7 @@ import sys
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from statistics import median
@@ -29,6 +29,7 @@ from isthmus.auth.sign_in import sign_in
 from isthmus.bench import api_clients
 from isthmus.bench.api import make_accounts, product_environment, up
 from isthmus.bench.place import violations
+from isthmus.bench.processor import family_s
 from isthmus.bench.report import Options, Report, table
 from isthmus.domain.identifiers import person_id
 from isthmus.graphql.ids import Kind, encode
@@ -167,18 +168,13 @@ def _measure(
     accounts: list[tuple[str, str]],
 ) -> _Measured:
     processes = {"serve": served.process, **parts}
-    before, done = {name: _spent_s(process) for name, process in processes.items()}, _done(served)
+    before, done = {name: family_s(process.pid) for name, process in processes.items()}, _done(served)
     plan = api_clients.Plan(f"{served.base}/graphql", CLIENTS, options.seconds, accounts)
-    ended = subprocess.run(
-        [sys.executable, "-P", "-m", "isthmus.bench.api_clients"],
-        input=json.dumps(asdict(plan)), capture_output=True, text=True, check=False, timeout=options.seconds * 4 + 120,
-    )  # fmt: skip
-    if ended.returncode != 0:
-        raise RuntimeError(f"the clients failed: {ended.stderr[-2_000:]}")
+    answered = api_clients.answered(plan)
     asyncio.run(_until_projected(endpoints))  # that belongs to these commands too
     commands = _done(served) - done
-    costs_s = {name: (_spent_s(process) - before[name]) / commands for name, process in processes.items()}
-    return _Measured(api_clients.Answered(**json.loads(ended.stdout)).per_second, costs_s)
+    costs_s = {name: (family_s(process.pid) - before[name]) / commands for name, process in processes.items()}
+    return _Measured(answered.per_second, costs_s)
 
 
 async def _until_projected(endpoints: Endpoints) -> None:
@@ -196,12 +192,6 @@ def _done(served: _Served) -> float:
     """Transfers so far."""
     found = _DONE.search(httpx.get(f"{served.base}/metrics", timeout=10).text)
     return float(found[1]) if found else 0.0
-
-
-def _spent_s(process: psutil.Process) -> float:
-    """Of processor time, by it and by those that it started and that still run."""
-    times = [one.cpu_times() for one in (process, *process.children())]
-    return float(sum(one.user + one.system for one in times))
 
 
 @contextmanager

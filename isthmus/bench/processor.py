@@ -21,8 +21,13 @@ class Spent:
 
 def spent(postmaster: int) -> Spent:
     """A backend that has ended since is missing: connections are kept open while something is measured."""
-    server = psutil.Process(postmaster)
-    return Spent(time.process_time(), sum(processor_s(process.pid) for process in (server, *server.children())))
+    return Spent(time.process_time(), family_s(postmaster))
+
+
+def family_s(pid: int) -> float:
+    """Seconds of processor time of a process and of those that it started and that still run."""
+    process = psutil.Process(pid)
+    return sum(processor_s(one.pid) for one in (process, *process.children()))
 
 
 def processor_s(pid: int) -> float:
