@@ -14,6 +14,7 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from isthmus import tracing
+from isthmus.ending import end_if_cancelled
 from isthmus.failpoints import failpoint_async
 from isthmus.read_models.balance_cache import apply_to
 from isthmus.read_models.feed_wire import FEED, Change, Move, hints, move_of
@@ -51,6 +52,7 @@ class Broadcaster:
     async def run(self) -> None:
         beat = asyncio.get_running_loop().time()
         while True:
+            end_if_cancelled()  # whatever became of it on the way through the client
             now = asyncio.get_running_loop().time()
             try:
                 async with asyncio.timeout(max(beat + HEARTBEAT_S - now, 0)):

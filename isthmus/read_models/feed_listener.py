@@ -14,6 +14,7 @@ from redis.asyncio import Redis
 from redis.asyncio.client import PubSub
 from redis.exceptions import RedisError
 
+from isthmus.ending import end_if_cancelled
 from isthmus.read_models.feed_wire import FEED
 
 #: There is a heartbeat a second; without one for so long, nobody is counted upon to speak.
@@ -45,6 +46,7 @@ class FeedListener:
             finally:
                 self.up = False
                 await _closed(pubsub)
+            end_if_cancelled()
             await asyncio.sleep(random.uniform(pause_s / 2, pause_s))
             pause_s = min(pause_s * 2, _PAUSE_MAX_S)
 
@@ -52,6 +54,7 @@ class FeedListener:
         loop = asyncio.get_running_loop()
         heard_at = loop.time()
         while True:
+            end_if_cancelled()
             message = await pubsub.get_message(timeout=1.0)
             if message is None:
                 self.up = self.up and loop.time() - heard_at < SILENCE_S

@@ -17,7 +17,8 @@ from aiokafka.admin import AIOKafkaAdminClient
 from isthmus.torture.verdict import Violation
 
 _LOG_TOPIC = "isthmus.log.v1"
-_READ_S = 30.0
+_READ_S = 60.0
+_SILENCE_S = 10.0
 _SHOWN_MAX = 5
 
 _EXPECTED = """
@@ -49,8 +50,8 @@ class BusReader:
 
     async def judge(self, connection: asyncpg.Connection) -> list[Violation]:
         """Call it once the relay has caught up."""
-        await self._read()
-        return [*self._out_of_order, *await self._holes(connection)]
+        unreadable = await self._read()
+        return [*unreadable, *self._out_of_order, *await self._holes(connection)]
 
     async def _holes(self, connection: asyncpg.Connection) -> list[Violation]:
         found: list[Violation] = []
@@ -69,8 +70,11 @@ class BusReader:
                 found.append(Violation("O7", f"{row['type']} of position {row['position']} was not published"))
         return found
 
-    async def _read(self) -> None:
-        """From where the last reading ended to where the broker ends now. Raises KafkaError, TimeoutError."""
+    async def _read(self) -> list[Violation]:
+        """From where the last reading ended to where the broker ends now; what it promises and does not give is a violation.
+
+        Raises KafkaError, TimeoutError.
+        """
         async with asyncio.timeout(_READ_S):
             # Asked by name about a topic that it does not know, the embedded broker would make it.
             admin = AIOKafkaAdminClient(bootstrap_servers=self.bootstrap)
@@ -82,7 +86,7 @@ class BusReader:
             places = [TopicPartition(one["topic"], p["partition"]) for one in topics for p in one["partitions"]]
             places = [place for place in places if not place.topic.startswith("__")]
             if not places:
-                return
+                return []
             consumer = AIOKafkaConsumer(
                 bootstrap_servers=self.bootstrap,
                 enable_auto_commit=False,
@@ -92,19 +96,30 @@ class BusReader:
             await consumer.start()
             try:
                 consumer.assign(places)
-                await self._read_all(consumer, places)
+                return await self._read_all(consumer, places)
             finally:
                 await consumer.stop()
 
-    async def _read_all(self, consumer: Any, places: list[TopicPartition]) -> None:
+    async def _read_all(self, consumer: Any, places: list[TopicPartition]) -> list[Violation]:
         ends = await consumer.end_offsets(places)
         for place in places:
             consumer.seek(place, self._offsets.get(place, 0))
-        while any(self._offsets.get(place, 0) < ends[place] for place in places):
+        came_at = asyncio.get_running_loop().time()
+        while missing := [place for place in places if self._offsets.get(place, 0) < ends[place]]:
             for place, messages in (await consumer.getmany(timeout_ms=500, max_records=5_000)).items():
+                came_at = asyncio.get_running_loop().time()
                 for message in messages:
                     self._take(place, message)
                     self._offsets[place] = message.offset + 1
+            if asyncio.get_running_loop().time() - came_at > _SILENCE_S:
+                return [
+                    Violation(
+                        "O7",
+                        f"{place.topic}/{place.partition} ends at {ends[place]}, read to {self._offsets.get(place, 0)}",
+                    )
+                    for place in missing[:_SHOWN_MAX]
+                ]
+        return []
 
     def _take(self, place: TopicPartition, message: Any) -> None:
         headers: dict[str, bytes] = dict(message.headers)

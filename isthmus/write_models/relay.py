@@ -21,6 +21,7 @@ from prometheus_client import Counter
 
 from isthmus import tracing
 from isthmus.domain.log import PARTITIONS, TOPIC, LoggedEvent, Message, Placed, logged, record_messages, tick_messages
+from isthmus.ending import end_if_cancelled
 from isthmus.failpoints import failpoint_async
 
 CHANNEL = "isthmus_log"
@@ -37,6 +38,10 @@ log = structlog.get_logger(__name__)
 
 class Publisher(Protocol):
     """The port to the broker. Whatever fails does so as one of `failures`, given to the relay."""
+
+    @property
+    def remade(self) -> int:
+        """How often topics had to be made that had been there: a broker that forgot."""
 
     async def ensure_topics(self, partitions: Mapping[str, int]) -> None: ...
 
@@ -72,6 +77,7 @@ class Relay:
     batch: int = 500
     tick_every_s: float = TICK_EVERY_S
     position: int = 0
+    _remade: int = 0
     _ends: dict[int, int] = field(default_factory=dict)
     _woken: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -100,6 +106,7 @@ class Relay:
             try:
                 await step()
             except self.failures as error:
+                end_if_cancelled()
                 _failed.inc()
                 log.warning("the broker does not take it", error=str(error), position=self.position)
                 await asyncio.sleep(random.uniform(pause_s / 2, pause_s))
@@ -109,6 +116,7 @@ class Relay:
 
     async def _begin(self, connection: asyncpg.Connection[asyncpg.Record], fence: Fence) -> None:
         await self.publisher.ensure_topics({TOPIC: PARTITIONS})
+        self._remade = self.publisher.remade
         ends = await self.publisher.end_offsets(TOPIC, PARTITIONS)
         rows = await connection.fetch("select name, position from relay_state where name in ($1, $2)", _STATE, _OFFSET)
         state = {row["name"]: row["position"] for row in rows}
@@ -178,8 +186,9 @@ class Relay:
         ]
 
     def _forgot(self, placed: Sequence[Placed]) -> bool:
-        """Offsets only rise, unless what had them is gone."""
-        forgot = False
+        """Topics stay, and offsets only rise, unless what had them is gone."""
+        remade, self._remade = self._remade, self.publisher.remade
+        forgot = self._remade != remade
         for one in placed:
             if one.topic == TOPIC:
                 forgot = forgot or one.offset <= self._ends.get(one.partition, -1)

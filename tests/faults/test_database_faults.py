@@ -21,7 +21,7 @@ from isthmus.settings import Settings
 from isthmus.torture.intents import Kind
 from isthmus.write_models.commands import Done, Unavailable
 from tests.conftest import Database
-from tests.end_to_end.client import Client
+from tests.end_to_end.client import Answer, Client
 from tests.faults.direct import DirectDoor
 from tests.faults.system import System, funded
 from tests.faults.wishes import Wishes, wishes
@@ -167,6 +167,15 @@ async def test_f10_a_transaction_that_idles_is_ended_by_the_database_and_done_ag
     await assert_sound(side.pool)
 
 
+async def _served(client: Client, document: str, variables: dict[str, str]) -> Answer:
+    """As a client does that is told when to come again."""
+    while True:
+        answer = await client.ask(document, variables)
+        if not answer.body.get("errors") or answer.code != "UNAVAILABLE":
+            return answer
+        await asyncio.sleep(float(answer.headers["retry-after"]))
+
+
 async def test_f10_readers_that_get_no_connection_are_told_to_come_again_and_are_served_when_there_is_one(
     system: System, ada: Client, olga: Client
 ) -> None:
@@ -184,5 +193,7 @@ async def test_f10_readers_that_get_no_connection_are_told_to_come_again_and_are
         assert {answer.body["errors"][0]["extensions"]["retryable"] for answer in answers} == {True}
     finally:
         await admin.close()
-    again = await asyncio.gather(*(ada.ask(document, {"id": account}) for _ in range(40)))
+    # Some may be told once more: admission has seen how long the first ones took, and lets fewer in at first.
+    async with asyncio.timeout(HEALS_WITHIN_S):
+        again = await asyncio.gather(*(_served(ada, document, {"id": account}) for _ in range(40)))
     assert {answer.data["node"]["name"] for answer in again} == {"Everyday"}

@@ -1,6 +1,4 @@
-"""The broker is killed, and comes back empty. A module of its own, after the others: the embedded one may refuse for a while what it is
-sent after that (it answers UnknownError), and what it then shows of its topics is not all that it took.
-"""
+"""The broker is killed, and comes back empty. A module of its own: others count on what they published."""
 
 from __future__ import annotations
 
@@ -9,6 +7,11 @@ from collections import defaultdict
 from itertools import pairwise
 from uuid import uuid4
 
+import pytest
+from aiokafka import AIOKafkaConsumer, TopicPartition
+
+from isthmus.domain.log import PARTITIONS, Message
+from isthmus.integrations.bus import Broker, BusUnavailable, KafkaPublisher
 from isthmus.read_models.rebuild import compare
 from isthmus.runtime.servers import EmbeddedServers
 from tests.conftest import Database
@@ -79,3 +82,36 @@ async def test_without_a_broker_writers_and_readers_go_on(
         assert published < head
 
         await until(lambda: relayed(bus, head))
+
+
+async def test_to_a_broker_that_came_back_empty_nothing_is_sent_before_its_topics_are_there(
+    servers: EmbeddedServers,
+) -> None:
+    """It would take it, begin again from zero once the topic is made, refuse what follows, and show nobody what it had taken."""
+    broker, topic = Broker(servers.kafka_url, embedded=True), f"forgotten.{uuid4()}"
+    publisher = KafkaPublisher(broker)
+
+    async def publish(values: list[bytes]) -> set[int]:
+        return {one.offset for one in await publisher.publish([Message(topic, b"key", each, ()) for each in values])}
+
+    try:
+        await publish([b"a", b"b", b"c"])
+        servers.kill_server("kafka")
+        waiting = asyncio.create_task(publish([b"d", b"e"]))
+        await asyncio.sleep(0.2)
+        servers.start_server("kafka")
+        with pytest.raises(BusUnavailable, match="topics were made"):
+            await waiting
+        assert publisher.remade == 1
+        again = await publish([b"d", b"e"])
+        last = await publish([b"f"])
+        assert max(last) == max(again) + 1
+    finally:
+        await publisher.aclose()
+    consumer = AIOKafkaConsumer(**broker.client, auto_offset_reset="earliest", fetch_max_wait_ms=20)
+    async with consumer, asyncio.timeout(20):
+        consumer.assign([TopicPartition(topic, number) for number in range(PARTITIONS)])
+        values: list[bytes | None] = []
+        while values[-1:] != [b"f"]:
+            values.append((await consumer.getone()).value)
+    assert values[-3:] == [b"d", b"e", b"f"]

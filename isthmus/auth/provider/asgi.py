@@ -35,6 +35,7 @@ from isthmus.auth.provider.pages import SecureHeaders
 from isthmus.auth.provider.server import Server
 from isthmus.auth.provider.store import User
 from isthmus.domain.clock import Clock, SystemClock
+from isthmus.ending import end_if_cancelled
 from isthmus.runtime.endpoints import resolve
 from isthmus.settings import Settings
 
@@ -189,5 +190,6 @@ async def _keep(provider: Provider) -> None:
         try:
             await provider.keep()
         except (DBAPIError, PoolTimeout, OSError) as error:
+            end_if_cancelled()
             log.warning("provider.keep_failed", kind=type(error).__name__)
         await asyncio.sleep(_KEEP_EVERY_S)

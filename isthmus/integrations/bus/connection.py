@@ -59,11 +59,11 @@ class Broker:
             "metadata_max_age_ms": 1_000 if self.embedded else 30_000,
         }
 
-    async def ensure_topics(self, partitions: Mapping[str, int]) -> bool:
-        """Make those that are missing; the others stay as they are. Whether any was made: what was in one of that name is gone."""
+    async def ensure_topics(self, partitions: Mapping[str, int]) -> frozenset[str]:
+        """Make those that are missing; the others stay as they are. Which were made: what was in one of that name is gone."""
         return await within(self.deadline_s, lambda: self._create(partitions))
 
-    async def _create(self, partitions: Mapping[str, int]) -> bool:
+    async def _create(self, partitions: Mapping[str, int]) -> frozenset[str]:
         async with _closing(AIOKafkaAdminClient(bootstrap_servers=self.bootstrap)) as admin:
             there = {one["topic"]: len(one["partitions"]) for one in await admin.describe_topics()}
             wrong = [name for name, count in partitions.items() if there.get(name, count) != count]
@@ -74,14 +74,14 @@ class Broker:
                 raise BusUnavailable(f"{TOPIC} has {there[TOPIC]} partitions, and must have {PARTITIONS} for ever")
             missing = [name for name in partitions if name not in there or (self.embedded and name in wrong)]
             if not missing:
-                return False
+                return frozenset()
             answer = await admin.create_topics(
                 [NewTopic(name, partitions[name], self.replication_factor) for name in missing]
             )
             for topic, code, *_ in answer.topic_errors:
                 if code not in (0, _TOPIC_EXISTS):
                     raise BusUnavailable(f"the broker would not make the topic {topic}: {for_code(code).__name__}")
-            return True
+            return frozenset(missing)
 
     async def end_offsets(self, topic: str, partitions: int) -> Mapping[int, int] | None:
         """Where each partition ends; None where the broker does not know the topic."""

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from aiokafka import AIOKafkaProducer
+from aiokafka.client import ConnectionGroup
 from aiokafka.errors import KafkaError
 
 from isthmus.domain.log import PARTITIONS, Message, Placed
@@ -22,7 +23,16 @@ class KafkaPublisher:
     def __init__(self, broker: Broker) -> None:
         self._broker = broker
         self._producer: Any = None
-        self._made: set[str] = set()
+        self._topics: dict[str, int] = {}
+        self._there: set[str] = set()  # topics that were seen, or made
+        self._made = 0  # how often any was made
+        self._remade = 0
+        self._doubted = False  # whether topics are where they were, after a failure
+
+    @property
+    def remade(self) -> int:
+        """How often topics had to be made that had been there: a broker that forgot."""
+        return self._remade
 
     async def start(self) -> None:
         producer = AIOKafkaProducer(
@@ -33,6 +43,8 @@ class KafkaPublisher:
             max_batch_size=_BATCH_BYTES,
             max_request_size=4 * 1024 * 1024,
         )
+        if self._broker.embedded:
+            self._make_topics_first(producer.client)
         try:
             await within(self._broker.deadline_s, producer.start)
         except BaseException:
@@ -46,7 +58,8 @@ class KafkaPublisher:
             await _stop(producer)
 
     async def ensure_topics(self, partitions: Mapping[str, int]) -> None:
-        await self._broker.ensure_topics(partitions)
+        self._topics |= partitions
+        await self._ensure()
 
     async def end_offsets(self, topic: str, partitions: int) -> Mapping[int, int] | None:
         return await self._broker.end_offsets(topic, partitions)
@@ -60,25 +73,57 @@ class KafkaPublisher:
         if self._producer is None:
             await self.start()
         topics = {message.topic: PARTITIONS for message in messages}
-        if not topics.keys() <= self._made:
-            await self._broker.ensure_topics(topics)
+        if self._doubted or not topics.keys() <= self._there:
+            await self.ensure_topics(topics)
             await within(self._broker.deadline_s, self._producer.client.force_metadata_update)
-            self._made |= topics.keys()
-        sending, made = asyncio.create_task(self._send(messages)), False
+            self._doubted = False
+        made, unsure = self._made, False
+        sending = asyncio.create_task(self._send(messages))
         try:
             while not (await asyncio.wait({sending}, timeout=_NUDGE_S))[0]:
                 try:
-                    made = await self._broker.ensure_topics(topics) or made
+                    await self._ensure()
                 except BusUnavailable:
-                    made = True  # how far it came is not known
+                    unsure = True  # how far it came is not known
             placed = sending.result()
         finally:
             if not sending.done():
                 sending.cancel()
                 await asyncio.gather(sending, return_exceptions=True)
-        if made:
+        if unsure or self._made != made:
             raise BusUnavailable("topics were made while it was sent")
         return placed
+
+    async def _ensure(self) -> None:
+        made = await self._broker.ensure_topics(self._topics)
+        if made:
+            self._made += 1
+            self._remade += not self._there.isdisjoint(made)
+        self._there |= self._topics.keys()
+
+    def _make_topics_first(self, client: Any) -> None:
+        """Nothing is produced over a connection before the topics are known to be where it leads.
+
+        The embedded broker takes what is sent to a topic that it does not have; made after that, the topic counts from zero again,
+        refuses what follows (UnknownError) and shows part of what it acknowledged to nobody. The library connects again by itself,
+        to whatever broker is there by then, and sends what it still has.
+        """
+        ready, checked = client.ready, None
+
+        async def ready_with_topics(node_id: int, *, group: int = ConnectionGroup.DEFAULT) -> bool:
+            nonlocal checked
+            while await ready(node_id, group=group):
+                connection = client._conns.get((node_id, group))
+                if connection is checked:
+                    return True
+                try:
+                    await self._ensure()
+                except BusUnavailable:
+                    return False
+                checked = connection
+            return False
+
+        client.ready = ready_with_topics
 
     async def _send(self, messages: Sequence[Message]) -> list[Placed]:
         deadline_s = self._broker.deadline_s + 1.0
@@ -94,14 +139,14 @@ class KafkaPublisher:
                 acknowledged = await asyncio.gather(*sent, return_exceptions=True)
         except (KafkaError, OSError, TimeoutError, AssertionError) as error:
             # The library asserts that it knows the partition: its picture of the broker is old.
-            self._made.clear()
+            self._doubted = True
             for future in sent:
                 future.cancel()
             raise BusUnavailable(f"{type(error).__name__}: {error}") from error
         placed = []
         for one in acknowledged:
             if isinstance(one, BaseException):
-                self._made.clear()
+                self._doubted = True
                 raise BusUnavailable(f"not acknowledged: {type(one).__name__}") from one
             placed.append(Placed(one.topic, one.partition, one.offset))
         return placed
