@@ -1,6 +1,7 @@
 """How much a document asks for, weighed after parsing and before validation: a hostile document must not reach either twice.
 
-Each fragment is weighed once, so that exponential spreads cost nothing. A directive list or an argument list that is absent is
+Each fragment is weighed once for all operations whose variables have the same defaults, so that exponential spreads cost nothing:
+the work is at most operations times fragments, and the limit on tokens bounds both. A directive list or an argument list that is absent is
 None in graphql-core 3.3, not empty.
 """
 
@@ -97,15 +98,19 @@ class _Scales:
             node.name.value: node for node in document.definitions if isinstance(node, FragmentDefinitionNode)
         }
         self._weighed: dict[str, Weight] = {}
-        self._defaults: dict[str, Any] = {}
+        self._defaults: dict[str, int] = {}
         self.pages_vary = False
         self.introspects = False
         self.only_introspects = True
 
     def operation(self, node: OperationDefinitionNode) -> Weight:
-        self._defaults = {
-            definition.variable.name.value: definition.default_value for definition in node.variable_definitions or ()
+        defaults = {
+            definition.variable.name.value: _page(definition.default_value)
+            for definition in node.variable_definitions or ()
+            if definition.default_value is not None
         }
+        if defaults != self._defaults:
+            self._defaults, self._weighed = defaults, {}  # what a fragment weighs under one says nothing of the other
         root = self._schema.get_root_type(node.operation)
         weight = self._selections(node.selection_set, root, level=1, introspecting=False)
         if weight.fields > self._limits.root_fields_max:
@@ -171,19 +176,26 @@ class _Scales:
 
     def _page_size(self, node: FieldNode) -> int:
         """What the resolver will take: the value, else the variable's, else the default. Out of range is its affair, not ours."""
-        value: Any = FIRST_DEFAULT
+        size = FIRST_DEFAULT
         for argument in node.arguments or ():
             if argument.name.value == _PAGE_ARGUMENT:
                 given: Any = argument.value
                 if isinstance(given, VariableNode):
                     self.pages_vary = True
                     given = self._variables.get(given.name.value, self._defaults.get(given.name.value))
-                if isinstance(given, IntValueNode):
-                    given = int(given.value) if len(given.value) <= 10 else FIRST_MAX
-                value = FIRST_DEFAULT if given is None else given
-        if not isinstance(value, int) or isinstance(value, bool):
-            return FIRST_MAX
-        return min(max(value, 1), FIRST_MAX)
+                size = _page(given)
+        return size
+
+
+def _page(given: Any) -> int:
+    """The size of a page that is given as a value, or as a literal."""
+    if given is None:
+        return FIRST_DEFAULT
+    if isinstance(given, IntValueNode):
+        given = int(given.value) if len(given.value) <= 10 else FIRST_MAX
+    if not isinstance(given, int) or isinstance(given, bool):
+        return FIRST_MAX
+    return min(max(given, 1), FIRST_MAX)
 
 
 def weigh(schema: GraphQLSchema, document: DocumentNode, variables: Mapping[str, Any], limits: Limits) -> Weighed:

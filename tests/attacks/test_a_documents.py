@@ -211,6 +211,21 @@ def test_a5_the_cost_is_the_product_of_the_pages(served: Served, ada: Person, ro
     for name, text in {"side by side": beside, "in fragments": by_fragment, "by a default": by_default}.items():
         with row.case(name):
             refused(served, ada, text, COMPLEX)
+    shared = """fragment f on Viewer { accounts(first: $n) { edges { node { ...g } } } }
+        fragment g on Account { transactions(first: $n) { totalCount } }"""
+    for others in (1, 2, 12):
+        small = " ".join(f"query A{n}($n: Int! = 1) {{ viewer {{ ...f }} }}" for n in range(others))
+        large = "query B($n: Int! = 200) { viewer { ...f } }"
+        for operations in (
+            f"{small} {large}",
+            f"{large} {small}",
+            f"{small} {large} {small.replace('query A', 'query C')}",
+        ):
+            with row.case(("another operation's default", others, operations[:8])):
+                served.statements.clear()
+                answer = ada.post(f"{operations} {shared}", operation="B").json()
+                assert answer["errors"][0]["extensions"]["code"] == COMPLEX, answer
+                assert served.statements == []
     accepted(ada, nested % (70, 70))
     accepted(ada, nested % (20, 20))
 
@@ -278,6 +293,13 @@ def test_a6_what_explodes_costs_next_to_nothing(served: Served, ada: Person, row
     for size in (1, 2, 3, 10, 60):
         circle = " ".join(f"fragment f{n} on Viewer {{ ...f{(n + 1) % size} }}" for n in range(size))
         texts[f"a circle of {size}"] = f"{{ viewer {{ ...f0 }} }} {circle}", None
+    for operations, fragments in ((10, 20), (36, 58)):
+        chain = " ".join(f"fragment f{n} on Viewer {{ ...f{n + 1} }}" for n in range(fragments))
+        asking = " ".join(f"query($n: Int = {n}) {{ ...f0 }}" for n in range(operations))
+        texts[f"{operations} operations over {fragments} fragments, each with a default of its own"] = (
+            f"{asking} {chain} fragment f{fragments} on Viewer {{ accounts(first: $n) {{ totalCount }} }}",
+            None,
+        )
     for ways in (50, 150, 300, 600):
         texts[f"{ways} overlapping fields"] = "{ viewer {" + "id " * ways + "} }", None
         texts[f"{ways} overlapping objects"] = "{" + "viewer { id } " * (ways // 2) + "}", None
