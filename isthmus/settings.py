@@ -93,7 +93,7 @@ class IssuerSettings(BaseModel):
     roles_claim: str = Field(
         "roles", description="Where the roles are; a dot steps into an object, as in realm_access.roles."
     )
-    leeway_s: int = Field(30, ge=0, le=60, description="Clock difference forgiven, in seconds.")
+    leeway_s: int = Field(30, ge=0, le=30, description="Clock difference forgiven, in seconds.")
     access_token_minutes: int = Field(
         10, ge=1, le=10, description="Life of the embedded issuer's access tokens, and the longest accepted."
     )

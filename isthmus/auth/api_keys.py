@@ -50,11 +50,11 @@ _checked = Counter("isthmus_api_keys_total", "API keys checked, by outcome.", ["
 
 
 class ApiKeyStore(Protocol):
-    """The port. A key works until it ends, is revoked, or its owner is erased."""
+    """The port. A key works until it ends, is revoked, or its owner is erased. `at` None is now, by the clock all processes share."""
 
-    async def find(self, key_id: UUID, now: datetime) -> WorkingKey | None: ...
+    async def find(self, key_id: UUID, at: datetime | None) -> WorkingKey | None: ...
 
-    async def working(self, key_ids: Collection[UUID], now: datetime) -> set[UUID]: ...
+    async def working(self, key_ids: Collection[UUID], at: datetime | None) -> set[UUID]: ...
 
     async def note_uses(self, uses: Mapping[UUID, datetime]) -> None: ...
 
@@ -125,11 +125,10 @@ class ApiKeys:
         key_id = key_id_of(key)
         if key_id is None:
             raise TokenRefused("not an API key")
-        now = self._clock.now()
-        known = await self._store.find(key_id, now)
+        known = await self._store.find(key_id, self._clock.stamp())
         if known is None or not hmac.compare_digest(known.digest, digest_of(key)):
             raise TokenRefused("unknown API key")
-        self._uses[key_id] = now
+        self._uses[key_id] = self._clock.now()
         # Of a program, whatever its maker is; what it may do is in the key alone.
         return Caller(
             person_id=known.owner,
@@ -171,7 +170,7 @@ class ApiKeys:
         if not self._watched:
             return
         asked = set(self._watched)
-        for key_id in asked - await self._store.working(asked, self._clock.now()):
+        for key_id in asked - await self._store.working(asked, self._clock.stamp()):
             for ended in self._watched.get(key_id, ()):
                 if not ended.done():
                     ended.set_result(None)

@@ -1,4 +1,8 @@
-"""Time is a port: UTC, and settable by tests. What the database stamps, the database's own clock decides (`log_head`)."""
+"""Time is a port: UTC, and settable by tests.
+
+Processes on several machines do not agree on what time it is, so they ask the one that they share: the database's clock stamps what is
+committed, and says whether a hold or an API key is over. A test's clock takes its place there, by `stamp`.
+"""
 
 from __future__ import annotations
 
@@ -7,10 +11,12 @@ from typing import Protocol
 
 
 class Clock(Protocol):
-    def now(self) -> datetime: ...
+    def now(self) -> datetime:
+        """By this process's clock: for ids, metadata and tokens, whose leeway forgives that clocks differ."""
+        ...
 
     def stamp(self) -> datetime | None:
-        """What `log_head` takes for now; None leaves it to the database's clock, which all processes share."""
+        """What SQL takes for now; None leaves it to the database's clock, which all processes share."""
         ...
 
 

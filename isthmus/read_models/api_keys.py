@@ -20,7 +20,7 @@ left join event_store r on r.aggregate_id = k.id and r.version = 2
 left join api_key_uses u on u.api_key_id = k.id"""
 # An erased person's key row is gone. One who came back has a younger one, under which nothing of before may live again.
 _WORKS = (
-    "not k.revoked and k.expires_at > $2 and exists "
+    "not k.revoked and k.expires_at > coalesce($2, statement_timestamp()) and exists "
     "(select from person_keys p where p.person_id = k.owner and p.created_at <= k.stored_at)"
 )
 
@@ -76,24 +76,24 @@ class ApiKeyTable:
     def __init__(self, pool: asyncpg.Pool) -> None:
         self._pool = pool
 
-    async def find(self, key_id: UUID, now: datetime) -> WorkingKey | None:
+    async def find(self, key_id: UUID, at: datetime | None) -> WorkingKey | None:
         """None where there is no such key, or it does not work any more."""
         async with self._pool.acquire(timeout=ACQUIRE_TIMEOUT_S) as connection:
             row = await connection.fetchrow(
                 "select k.owner, k.expires_at, m.data->'scopes' as scopes, decode(m.data->>'secret_digest', 'hex') as digest "
                 f"from api_keys k join event_store m on m.aggregate_id = k.id and m.version = 1 where k.id = $1 and {_WORKS}",
                 key_id,
-                now,
+                at,
             )
         if row is None:
             return None
         scopes = frozenset(KeyScope(scope) for scope in row["scopes"])
         return WorkingKey(row["owner"], scopes, row["digest"], row["expires_at"])
 
-    async def working(self, key_ids: Collection[UUID], now: datetime) -> set[UUID]:
+    async def working(self, key_ids: Collection[UUID], at: datetime | None) -> set[UUID]:
         async with self._pool.acquire(timeout=ACQUIRE_TIMEOUT_S) as connection:
             rows = await connection.fetch(
-                f"select k.id from api_keys k where k.id = any($1::uuid[]) and {_WORKS}", list(key_ids), now
+                f"select k.id from api_keys k where k.id = any($1::uuid[]) and {_WORKS}", list(key_ids), at
             )
         return {row["id"] for row in rows}
 

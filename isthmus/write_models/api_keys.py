@@ -18,8 +18,11 @@ from isthmus.write_models.connection import Connection
 _LOCKS = 0x4150494B
 
 
-async def load_live(connection: Connection, owners: Sequence[UUID], now: datetime) -> dict[UUID, set[UUID]]:
-    """The keys of each that work now. Whoever else counts a person's keys waits until our transaction ends."""
+async def load_live(connection: Connection, owners: Sequence[UUID], at: datetime | None) -> dict[UUID, set[UUID]]:
+    """The keys of each that work at `at`, None being now by the database's clock.
+
+    Whoever else counts a person's keys waits until our transaction ends.
+    """
     await connection.execute(
         "select pg_advisory_xact_lock($1, hashtext(owner::text)) from unnest($2::uuid[]) with ordinality as o (owner, n) "
         "order by hashtext(owner::text)",
@@ -28,9 +31,10 @@ async def load_live(connection: Connection, owners: Sequence[UUID], now: datetim
     )
     # A statement of its own, after the wait: one beside the lock would count what was there before it.
     rows = await connection.fetch(
-        "select owner, id from api_keys where owner = any($1::uuid[]) and not revoked and expires_at > $2",
+        "select owner, id from api_keys where owner = any($1::uuid[]) and not revoked "
+        "and expires_at > coalesce($2, statement_timestamp())",
         list(owners),
-        now,
+        at,
     )
     live: dict[UUID, set[UUID]] = {owner: set() for owner in owners}
     for row in rows:

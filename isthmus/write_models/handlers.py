@@ -6,7 +6,7 @@ A handler is pure: the unit of work locks and loads what `needs` names, so that 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -35,11 +35,16 @@ class Needs:
     streams: frozenset[UUID] = frozenset()
     #: People whose API keys are counted: one at a time.
     key_owners: frozenset[UUID] = frozenset()
+    #: What is decided or begun ends at an instant: `Loaded.now` must be one that all processes agree on.
+    time: bool = False
 
 
 @dataclass
 class Loaded:
-    """What the unit of work locked and read; brought forward by each command of the batch that is accepted."""
+    """What the unit of work locked and read; brought forward by each command of the batch that is accepted.
+
+    `now` is the database's where a command's `Needs.time` says so; else this process's, and of use for metadata only.
+    """
 
     assets: Mapping[str, Asset]
     now: datetime
@@ -108,17 +113,17 @@ HANDLERS: Mapping[type, Handler] = {
         lambda loaded, wish: deposits.settle(loaded.book, wish),
     ),
     ReserveFunds: Handler(
-        lambda wish: _drafts(wish.draft),
+        lambda wish: replace(_drafts(wish.draft), time=wish.expires_at is not None),
         lambda loaded, wish: journals.reserve(loaded.book, wish.draft, wish.expires_at),
     ),
     PostHold: Handler(
-        lambda wish: Needs(holds=frozenset({wish.hold_id})),
+        lambda wish: Needs(holds=frozenset({wish.hold_id}), time=True),
         lambda loaded, wish: journals.post_hold(
             loaded.book, loaded.holds.get(wish.hold_id), wish.journal_id, wish.legs, loaded.now
         ),
     ),
     VoidHold: Handler(
-        lambda wish: Needs(holds=frozenset({wish.hold_id})),
+        lambda wish: Needs(holds=frozenset({wish.hold_id}), time=True),
         lambda loaded, wish: journals.void_hold(loaded.book, loaded.holds.get(wish.hold_id), wish.reason, loaded.now),
     ),
     PostLinked: Handler(

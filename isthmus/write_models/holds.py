@@ -13,7 +13,7 @@ from isthmus.write_models.connection import Pool
 ACTOR = "service:timers"
 _DUE = """
 select j.id from journal_entries j
-where j.phase = 'PENDING' and j.expires_at <= $1
+where j.phase = 'PENDING' and j.expires_at <= coalesce($1, statement_timestamp())
     and not exists (select from journal_entries r where r.resolves = j.id)
 order by j.expires_at limit $2"""
 
@@ -35,5 +35,5 @@ async def expire_hold(bus: CommandBus, hold_id: UUID) -> bool:
 async def expire_due_holds(pool: Pool, bus: CommandBus, clock: Clock, limit: int = 500) -> int:
     """Void every open hold that is over. Returns how many were."""
     async with pool.acquire() as connection:
-        rows = await connection.fetch(_DUE, clock.now(), limit)
+        rows = await connection.fetch(_DUE, clock.stamp(), limit)
     return sum([await expire_hold(bus, row["id"]) for row in rows])

@@ -130,9 +130,12 @@ class UnitOfWork:
         if reversing:
             loaded.reversed = await event_store.load_reversed(self._connection, sorted(reversing))
         if owners := {owner for need in needs for owner in need.key_owners}:
-            loaded.live_keys = await api_keys.load_live(self._connection, sorted(owners), loaded.now)
+            loaded.live_keys = await api_keys.load_live(self._connection, sorted(owners), self._clock.stamp())
         if streams := {stream for need in needs for stream in need.streams}:
             loaded.streams = await event_store.load_streams(self._connection, sorted(streams))
+        if any(need.time for need in needs) and self._clock.stamp() is None:
+            # After the locks, whose wait takes time as well. Most batches do without this round trip.
+            loaded.now = await self._connection.fetchval("select clock_timestamp()")
         return loaded
 
     async def _remembered(self, asks: Sequence[Ask]) -> dict[bytes, asyncpg.Record]:
