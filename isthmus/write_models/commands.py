@@ -28,8 +28,18 @@ from isthmus.write_models.unit_of_work import load_assets
 __all__ = ["PLATFORM", "CommandBus", "Done", "Envelope", "Outcome", "Recorded", "Refused", "Unavailable"]
 
 log = structlog.get_logger(__name__)
-_commands = Counter("isthmus_commands_total", "Commands by name and outcome.", ["command", "outcome"])
+_commands = Counter(
+    "isthmus_commands_total",
+    "Commands by name and outcome: done, replayed, a refusal's code, unavailable (no answer), failed (an error).",
+    ["command", "outcome"],
+)
 _counted = cache(_commands.labels)  # looking a label up takes longer than counting
+
+for _kind in HANDLERS:
+    for _outcome in ("unavailable", "failed"):
+        _counted(
+            _kind.__name__, _outcome
+        )  # zero from the start: no rate can be taken of a series that begins at its first
 
 _SETTINGS = {
     # Every statement is planned once a connection. A plan made while the tables were empty would scan them for ever, but for the
@@ -114,6 +124,10 @@ class CommandBus:
             raise Unavailable("the database does not answer") from error
         except Unavailable:
             _counted(name, "unavailable").inc()
+            raise
+        except Exception:
+            # The database's disk or memory is full, or it is a bug: of ours in any case, and the service level's business.
+            _counted(name, "failed").inc()
             raise
         if isinstance(outcome, Refused):
             _counted(name, outcome.refusal.code.value).inc()
