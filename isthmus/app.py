@@ -278,7 +278,7 @@ async def wired(settings: Settings) -> AsyncIterator[Running]:
             Services(
                 clock=side.clock,
                 ids=uuid7_source(side.clock.now),
-                verifier=Callers(verifier, keys, side.clock),
+                verifier=Callers(verifier, keys, side.clock, sessions),
                 commands=side.commands,
                 positions=positions,
                 feed=feed,

@@ -12,7 +12,7 @@ import hashlib
 import secrets
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, Protocol, TypeVar
 from urllib.parse import urlencode
@@ -42,6 +42,8 @@ SESSION_LIFE_S = 8 * 3_600
 SIGN_IN_LIFE_S = 600
 #: An access token that ends sooner is exchanged before it is used.
 MARGIN = timedelta(seconds=60)
+#: How soon a connection ends whose session is over, in seconds.
+RECHECK_S = 2.0
 _METADATA_S = 300.0
 _REFRESH_S = 10.0
 _SCOPE = "openid offline_access read write operate audit schema:read"
@@ -195,9 +197,24 @@ class BrowserSessions:
         if kept is None:
             return None
         try:
-            return await self._verifier.verify(kept.access_token)
+            caller = await self._verifier.verify(kept.access_token)
         except TokenRefused:
             return None
+        return replace(caller, session=key)
+
+    async def lasts(self, session: str) -> bool:
+        """Whether a caller's `session` is still there. Raises IssuerUnavailable where nobody can tell."""
+        return await self._find(session) is not None
+
+    async def until_over(self, session: str) -> None:
+        """Returns within RECHECK_S after it has ended, in whichever process."""
+        while True:
+            await asyncio.sleep(RECHECK_S)
+            try:
+                if not await self.lasts(session):
+                    return
+            except IssuerUnavailable:
+                continue  # what the connection then asks for is refused, and its token ends it
 
     async def end(self, cookie: str) -> str:
         """Forget the session here, and its tokens at the issuer. Returns where the browser ends the issuer's own session."""

@@ -14,6 +14,7 @@ class Caller:
     """`subject` is what the issuer calls them; everything of ours knows only `person_id`, which is safe to log.
 
     `api_key_id`: the key that a program of theirs signed in with; None where they are here themselves.
+    `session`: the browser session that signed them in (its digest: it signs nobody in); None where no cookie did.
     """
 
     person_id: UUID
@@ -22,6 +23,7 @@ class Caller:
     scopes: frozenset[Scope]
     expires_at: datetime
     api_key_id: UUID | None = None
+    session: str | None = field(default=None, repr=False)
 
     @property
     def actor(self) -> str:

@@ -6,7 +6,9 @@ import asyncio
 from typing import Protocol
 
 from isthmus.auth.api_keys import PREFIX, ApiKeys
+from isthmus.auth.browser_sessions import BrowserSessions
 from isthmus.auth.caller import Caller
+from isthmus.auth.claims import TokenRefused
 from isthmus.domain.clock import Clock
 
 
@@ -15,23 +17,40 @@ class Tokens(Protocol):
 
 
 class Callers:
-    def __init__(self, tokens: Tokens, keys: ApiKeys, clock: Clock) -> None:
+    def __init__(self, tokens: Tokens, keys: ApiKeys, clock: Clock, sessions: BrowserSessions | None = None) -> None:
         self._tokens = tokens
         self._keys = keys
         self._clock = clock
+        self._sessions = sessions
 
     async def verify(self, token: str) -> Caller:
         """Raises TokenRefused, or IssuerUnavailable where it cannot be checked."""
         return await (self._keys if token.startswith(PREFIX) else self._tokens).verify(token)
 
+    async def check(self, caller: Caller) -> None:
+        """Whether a connection that they opened may still be used: a token or a session may have ended since.
+
+        Raises TokenRefused, or IssuerUnavailable where it cannot be checked.
+        """
+        if caller.expires_at <= self._clock.now():
+            raise TokenRefused("the access token has ended")
+        if caller.session is not None and not await self._sessions_of(caller).lasts(caller.session):
+            raise TokenRefused("the session is over")
+
     async def until_ended(self, caller: Caller) -> None:
-        """Returns when a connection of theirs must end: the token is over, or the key was revoked."""
+        """Returns when a connection of theirs must end: the token or the session is over, or the key was revoked."""
         left = (caller.expires_at - self._clock.now()).total_seconds()
-        if caller.api_key_id is None:
-            await asyncio.sleep(max(left, 0))
-            return
         try:
             async with asyncio.timeout(max(left, 0)):
-                await self._keys.until_revoked(caller.api_key_id)
+                if caller.api_key_id is not None:
+                    await self._keys.until_revoked(caller.api_key_id)
+                elif caller.session is not None:
+                    await self._sessions_of(caller).until_over(caller.session)
+                else:
+                    await asyncio.Event().wait()
         except TimeoutError:
             return
+
+    def _sessions_of(self, caller: Caller) -> BrowserSessions:
+        assert self._sessions is not None, f"{caller.actor} was signed in by a session"
+        return self._sessions

@@ -48,6 +48,10 @@ class Verifier(Protocol):
         """Raises isthmus.auth.tokens.TokenRefused."""
         ...
 
+    async def check(self, caller: Caller) -> None:
+        """Before each operation of a connection that stays open. Raises TokenRefused, or IssuerUnavailable."""
+        ...
+
     async def until_ended(self, caller: Caller) -> None:
         """Returns when a connection of theirs must end."""
         ...

@@ -1,7 +1,7 @@
 """GraphQL over WebSocket: graphql-transport-ws and nothing else, on the library's handler where that is right.
 
-What it leaves open is closed here: messages of the wrong shape (4400), a token that ends while the socket is open (4403), and
-documents that go the same way as over HTTP. Every operation is authorised anew, with the caller that signed the socket in.
+What it leaves open is closed here: messages of the wrong shape (4400), a token or a session that ends while the socket is open
+(4403), and documents that go the same way as over HTTP. Every operation is authorised anew, with the caller that signed the socket in.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from isthmus.graphql.call import Call, names_document
 from isthmus.graphql.cookies import Unproven, caller_by_cookie
 from isthmus.graphql.correlation import drawn, well_formed
 from isthmus.graphql.documents import Refused
-from isthmus.graphql.errors import ApiError, RateLimited, Unauthenticated, classify, shaped
+from isthmus.graphql.errors import ApiError, RateLimited, Unavailable, classify, shaped
 from isthmus.graphql.execution import Executor
 from isthmus.graphql.json_bodies import decode
 from isthmus.graphql.live import Subscription
@@ -148,6 +148,9 @@ class TransportHandler(_Handler):
             errors: list[GraphQLError] = refusal.errors if isinstance(refusal, Refused) else [refusal]
             self.operations.pop(operation.id, None)
             await self._errors(operation.id, correlation_id, errors)
+        except TokenRefused:
+            self.operations.pop(operation.id, None)
+            await self._forbid()
         except (WebSocketDisconnected, WebSocketDisconnect):
             self.operations.pop(operation.id, None)
 
@@ -155,9 +158,11 @@ class TransportHandler(_Handler):
         executor, caller = self.context.executor, self.context.caller
         assert caller is not None, "nothing is acknowledged before the token is"
         bind_contextvars(correlation_id=correlation_id, actor=caller.actor)  # this operation's own task
-        if caller.expires_at <= executor.services.clock.now():
-            raise Unauthenticated("The access token has ended.")
         await executor.admit(caller, self.context.address)
+        try:
+            await executor.services.verifier.check(caller)
+        except IssuerUnavailable:
+            raise Unavailable("Sessions cannot be checked right now.") from None
         prepared = await executor.prepare(call, caller)
         position = (call.extensions or {}).get("position")
         await executor.visible(prepared, None if position is None else parse_position(position))
@@ -199,8 +204,11 @@ class TransportHandler(_Handler):
         await self.send_message({"id": operation_id, "type": "error", "payload": payload})
 
     async def _end_with(self, caller: Caller) -> None:
-        """A token that is over, or a key that was revoked."""
+        """A token or a session that is over, or a key that was revoked."""
         await self.context.executor.services.verifier.until_ended(caller)
+        await self._forbid()
+
+    async def _forbid(self) -> None:
         await self.websocket.close(code=4403, reason="Forbidden")
 
 

@@ -5,15 +5,17 @@ from __future__ import annotations
 import html
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+from uuid import uuid4
 
 import httpx
 import pytest
 from redis import Redis
 from websockets.exceptions import ConnectionClosed
-from websockets.sync.client import connect
+from websockets.sync.client import ClientConnection, connect
 
 from isthmus.auth.provider.users import DEMO_PASSWORD
 from tests.end_to_end.product import Product
@@ -210,6 +212,67 @@ def test_c11_signing_out_takes_a_proof_and_ends_the_session_for_good(product: Pr
     assert "token" not in answer.json()["next"]
     client.cookies.set(COOKIE, kept, domain="127.0.0.1")
     assert client.post(product.url, json=WHO, headers=PROOF).status_code == 401
+
+
+@contextmanager
+def socket_of(product: Product, client: httpx.Client) -> Iterator[ClientConnection]:
+    """As our own page opens it."""
+    own: Any = product.base
+    headers = {"cookie": f"{COOKIE}={client.cookies[COOKIE]}"}
+    url = product.url.replace("http", "ws", 1)
+    with connect(url, origin=own, additional_headers=headers, subprotocols=["graphql-transport-ws"]) as socket:  # type: ignore[list-item]
+        socket.send(json.dumps({"type": "connection_init"}))
+        assert json.loads(socket.recv(timeout=20))["type"] == "connection_ack"
+        yield socket
+
+
+def closed(socket: ClientConnection) -> int:
+    """The close code, of a socket on which nothing else comes."""
+    with pytest.raises(ConnectionClosed) as end:
+        socket.recv(timeout=20)
+    assert end.value.rcvd is not None
+    return end.value.rcvd.code
+
+
+def sign_out(product: Product, client: httpx.Client) -> None:
+    assert client.post(f"{product.base}/playground/sign-out", headers=PROOF).status_code == 200
+
+
+def test_a14_after_signing_out_a_socket_that_is_open_changes_nothing(product: Product) -> None:
+    """Row A14: the access token would be good for minutes more."""
+    client = signed_in(product)
+    name = f"A14 {uuid4()}"
+    wish = {"asset": "EUR", "name": name, "idempotencyKey": uuid4().hex}
+    mutation = "mutation($input: OpenAccountInput!) { openAccount(input: $input) { account { id } } }"
+    subscribe = {"type": "subscribe", "id": "1", "payload": {"query": mutation, "variables": {"input": wish}}}
+    with socket_of(product, client) as socket:
+        sign_out(product, client)
+        socket.send(json.dumps(subscribe))
+
+        assert closed(socket) == 4403
+
+    again = signed_in(product)
+    names = {"query": "{ viewer { accounts(first: 200) { edges { node { name } } } } }"}
+    assert name not in again.post(product.url, json=names, headers=PROOF).text
+    with socket_of(product, again) as socket:
+        socket.send(json.dumps(subscribe))
+        assert json.loads(socket.recv(timeout=20))["payload"]["data"]["openAccount"]["account"]["id"], "the control"
+
+
+def test_a14_what_is_streamed_ends_with_the_session_too(product: Product) -> None:
+    client = signed_in(product)
+    live = {"query": "subscription { balanceChanged(accountIds: []) { version } }"}
+    streaming = {**PROOF, "accept": "text/event-stream"}
+    with (
+        socket_of(product, client) as socket,
+        client.stream("POST", product.url, json=live, headers=streaming) as answer,
+    ):
+        socket.send(json.dumps({"type": "subscribe", "id": "1", "payload": live}))
+        assert answer.status_code == 200
+        sign_out(product, client)
+
+        assert closed(socket) == 4403
+        assert set(answer.read().split()) == {b":"}, "heartbeats, and its end"
 
 
 def test_what_is_at_rest_signs_nobody_in(product: Product, ada: httpx.Client) -> None:
