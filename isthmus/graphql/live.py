@@ -284,6 +284,7 @@ class Live:
         if inspect.isawaitable(source):
             source = await source
         if isinstance(source, ExecutionResult):
+            log_errors(source.errors or [], context.correlation_id, "subscription")
             raise Refused(source.errors or [])
         found: Source = source
         return found

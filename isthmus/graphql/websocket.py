@@ -27,7 +27,7 @@ from isthmus.graphql.call import Call, names_document
 from isthmus.graphql.cookies import Unproven, caller_by_cookie
 from isthmus.graphql.correlation import drawn, well_formed
 from isthmus.graphql.documents import Refused
-from isthmus.graphql.errors import ApiError, RateLimited, Unavailable, classify, shaped
+from isthmus.graphql.errors import ApiError, RateLimited, Unavailable, classify, log_errors, shaped
 from isthmus.graphql.execution import Executor
 from isthmus.graphql.json_bodies import decode
 from isthmus.graphql.live import Subscription
@@ -146,13 +146,16 @@ class TransportHandler(_Handler):
             await self._deliver(operation, call, correlation_id)
         except (Refused, ApiError) as refusal:
             errors: list[GraphQLError] = refusal.errors if isinstance(refusal, Refused) else [refusal]
-            self.operations.pop(operation.id, None)
-            await self._errors(operation.id, correlation_id, errors)
+            await self._end(operation, correlation_id, errors)
         except TokenRefused:
             self.operations.pop(operation.id, None)
             await self._forbid()
         except (WebSocketDisconnected, WebSocketDisconnect):
             self.operations.pop(operation.id, None)
+        except Exception as error:  # noqa: BLE001 - shown as over HTTP: masked, and logged once
+            fault = GraphQLError("", original_error=error)
+            log_errors([fault], correlation_id, "websocket")
+            await self._end(operation, correlation_id, [fault])
 
     async def _deliver(self, operation: Operation[Any, None], call: Call, correlation_id: str) -> None:
         executor, caller = self.context.executor, self.context.caller
@@ -197,6 +200,12 @@ class TransportHandler(_Handler):
                     await socket.send_text(head + message[0] + b"}")
         finally:
             subscription.close()
+
+    async def _end(self, operation: Operation[Any, None], correlation_id: str, errors: list[GraphQLError]) -> None:
+        """Unless the client has completed it, and may have given its id to another."""
+        if self.operations.get(operation.id) is operation:
+            del self.operations[operation.id]
+            await self._errors(operation.id, correlation_id, errors)
 
     async def _errors(self, operation_id: str, correlation_id: str, errors: list[GraphQLError]) -> None:
         metrics.refused(classify(errors[0]).value)
@@ -253,9 +262,10 @@ class SocketAdapter:
             if text is None:
                 raise NonTextMessageReceived
             try:
-                if len(text) > self._bytes_max:
+                # No text has fewer bytes than characters: what is much too long is not even encoded.
+                if len(text) > self._bytes_max or len(encoded := text.encode()) > self._bytes_max:
                     raise NonJsonMessageReceived
-                decoded: object = decode(text.encode(), self._json_depth_max)
+                decoded: object = decode(encoded, self._json_depth_max)
             except ValueError:
                 raise NonJsonMessageReceived from None
             yield decoded

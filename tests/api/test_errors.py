@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import asyncpg
@@ -13,6 +14,7 @@ from isthmus.auth.tokens import IssuerUnavailable
 from isthmus.graphql.errors import BadUserInput, ErrorCode, classify, shaped
 from isthmus.write_models.envelope import Unavailable
 from tests.api.conftest import CONTRACT, Person, Served
+from tests.api.socket_client import connected
 
 CANARY = "canary-7f3a"
 
@@ -27,6 +29,12 @@ class Broken:
         raise self._error
 
     async def verify(self, _: str) -> Any:
+        raise self._error
+
+    async def wait_for(self, *_: Any) -> Any:
+        raise self._error
+
+    async def subscribe(self, *_: Any) -> Any:
         raise self._error
 
 
@@ -55,6 +63,37 @@ def test_an_unexpected_error_is_masked_and_logged_once(
     assert len(said) == 1
     assert (said[0]["correlation_id"], said[0]["error"]) == ("masked-1", "ValueError")
     assert CANARY not in str(logs)
+
+
+@pytest.mark.parametrize(
+    ("part", "query", "extensions"),
+    [
+        ("positions", "{ viewer { id } }", {"position": "1"}),
+        ("feed", "subscription { balanceChanged { version } }", {}),
+        ("rates", "{ viewer { id } }", {}),
+    ],
+)
+async def test_over_websocket_too_and_the_operation_is_over(
+    served: Served, ada: Person, monkeypatch: pytest.MonkeyPatch, part: str, query: str, extensions: dict[str, str]
+) -> None:
+    async with connected(served) as client:
+        await client.sign_in(ada.token)
+        with capture_logs() as logs, monkeypatch.context() as broken:
+            rates = SimpleNamespace(take=Broken(ValueError(f"no {CANARY}")).run)
+            replaced(served, broken, **{part: rates if part == "rates" else Broken(ValueError(f"no {CANARY}"))})
+            await client.subscribe(query, extensions={"correlationId": "masked-2", **extensions})
+            message = await client.receive()
+        await client.subscribe("{ viewer { id } }")
+        again = await client.next()
+
+    (error,) = message["payload"]
+    assert (message["type"], message["id"]) == ("error", "1")
+    assert error["extensions"] == {"code": "INTERNAL", "correlationId": "masked-2"}
+    assert CANARY not in str(message)
+    said = [line for line in logs if line["log_level"] == "error"]
+    assert [(line["correlation_id"], line["error"]) for line in said] == [("masked-2", "ValueError")]
+    assert CANARY not in str(logs)
+    assert again["data"]["viewer"]["id"], "its id is free again"
 
 
 @pytest.mark.parametrize(

@@ -56,6 +56,7 @@ async def test_a_query_and_a_mutation_run_over_the_socket(served: Served, ada: P
         '{"type": "subscribe", "id": "1", "payload": {"query": "{ __typename }", "extensions": 1}}',
         '{"type": "subscribe", "id": "1", "payload": {"query": "{ __typename }", "operationName": []}}',
         "[" * 50_000 + "]" * 50_000, '{"type": "ping", "payload": {"x": "' + "x" * 200_000 + '"}}', b"{}",
+        '{"type": "ping", "payload": {"x": "' + "€" * 34_000 + '"}}', '{"type": "ping", "payload": {"x": "' + "𝄞" * 25_000 + '"}}',
     ],
     ids=lambda message: repr(message[:60]),
 )  # fmt: skip
@@ -64,6 +65,22 @@ async def test_a_bad_message_closes_4400(served: Served, ada: Person, message: s
         await client.sign_in(ada.token)
         await client.socket.send(message)
 
+        assert await client.closed() == 4400
+
+
+async def test_a_message_may_be_as_long_as_the_limit_in_whatever_script(served: Served, ada: Person) -> None:
+    """100,000 bytes in UTF-8, to the byte."""
+    async with connected(served) as client:
+        await client.sign_in(ada.token)
+        text = ""
+        for sign in "x€":
+            frame = '{"type": "ping", "payload": {"x": "%s"}}'
+            room = 100_000 - len(frame % "")
+            text = frame % (sign * (room // len(sign.encode())) + "x" * (room % len(sign.encode())))
+            assert len(text.encode()) == 100_000
+            await client.socket.send(text)
+            assert (await client.receive())["type"] == "pong"
+        await client.socket.send(text + " ")
         assert await client.closed() == 4400
 
 
