@@ -83,13 +83,31 @@ class Executor:
         """Where an ASGI request comes from."""
         return client_address(scope, self._proxies)
 
-    async def admit(self, caller: Caller | None, address: str) -> None:
-        """Before anything is done for them; `caller` None: whoever could not sign in. Raises RateLimited."""
-        buckets = [Bucket("address", network_of(address), self.api.address_rate)]
-        if caller is not None and caller.api_key_id is not None:
-            buckets.append(Bucket("api_key", str(caller.api_key_id), self.api.api_key_rate))
-        elif caller is not None:
-            buckets.append(Bucket("user", str(caller.person_id), self.api.user_rate))
+    async def admit_address(self, address: str) -> None:
+        """Before anybody is asked who they are, which may cost a question to the database. Raises RateLimited."""
+        await self._take(self._address_bucket(address))
+
+    async def admit_caller(self, caller: Caller, address: str) -> None:
+        """After `admit_address`. Raises RateLimited; then nothing counts against the address, which others may share."""
+        try:
+            await self._take(self._own_bucket(caller))
+        except RateLimited:
+            await self.services.rates.give_back(self._address_bucket(address))
+            raise
+
+    async def admit(self, caller: Caller, address: str) -> None:
+        """Both at once, where it is known who they are: one operation of an open connection. Raises RateLimited."""
+        await self._take(self._address_bucket(address), self._own_bucket(caller))
+
+    def _address_bucket(self, address: str) -> Bucket:
+        return Bucket("address", network_of(address), self.api.address_rate)
+
+    def _own_bucket(self, caller: Caller) -> Bucket:
+        if caller.api_key_id is not None:
+            return Bucket("api_key", str(caller.api_key_id), self.api.api_key_rate)
+        return Bucket("user", str(caller.person_id), self.api.user_rate)
+
+    async def _take(self, *buckets: Bucket) -> None:
         wait_s = await self.services.rates.take(*buckets)
         if wait_s:
             raise RateLimited("Too many requests: wait before the next one.", wait_s)

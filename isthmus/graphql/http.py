@@ -22,6 +22,7 @@ from isthmus.auth.tokens import IssuerUnavailable, TokenRefused
 from isthmus.graphql import metrics
 from isthmus.graphql.admission import UNTOLD, Overloaded
 from isthmus.graphql.call import Call
+from isthmus.graphql.context import RequestContext
 from isthmus.graphql.cookies import PROOF, Unproven, caller_by_cookie
 from isthmus.graphql.documents import Refused
 from isthmus.graphql.errors import (
@@ -76,8 +77,7 @@ class HttpTransport:
                 raise HttpError(415, BadUserInput("The body must be application/json in UTF-8."))
             self._executor.admission.check()
             address = self._executor.address_of(request.scope)
-            caller = await self._caller(request, address)
-            await self._admit(caller, address)
+            caller = await self._admitted(request, address)
             bind_contextvars(actor=caller.actor)
             position = _position(request)
             call = await self._call(request)
@@ -102,38 +102,47 @@ class HttpTransport:
             headers={**headers, "Content-Type": f"{media_type or JSON}; charset=utf-8"},
         )
 
-    def _stream(self, subscription: Subscription, caller: Caller, correlation_id: str) -> EventStream:
-        connections = self._executor.open_connections
+    async def _open(self, context: RequestContext) -> Subscription:
+        """Counted among the caller's connections before anything is read for it, until the stream ends."""
+        connections, person_id = self._executor.open_connections, context.caller.person_id
         try:
-            connections.enter(caller.person_id)
+            connections.enter(person_id)
         except RateLimited as error:
-            subscription.close()
             raise _too_many(error) from None
+        try:
+            return await self._executor.live.open(context)
+        except BaseException:
+            connections.leave(person_id)
+            raise
+
+    def _stream(self, subscription: Subscription, caller: Caller, correlation_id: str) -> EventStream:
         return EventStream(
             subscription,
             correlation_id,
             ended=lambda: self._executor.services.verifier.until_ended(caller),
-            left=lambda: connections.leave(caller.person_id),
+            left=lambda: self._executor.open_connections.leave(caller.person_id),
         )
 
-    async def _admit(self, caller: Caller | None, address: str) -> None:
+    async def _admitted(self, request: Request, address: str) -> Caller:
+        """Who may pass: the address first, so that looking up what was made up costs an address as much as anything else."""
         try:
-            await self._executor.admit(caller, address)
+            await self._executor.admit_address(address)
+            caller = await self._caller(request)
+            await self._executor.admit_caller(caller, address)
         except RateLimited as error:
             raise _too_many(error) from None
+        return caller
 
-    async def _caller(self, request: Request, address: str) -> Caller:
+    async def _caller(self, request: Request) -> Caller:
         if "authorization" not in request.headers and (caller := await self._by_cookie(request)) is not None:
             return caller
         scheme, _, token = request.headers.get("authorization", "").partition(" ")
         challenge = {"WWW-Authenticate": self._challenge}
         if scheme.lower() != "bearer" or not token.strip():
-            await self._admit(None, address)
             raise HttpError(401, Unauthenticated("Sign in: send an access token as a bearer token."), challenge)
         try:
             return await self._executor.services.verifier.verify(token.strip())
         except TokenRefused:
-            await self._admit(None, address)
             challenge = {"WWW-Authenticate": f'{self._challenge}, error="invalid_token"'}
             if self._challenge == "Bearer":
                 challenge = {"WWW-Authenticate": 'Bearer error="invalid_token"'}
@@ -200,7 +209,7 @@ class HttpTransport:
         context = self._executor.context(caller, correlation_id, prepared, _resume_after(request))
         if prepared.kind is OperationType.SUBSCRIPTION:
             try:
-                return await self._executor.live.open(context)
+                return await self._open(context)
             except Refused as refused:
                 return nothing_ran(*refused.errors)
         return await self._executor.run(context)

@@ -30,6 +30,10 @@ class Rates(Protocol):
         """0 where it is admitted, else how long to wait, in seconds."""
         ...
 
+    async def give_back(self, *buckets: Bucket) -> None:
+        """What was taken shall not count."""
+        ...
+
 
 class TrustedDocuments(Protocol):
     """What operators published for production to run."""

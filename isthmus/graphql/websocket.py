@@ -56,7 +56,8 @@ class Socket:
         self.counted = False
 
     async def sign_in(self) -> None:
-        """Raises ConnectionRejectionError, which closes with 4403."""
+        """Raises ConnectionRejectionError, which closes with 4403, or RateLimited."""
+        await self.executor.admit_address(self.address)
         given = (self.connection_params or {}).get("Authorization")
         if given is None:
             try:
@@ -68,18 +69,16 @@ class Socket:
                 return
         scheme, _, token = given.partition(" ") if isinstance(given, str) else ("", "", "")
         if scheme.lower() != "bearer" or not token.strip():
-            await self.executor.admit(None, self.address)
             raise ConnectionRejectionError
         try:
             self.caller = await self.executor.services.verifier.verify(token.strip())
         except TokenRefused:
-            await self.executor.admit(None, self.address)
             raise ConnectionRejectionError from None
         await self._enter(self.caller)
 
     async def _enter(self, caller: Caller) -> None:
         """Raises RateLimited."""
-        await self.executor.admit(caller, self.address)
+        await self.executor.admit_caller(caller, self.address)
         self.executor.open_connections.enter(caller.person_id)
         self.counted = True
 

@@ -7,12 +7,15 @@ import json
 from collections.abc import Iterator
 from contextlib import AsyncExitStack
 from typing import Any
+from uuid import uuid4
 
 import httpx
 import pytest
+from prometheus_client import REGISTRY
 from redis.asyncio import Redis
 
 from isthmus.app import create_app
+from isthmus.auth.api_keys import new_key
 from isthmus.graphql.error_catalogue import _SETTINGS, LIMITS, page
 from isthmus.graphql.json_bodies import TooDeep, decode
 from isthmus.runtime.servers import EmbeddedServers
@@ -74,6 +77,44 @@ def test_an_address_is_limited_whoever_it_says_it_is(strict: Served) -> None:
     assert ask(Person(strict), "198.51.100.8").status_code == 200
 
 
+def looked_up() -> float:
+    """API keys of the right form for which the database was asked in vain."""
+    return REGISTRY.get_sample_value("isthmus_api_keys_total", {"outcome": "unknown API key"}) or 0.0
+
+
+def test_an_invented_key_from_an_address_over_its_limit_is_not_even_looked_up(strict: Served) -> None:
+    before = looked_up()
+
+    statuses = [ask(Person(strict), "198.51.100.9", new_key(uuid4())).status_code for _ in range(45)]
+
+    assert statuses[-1] == 429
+    assert statuses.count(401) >= 20
+    assert looked_up() - before == statuses.count(401)
+
+
+async def test_nor_over_websocket(strict: Served) -> None:
+    before, codes = looked_up(), []
+    for _ in range(45):
+        async with connected(strict, additional_headers={"X-Forwarded-For": "198.51.100.10"}) as client:
+            payload = {"Authorization": f"Bearer {new_key(uuid4())}"}
+            await client.send({"type": "connection_init", "payload": payload})
+            codes.append(await client.closed())
+
+    assert codes[-1] == 1013
+    assert codes.count(4403) >= 20
+    assert looked_up() - before == codes.count(4403)
+
+
+def test_one_users_refused_requests_are_not_charged_to_the_others_of_the_address(strict: Served) -> None:
+    ada = Person(strict)
+
+    mine = [ask(ada, "198.51.100.11").status_code for _ in range(30)]
+    others = [ask(Person(strict), "198.51.100.11").status_code for _ in range(9)]
+
+    assert mine.count(429) >= 19
+    assert others == [200] * 9
+
+
 async def test_over_websocket_it_is_an_error_message(strict: Served) -> None:
     ada = Person(strict)
     async with connected(strict) as client:
@@ -117,6 +158,31 @@ async def test_a7_event_streams_count_as_sockets_do(strict: Served) -> None:
 
     assert (third.status_code, third.json()["errors"][0]["extensions"]["code"]) == (429, "RATE_LIMITED")
     assert int(third.headers["retry-after"]) >= 1
+
+
+async def test_a7_a_stream_too_many_reads_nothing(strict: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Row A7: and a stream that could not begin leaves its place to the next."""
+    grace, executor = Person(strict), strict.app.state.endpoint.executor
+    opened: list[Any] = []
+    subscribe = executor.services.feed.subscribe
+
+    async def noted(*args: Any) -> Any:
+        opened.append(args)
+        return await subscribe(*args)
+
+    monkeypatch.setattr(executor.services.feed, "subscribe", noted)
+    sent = {"Authorization": f"Bearer {grace.token}", "Accept": "text/event-stream"}
+    body = {"query": "subscription { balanceChanged { version } }"}
+    wrong = {"query": 'subscription { balanceChanged(after: "999999999") { version } }'}
+    async with httpx.AsyncClient(headers=sent) as http, AsyncExitStack() as stack:
+        assert (await http.post(strict.graphql, json=wrong)).status_code in (400, 503)
+        for _ in range(2):
+            await stack.enter_async_context(http.stream("POST", strict.graphql, json=body))
+        opened.clear()
+        third = await http.post(strict.graphql, json=body)
+
+    assert third.status_code == 429
+    assert opened == []
 
 
 @pytest.mark.parametrize("opening", ["[", '{"a":'])
