@@ -16,8 +16,9 @@ class Supervisor:
 
     parts: list[Supervised] = field(default_factory=list)
 
-    def add(self, name: str, run: Callable[[], Awaitable[None]]) -> None:
-        self.parts.append(Supervised(name, run))
+    def add(self, name: str, run: Callable[[], Awaitable[None]], outages: tuple[type[Exception], ...] = ()) -> None:
+        """`outages`: as of a Supervised."""
+        self.parts.append(Supervised(name, run, outages))
 
     async def run(self) -> None:
         async with anyio.create_task_group() as tasks:

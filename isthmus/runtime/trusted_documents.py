@@ -17,6 +17,7 @@ import asyncpg
 import structlog
 
 from isthmus.ending import end_if_cancelled
+from isthmus.outages import DATABASE_AWAY
 from isthmus.supervised import Supervised
 
 #: All published texts are held in memory by every `serve`: bounded here, 2 kB each would be 20 MB.
@@ -24,6 +25,8 @@ DOCUMENTS_MAX = 10_000
 REFRESH_S = 5.0
 #: How often an unknown SHA-256 may make us look at once.
 _LOOK_AGAIN_S = 0.25
+
+_UNREADABLE: tuple[type[Exception], ...] = (asyncpg.PostgresError, *DATABASE_AWAY)
 
 log = structlog.get_logger(__name__)
 
@@ -101,7 +104,7 @@ class PublishedDocuments:
     async def _try_to_look(self) -> None:
         try:
             await self._look()
-        except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        except _UNREADABLE as error:
             end_if_cancelled()
             log.warning("published operations cannot be read; the known ones go on", error=type(error).__name__)
 

@@ -18,18 +18,19 @@ import structlog
 from redis.asyncio import BlockingConnectionPool, Redis
 
 from isthmus.integrations.bus import Broker, BusUnavailable, KafkaLogConsumer, KafkaPublisher
+from isthmus.outages import DATABASE_AWAY
 from isthmus.read_models.broadcaster import Broadcaster
 from isthmus.read_models.positions import ProjectionPositions, log_identity
 from isthmus.read_models.projector import GROUP, Projector
 from isthmus.runtime.endpoints import Endpoints, resolve
-from isthmus.runtime.leases import Leases
+from isthmus.runtime.leases import LeaseLost, Leases
 from isthmus.runtime.tasks import Supervisor
 from isthmus.runtime.wiring import WriteSide, write_side
 from isthmus.runtime.work_health import Health
 from isthmus.settings import Settings
 from isthmus.write_models.findings import verify_whole
 from isthmus.write_models.holds import expire_due_holds, expire_hold
-from isthmus.write_models.relay import Relay
+from isthmus.write_models.relay import Fenced, Relay
 from isthmus.write_models.timers import (
     EXPIRE_HOLD,
     Schedule,
@@ -73,13 +74,13 @@ async def run(settings: Settings) -> None:
         broadcaster = Broadcaster(redis, identity, positions.known)
         projector = Projector(pool, lambda: KafkaLogConsumer(broker, GROUP), (BusUnavailable,), broadcaster.applied)
         supervisor = Supervisor()
-        supervisor.add("relay", lambda: _relay(settings, endpoints, broker, pool))
-        supervisor.add("projector", projector.run)
+        supervisor.add("relay", lambda: _relay(settings, endpoints, broker, pool), (*DATABASE_AWAY, LeaseLost, Fenced))
+        supervisor.add("projector", projector.run, DATABASE_AWAY)
         supervisor.add("feeds", broadcaster.run)
-        supervisor.add("timers", lambda: _later(_timers(settings, endpoints, side)))
-        supervisor.add("verifier", lambda: _watch(settings, endpoints, pool))
+        supervisor.add("timers", lambda: _later(_timers(settings, endpoints, side)), DATABASE_AWAY)
+        supervisor.add("verifier", lambda: _watch(settings, endpoints, pool), (*DATABASE_AWAY, LeaseLost))
         health = Health(settings, pool, redis, supervisor, projector)
-        supervisor.add("lag", health.watch_lag)
+        supervisor.add("lag", health.watch_lag, DATABASE_AWAY)
         supervisor.add("health", health.serve)
         log.info("work begins", database=identity)
         await supervisor.run()

@@ -24,6 +24,7 @@ from isthmus.domain.money import Asset
 from isthmus.domain.personal import PersonalTexts
 from isthmus.domain.refusals import Conflict
 from isthmus.failpoints import failpoint, failpoint_async
+from isthmus.outages import DATABASE_AWAY
 from isthmus.supervised import Supervised
 from isthmus.write_models.asks import Ask
 from isthmus.write_models.connection import Pool
@@ -182,7 +183,7 @@ class Committer:
                 outcomes = await self._attempt(asks)
                 self._away = False
                 return outcomes
-            except _BROKEN as error:
+            except DATABASE_AWAY as error:
                 broken += 1
                 _retries.labels(type(error).__name__).inc()
                 if self._away or broken >= _BROKEN_TRIES:
@@ -212,19 +213,6 @@ class Committer:
                 "select make_entries_partitions((greatest($1, now(), (select committed_at from log_head)) at time zone 'UTC')::date, 1)",
                 self._clock.now(),
             )
-
-
-#: The connection, not the command, is at fault; after COMMIT was sent this leaves the outcome unknown.
-_BROKEN = (
-    OSError,
-    asyncio.TimeoutError,
-    asyncpg.PostgresConnectionError,
-    asyncpg.InterfaceError,
-    asyncpg.InternalClientError,
-    asyncpg.OperatorInterventionError,
-    asyncpg.TooManyConnectionsError,
-    asyncpg.IdleInTransactionSessionTimeoutError,
-)
 
 
 def _refuse(answer: asyncio.Future[Outcome], error: Exception) -> None:

@@ -47,6 +47,40 @@ async def test_whatever_ends_it_from_within_it_is_started_again(error: BaseExcep
     assert (part.running, runs, part.crashes) == (False, 2, 1)
 
 
+@pytest.mark.parametrize(
+    ("error", "crashed"),
+    [
+        (ConnectionResetError(), 0),
+        (ExceptionGroup("of two tasks", [ConnectionResetError(), ExceptionGroup("within", [TimeoutError()])]), 0),
+        (ExceptionGroup("of two tasks", [ConnectionResetError(), KeyError("a bug")]), 1),
+    ],
+    ids=["alone", "of several", "beside a bug"],
+)
+async def test_what_it_stands_on_being_away_is_no_crash_and_it_is_started_again(error: Exception, crashed: int) -> None:
+    runs = 0
+    again = asyncio.Event()
+
+    async def run() -> None:
+        nonlocal runs
+        runs += 1
+        if runs == 1:
+            raise error
+        again.set()
+        await asyncio.Event().wait()
+
+    part, before = Supervised("tried", run, (OSError, TimeoutError)), crashes("tried")
+    with capture_logs() as lines:
+        task = part.start()
+        async with asyncio.timeout(20):
+            await again.wait()
+    assert part.running
+    assert (part.crashes, crashes("tried") - before) == (crashed, crashed)
+    assert part.last_error == type(error).__name__
+    assert [line["log_level"] for line in lines] == ["error" if crashed else "warning"]
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
 async def test_one_that_crashes_again_and_again_is_not_running_between_and_is_tried_less_often() -> None:
     loop, began = asyncio.get_running_loop(), []
 
