@@ -63,18 +63,19 @@ class Source(Protocol):
 
 class Rendering:
     """One message of a group. `body` is the answer's JSON from `"data"` (or `"errors"`) to its closing brace; `payload` is that with
-    one more, for those who send it inside of a message's object."""
+    one more, for those who send it inside of a message's object. Both come with `delivered`, to be called for each time it is sent."""
 
-    __slots__ = ("body", "outcome", "payload", "waiting")
+    __slots__ = ("body", "delivered", "payload", "waiting")
+
+    delivered: Callable[[], None]
 
     def __init__(self) -> None:
         self.body: bytes | None = None
         self.payload = b""
-        self.outcome = ""
         self.waiting: list[Callable[[Rendering], None]] = []
 
-    def be(self, body: bytes, outcome: str) -> None:
-        self.body, self.payload, self.outcome = body, body + b"}", outcome
+    def be(self, body: bytes, delivered: Callable[[], None]) -> None:
+        self.body, self.payload, self.delivered = body, body + b"}", delivered
 
 
 class Group:
@@ -95,6 +96,7 @@ class Group:
         self._todo: deque[tuple[Rendering, Source, Any]] = deque()
         self._task: asyncio.Task[None] | None = None
         self._latest: tuple[Any, Rendering] | None = None
+        self._deliveries: dict[str, metrics.Deliveries] = {}
         self.members = 0
 
     def rendering(self, source: Source, event: Any) -> Rendering:
@@ -122,10 +124,10 @@ class Group:
         try:
             while self._todo:
                 rendering, source, event = self._todo.popleft()
-                rendering.be(*await self._render(source, event))
+                body, outcome = await self._render(source, event)
+                rendering.be(body, self._deliveries_of(outcome).one)
                 waiting, rendering.waiting = rendering.waiting, []
                 _rendered.inc()
-                metrics.messages(self._prepared, rendering.outcome, len(waiting))
                 for tell in waiting:
                     _tell(tell, rendering)
                 done += 1
@@ -133,6 +135,12 @@ class Group:
                     await asyncio.sleep(0)
         finally:
             self._task = None
+
+    def _deliveries_of(self, outcome: str) -> metrics.Deliveries:
+        found = self._deliveries.get(outcome)
+        if found is None:
+            found = self._deliveries[outcome] = metrics.Deliveries(self._prepared, outcome)
+        return found
 
     async def _render(self, source: Source, event: Any) -> tuple[bytes, str]:
         try:
@@ -202,6 +210,7 @@ class Subscription:
                     await rendered
                 assert rendering.body is not None
                 yield rendering.body, self.source.place(event)
+                rendering.delivered()  # whoever comes for the next has sent this one
             try:
                 async with asyncio.timeout(idle_s):
                     await arrived.wait()

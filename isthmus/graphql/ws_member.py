@@ -30,13 +30,14 @@ class Member:
             if rendering.body is None:
                 self._awaited = rendering
                 rendering.waiting.append(self._rendered)
-            else:
-                self._frames.write(self._head, rendering.payload)
+            elif self._frames.write(self._head, rendering.payload):
+                rendering.delivered()
 
     def _rendered(self, rendering: Rendering) -> None:
         self._awaited = None
         if not self.ended.done():
-            self._frames.write(self._head, rendering.payload)
+            if self._frames.write(self._head, rendering.payload):
+                rendering.delivered()
             self._pump()
 
     def _leave(self, _: object) -> None:

@@ -37,8 +37,8 @@ class Frames:
         """Whether the buffer has room. Nobody keeps one from writing more; it would only grow."""
         return self._protocol.writable.is_set()
 
-    def write(self, head: bytes, body: bytes) -> None:
-        """One text frame of both. Dropped where the connection is closing: whoever closes it says why."""
+    def write(self, head: bytes, body: bytes) -> bool:
+        """One text frame of both. False, and dropped, where the connection is closing: whoever closes it says why."""
         protocol = self._protocol
         if (
             protocol.close_sent
@@ -46,7 +46,7 @@ class Frames:
             or protocol.conn.state is not State.OPEN
             or protocol.transport.is_closing()
         ):
-            return
+            return False
         size = len(head) + len(body)
         if size < 126:
             prefix = bytes((0x81, size))
@@ -55,6 +55,7 @@ class Frames:
         else:
             prefix = b"\x81\x7f" + size.to_bytes(8, "big")
         protocol.transport.write(b"".join((prefix, head, body)))
+        return True
 
 
 class GoingAwayProtocol(WebSocketsSansIOProtocol):

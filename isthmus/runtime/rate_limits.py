@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from importlib.resources import files
-from typing import Any
+from typing import Any, NamedTuple
 
 import structlog
 from prometheus_client import Counter, Gauge
@@ -55,10 +55,17 @@ class Bucket:
         return f"isthmus:rate:{self.kind}:{hashlib.blake2b(self.name.encode(), digest_size=16).hexdigest()}"
 
 
+class _Wait(NamedTuple):
+    """`full` is the place of the bucket that demands it."""
+
+    seconds: float
+    full: int
+
+
 @dataclass(slots=True)
 class _Waiting:
     buckets: Sequence[Bucket]
-    answer: asyncio.Future[float]
+    answer: asyncio.Future[_Wait]
 
 
 class RateLimits:
@@ -81,15 +88,15 @@ class RateLimits:
 
         Raises CountersUnavailable where Redis does not answer and it must not be admitted without.
         """
-        wait_s = await self._shared(buckets)
-        if wait_s is None:
+        wait = await self._shared(buckets)
+        if wait is None:
             if not even_without_redis:
                 raise CountersUnavailable
             shares = [Bucket(b.kind, b.name, max(1, b.limit // self._processes)) for b in buckets]
-            wait_s = self._own.take(shares, time.monotonic())
-        if wait_s:
-            _refused.labels(buckets[-1].kind).inc()
-        return wait_s
+            wait = self._own.take(shares, time.monotonic())
+        if wait.seconds:
+            _refused.labels(buckets[wait.full].kind).inc()
+        return wait.seconds
 
     async def give_back(self, *buckets: Bucket) -> None:
         """What was taken turned out not to count. Where Redis does not answer it stays counted."""
@@ -97,7 +104,7 @@ class RateLimits:
             async with asyncio.timeout(self._timeout_s):
                 await self._give_back_script([bucket.key for bucket in buckets])
 
-    async def _shared(self, buckets: Sequence[Bucket]) -> float | None:
+    async def _shared(self, buckets: Sequence[Bucket]) -> _Wait | None:
         """None: Redis does not answer."""
         if time.monotonic() < self._out_of_use_until:
             return None
@@ -138,9 +145,9 @@ class RateLimits:
             log.warning("rate limits are this process's share meanwhile", error=type(error).__name__)
             return
         _local.set(0)
-        for each, wait_ms in zip(batch, waits, strict=True):
+        for each, wait_ms, full in zip(batch, waits[::2], waits[1::2], strict=True):
             if not each.answer.done():
-                each.answer.set_result(wait_ms / 1_000)
+                each.answer.set_result(_Wait(wait_ms / 1_000, full))
 
 
 class _OwnCounters:
@@ -150,24 +157,26 @@ class _OwnCounters:
         self._window_s = window_s
         self._counts: OrderedDict[str, tuple[int, int, int]] = OrderedDict()
 
-    def take(self, buckets: Sequence[Bucket], now: float) -> float:
+    def take(self, buckets: Sequence[Bucket], now: float) -> _Wait:
         slot, into = divmod(now, self._window_s)
-        wait_s, counts = 0.0, []
-        for bucket in buckets:
+        wait, counts = _Wait(0.0, 0), []
+        for place, bucket in enumerate(buckets):
             at, count, before = self._counts.get(bucket.key, (0, 0, 0))
             if at == slot - 1:
                 count, before = 0, count
             elif at != slot:
                 count, before = 0, 0
             counts.append((count, before))
-            wait_s = max(wait_s, self._wait_s(bucket.limit, count, before, into))
-        if not wait_s:
+            until_room_s = self._wait_s(bucket.limit, count, before, into)
+            if until_room_s > wait.seconds:
+                wait = _Wait(until_room_s, place)
+        if not wait.seconds:
             for bucket, (count, before) in zip(buckets, counts, strict=True):
                 self._counts[bucket.key] = (int(slot), count + 1, before)
                 self._counts.move_to_end(bucket.key)
             while len(self._counts) > _LOCAL_MAX:
                 self._counts.popitem(last=False)
-        return wait_s
+        return wait
 
     def _wait_s(self, limit: int, count: int, before: int, into: float) -> float:
         window = self._window_s

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 from unittest.mock import Mock
 from uuid import uuid4
 
+import httpx
 import pytest
 from prometheus_client import REGISTRY
 from websockets.exceptions import ConnectionClosed
@@ -73,6 +74,52 @@ async def test_owner_and_operator_watch_one_account_and_each_sees_what_is_theirs
     assert [seen(message) for message in messages] == [{account, None}, {account, None}, {account, theirs}]
     assert {message["account"]["name"] for message in messages} == {"Shared"}
     assert {message["balance"]["posted"]["amount"] for message in messages} == {"49.00"}
+
+
+async def test_every_message_that_is_sent_is_counted_and_no_other(served: Served, ada: Person, olga: Person) -> None:
+    """Whether it was rendered for this subscriber, or stood ready; over a socket, or as an event."""
+    account = ada.open()
+    sent = {"Authorization": f"Bearer {ada.token}", "Accept": "text/event-stream"}
+    body = {"query": BRIEF, "variables": {"ids": [account]}}
+    async with connected(served) as one, connected(served) as other, httpx.AsyncClient(headers=sent) as http:
+        before = delivered()
+        for client in (one, other):
+            await client.sign_in(ada.token)
+            for id in ("1", "2", "3"):
+                await client.subscribe(BRIEF, {"ids": [account]}, id=id)
+                await change(client)
+        await counted(before + 6)
+        async with http.stream("POST", served.graphql, json=body) as events:
+            lines = events.aiter_lines()
+            await _event(lines)
+            await counted(before + 7)
+            for number in range(1, 4):
+                await asyncio.to_thread(deposit, olga, account, "1.00")
+                for client in (one, other):
+                    for _ in range(3):
+                        await change(client)
+                await _event(lines)
+                await counted(before + 7 + 7 * number)
+
+
+async def _event(lines: AsyncIterator[str]) -> None:
+    async with asyncio.timeout(10):
+        async for line in lines:
+            if line.startswith("data:"):
+                return
+
+
+async def counted(messages: float) -> None:
+    """As many, and it stays there."""
+    async with asyncio.timeout(10):
+        while delivered() < messages:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+    assert delivered() == messages
+
+
+def delivered() -> float:
+    labels = {"operation": "anonymous", "field": "balanceChanged", "outcome": "ok"}
+    return REGISTRY.get_sample_value("isthmus_graphql_messages_total", labels) or 0.0
 
 
 async def test_strangers_share_nothing(served: Served, ada: Person, grace: Person, olga: Person) -> None:

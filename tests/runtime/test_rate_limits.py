@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from uuid import uuid4
 
 import pytest
+from prometheus_client import REGISTRY
 from redis.asyncio import Redis
 
 from isthmus.auth.addresses import client_address, networks
@@ -24,6 +25,10 @@ async def redis(servers: EmbeddedServers) -> AsyncIterator[Redis]:
 
 def bucket(limit: int, name: str = "") -> Bucket:
     return Bucket("test", name or uuid4().hex, limit)
+
+
+def refused(kind: str) -> float:
+    return REGISTRY.get_sample_value("isthmus_rate_limited_total", {"bucket": kind}) or 0.0
 
 
 async def test_of_a_burst_over_two_processes_exactly_the_limit_passes(redis: Redis) -> None:
@@ -43,6 +48,23 @@ async def test_a_request_counts_in_all_of_its_buckets_or_in_none(redis: Redis) -
 
     assert [wait == 0 for wait in taken] == [True] + [False] * 4
     assert others.count(0) == 9, "the four that were refused took nothing from the address"
+
+
+async def test_what_refused_is_counted_as_what_it_is(redis: Redis) -> None:
+    """With Redis and without: of several buckets the one that was full."""
+    gone: Redis = Redis.from_url("redis://127.0.0.1:1", socket_connect_timeout=0.2)
+    for limits in (RateLimits(redis), RateLimits(gone)):
+        for full in range(3):
+            kinds = ("one", "two", "three")
+            buckets = [Bucket(kind, uuid4().hex, 1 if place == full else 10) for place, kind in enumerate(kinds)]
+            before = [refused(kind) for kind in kinds]
+
+            waits = [await limits.take(*buckets) for _ in range(3)]
+
+            told = [refused(kind) - so_far for kind, so_far in zip(kinds, before, strict=True)]
+            assert [wait > 0 for wait in waits] == [False, True, True]
+            assert told == [2 if place == full else 0 for place in range(3)]
+    await gone.aclose()
 
 
 async def test_waiting_as_long_as_was_said_is_enough_and_less_is_not(redis: Redis) -> None:
