@@ -97,7 +97,9 @@ async def _relay(settings: Settings, endpoints: Endpoints, broker: Broker, pool:
 
 
 async def _watch(settings: Settings, endpoints: Endpoints, pool: asyncpg.Pool[asyncpg.Record]) -> None:
-    watch = Watch(lambda: _connect(endpoints), settings.work.verify_sweep_events)
+    watch = Watch(
+        lambda: _connect(endpoints), settings.work.verify_sweep_events, settings.work.verify_every_minutes * 60.0
+    )
     await Leases(pool).while_held(VERIFIER, lambda _: watch.run())
 
 

@@ -31,8 +31,14 @@ _violations = Gauge(
 _verified = Gauge(
     "isthmus_ledger_verified_timestamp_seconds", "When the last whole verification that came to its end had begun."
 )
+_verify_interval = Gauge(
+    "isthmus_ledger_verify_interval_seconds",
+    "How often a whole verification is to begin (ISTHMUS_WORK__VERIFY_EVERY_MINUTES).",
+)
 _checked = Gauge("isthmus_ledger_checked_timestamp_seconds", "When the verifier last looked at what is new.")
-_unchecked = Gauge("isthmus_ledger_unchecked_events", "Events that the verifier has not looked at yet.")
+_unchecked = Gauge(
+    "isthmus_ledger_unchecked_events", "Events that the verifier has not looked at yet; 0 in a process that is not it."
+)
 _events = Counter("isthmus_ledger_checked_events_total", "Events that the verifier looked at, by part.", ["part"])
 _seconds = Histogram(
     "isthmus_ledger_check_seconds",
@@ -46,10 +52,14 @@ log = structlog.get_logger(__name__)
 
 @dataclass
 class Watch:
-    """`run` under a lease until cancelled. `connect` gives a connection of its own. `sweep_events` 0: the past is left alone."""
+    """`run` under a lease until cancelled. `connect` gives a connection of its own. `sweep_events` 0: the past is left alone.
+
+    `whole_every_s` is told only: how often somebody else is to verify the whole.
+    """
 
     connect: Callable[[], Awaitable[asyncpg.Connection[asyncpg.Record]]]
     sweep_events: int = SLICE_EVENTS
+    whole_every_s: float = 3_600.0
     slice_events: int = SLICE_EVENTS
     new_every_s: float = NEW_EVERY_S
     sweep_every_s: float = SWEEP_EVERY_S
@@ -70,6 +80,7 @@ class Watch:
         finally:
             # Another process verifies now, or none: what this one knew is no longer news.
             _violations.clear()
+            _unchecked.set(0)
             connection.terminate()
 
     async def round(self, connection: asyncpg.Connection[asyncpg.Record], *, sweep: bool) -> bool:
@@ -113,3 +124,4 @@ class Watch:
             _violations.labels(name).set(known.get(name, 0))
         _checked.set(time.time())
         _unchecked.set(unchecked)
+        _verify_interval.set(self.whole_every_s)

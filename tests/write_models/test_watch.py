@@ -153,6 +153,23 @@ async def test_what_was_found_stays_until_a_whole_verification_no_longer_sees_it
         await until(lambda: _true(time.time() - value("isthmus_ledger_verified_timestamp_seconds") < 60), 10)
 
 
+async def test_whoever_no_longer_verifies_says_nothing_about_the_ledger(
+    history: UUID, ledger: Driver, admin: asyncpg.Connection, database: Database
+) -> None:
+    """A process that lost the lease while it was far behind would have its alert ring until it is started again."""
+    head = await admin.fetchval("select position from log_head")
+    async with watching(database, slice_events=1, new_every_s=5.0):
+        await until(lambda: _true(value("isthmus_ledger_unchecked_events") > head / 2), 10)
+        assert violations("balances_are_entries") is not None
+    assert value("isthmus_ledger_unchecked_events") == 0
+    assert violations("balances_are_entries") is None
+
+
+async def test_the_verifier_tells_how_often_the_whole_is_to_be_verified(history: UUID, database: Database) -> None:
+    async with watching(database, whole_every_s=86_400.0):
+        await until(lambda: _true(value("isthmus_ledger_verify_interval_seconds") == 86_400), 10)
+
+
 async def test_commits_under_way_are_never_taken_for_faults(
     ledger: Driver, admin: asyncpg.Connection, database: Database
 ) -> None:
