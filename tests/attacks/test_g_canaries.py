@@ -29,7 +29,7 @@ from tests.attacks.operations import CALLS
 from tests.attacks.wire import http
 from tests.auth.provider_kit import ADA, CLI, on_its_own_database, redirected
 
-_MARK = "cnry"
+MARK = "cnry"
 
 
 class Canaries:
@@ -39,7 +39,7 @@ class Canaries:
         self.words: dict[str, str] = {}
 
     def drop(self, purpose: str, form: str = "%s") -> str:
-        word = form % f"{_MARK}{len(self.words):02d}{uuid4().hex[:12]}"
+        word = form % f"{MARK}{len(self.words):02d}{uuid4().hex[:12]}"
         self.words[purpose] = word
         return word
 
@@ -281,7 +281,7 @@ def test_g9_no_canary_is_found_anywhere(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     canaries, output = Canaries(), io.StringIO()
-    canaries.words["a good token"] = ada.token = token(f"{_MARK}{uuid4().hex}")
+    canaries.words["a good token"] = ada.token = token(f"{MARK}{uuid4().hex}")
     with logging_everything(tmp_path) as logged, contextlib.redirect_stdout(output):
         answers = list(sent_everywhere(served, ada, olga, canaries))
         for part, errors in failures(canaries).items():

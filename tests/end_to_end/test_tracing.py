@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,10 +14,13 @@ import pytest
 
 from isthmus.auth.provider.users import DEMO_PASSWORD
 from isthmus.auth.sign_in import sign_in
+from tests.api.conftest import Person, Served
+from tests.attacks.test_g_canaries import MARK, Canaries, sent_everywhere
 from tests.end_to_end.client import Client
 from tests.end_to_end.collector import Collector, Span, collecting
 from tests.end_to_end.product import Product
 from tests.end_to_end.test_contract import credit
+from tests.end_to_end.test_trail import bus_of
 
 TRANSFER = (
     "mutation ClientsOwnName($input: TransferInternallyInput!) { transferInternally(input: $input) "
@@ -116,6 +120,45 @@ async def test_a_transfer_is_one_trace_from_the_request_to_the_watcher(traced: P
     assert named["POST /graphql"].trace in {line.get("trace_id") for line in lines}
     assert not [line for name in ("serve", "work") for line in log_of(traced, name) if "canary-collector" in line]
     await ada.http.aclose()
+
+
+@pytest.mark.timeout(240)
+async def test_g9_no_canary_is_found_on_the_bus_or_in_what_the_collector_is_told(
+    traced: Product, collector: Collector
+) -> None:
+    """Where the row's other places are looked through, nothing is published or exported (attacks/test_g_canaries.py)."""
+    served, canaries = Served(url=traced.base), Canaries()
+    ada, olga = Person(served), Person(served)
+    for person, email in ((ada, "ada@example.com"), (olga, "olga@example.com")):
+        person.token = (await sign_in(traced.base, email, DEMO_PASSWORD)).access_token
+    canaries.words["a good token"] = ada.token
+    answers = await asyncio.to_thread(lambda: list(sent_everywhere(served, ada, olga, canaries)))
+    assert len(answers) > 30
+
+    # What was told before this is with the collector and the broker once this is.
+    account, correlation = await asyncio.to_thread(ada.open), f"trace-{uuid4()}"
+    wish = {"accountId": account, "name": "last", "idempotencyKey": uuid4().hex}
+    rename = "mutation($input: RenameAccountInput!) { renameAccount(input: $input) { position errors { code } } }"
+    await asyncio.to_thread(lambda: ada.ask(rename, {"input": wish}, x_correlation_id=correlation))
+    async with asyncio.timeout(60):
+        bus = await bus_of(traced)
+        while not any(headers.get("correlation_id") == correlation for headers, _ in bus):
+            bus = await bus_of(traced)
+        while not {"command RenameAccount", "project"} <= names(collector, correlation):  # noqa: ASYNC110 - it has a thread
+            await asyncio.sleep(0.1)
+    told = b"\n".join(collector.raw)
+    published = b"\n".join(value + b"\n" + repr(headers).encode() for headers, value in bus)
+    leaks: dict[str, object] = {}
+    for place, found in (("the collector", told), ("the bus", published)):
+        assert len(found) > 10_000, place
+        text = found.decode("latin-1")
+        leaks[place] = canaries.found_in(text), re.findall(rf"{MARK}\d\d\w+", text)
+    assert leaks == {"the collector": ([], []), "the bus": ([], [])}
+
+
+def names(collector: Collector, correlation: str) -> set[str]:
+    """Of the spans that have come, in both processes."""
+    return {one.name for one in collector.spans() if one.attributes.get("isthmus.correlation_id") == correlation}
 
 
 def log_of(product: Product, name: str) -> list[str]:

@@ -15,8 +15,8 @@ from tests.end_to_end.product import Product
 from tests.end_to_end.test_contract import credit
 
 
-async def _bus(product: Product) -> list[tuple[dict[str, str], bytes]]:
-    """Everything the broker holds: (headers, value)."""
+async def bus_of(product: Product) -> list[tuple[dict[str, str], bytes]]:
+    """Everything the broker holds: (headers, key and value)."""
     consumer = AIOKafkaConsumer(
         bootstrap_servers=str(product.running["kafka_url"]), auto_offset_reset="earliest", enable_auto_commit=False
     )
@@ -26,7 +26,10 @@ async def _bus(product: Product) -> list[tuple[dict[str, str], bytes]]:
         found: list[tuple[dict[str, str], bytes]] = []
         for _ in range(6):
             for records in (await consumer.getmany(timeout_ms=500)).values():
-                found.extend(({k: v.decode() for k, v in record.headers}, record.value or b"") for record in records)
+                found.extend(
+                    ({k: v.decode() for k, v in record.headers}, (record.key or b"") + b"\n" + (record.value or b""))
+                    for record in records
+                )
         return found
     finally:
         await consumer.stop()
@@ -66,7 +69,7 @@ async def test_one_correlation_id_is_found_everywhere(product: Product, ada: Cli
         headers={"x-isthmus-position": str(position)},
     )
     assert [edge["node"]["correlationId"] for edge in trail.data["auditTrail"]["edges"]] == [correlation]
-    assert any(headers.get("correlation_id") == correlation for headers, _ in await _bus(product))
+    assert any(headers.get("correlation_id") == correlation for headers, _ in await bus_of(product))
     lines = [
         json.loads(line)
         for line in (product.data_dir / "logs" / "serve.log").read_text().splitlines()
@@ -114,7 +117,7 @@ async def test_erasing_a_persons_key_takes_their_text_from_everywhere(
                 cache.hgetall(key) if kind == b"hash" else cache.get(key) if kind == b"string" else asyncio.sleep(0)
             )
             assert canary.encode() not in repr(value).encode()
-        assert not any(canary.encode() in value for _, value in await _bus(product))
+        assert not any(canary.encode() in value for _, value in await bus_of(product))
         for log in (product.data_dir / "logs").iterdir():
             text = log.read_text(errors="replace")
             for secret in (canary, "ada@example.com", "isthmus-demo", str(grace.token), f"key-{canary}"):
