@@ -1,0 +1,59 @@
+"""The sandbox as an ASGI application: each provider under a path of its own, the banks' pages, and what it is told itself."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Mount, Route
+
+from isthmus.sandbox.answers import World
+from isthmus.sandbox.bank_pages import BankPages
+from isthmus.sandbox.book import Book, Clock
+from isthmus.sandbox.control import Control
+from isthmus.sandbox.misbehaviour import Misbehaviour
+from isthmus.sandbox.plaid import Plaid
+from isthmus.sandbox.plaid_link import PlaidLink
+from isthmus.sandbox.seeding import Seeding
+from isthmus.sandbox.webhooks import Webhooks
+
+
+def create_sandbox_app(book_file: Path | str, *, seed: int, public_url: str) -> Misbehaviour:
+    """`book_file` is made where it is not there yet; an older one goes on with the seed that it began with."""
+    book = Book(book_file)
+    seeding = Seeding(book, int(book.fact("seed") or seed))
+    world = World(book, Clock(book), seeding, Webhooks(), public_url)
+    seeding.begin(world.clock.now())
+    pages, control, plaid = BankPages(world), Control(world), Plaid(world)
+    link = PlaidLink(world, plaid, pages)
+
+    @asynccontextmanager
+    async def lifespan(_: Starlette) -> AsyncIterator[None]:
+        world.webhooks.start()
+        world.catch_up()
+        yield
+        await world.webhooks.aclose()
+        book.close()
+
+    app = Starlette(
+        routes=[
+            Route("/livez", _alive),
+            *control.routes,
+            *pages.routes,
+            *link.routes,
+            Mount("/plaid", routes=plaid.routes),
+        ],
+        lifespan=lifespan,
+    )
+    app.state.world = world
+    wrapped = Misbehaviour(app)
+    control.misbehaviour = wrapped
+    return wrapped
+
+
+async def _alive(_: Request) -> Response:
+    return Response("ok", media_type="text/plain")

@@ -1,0 +1,566 @@
+"""Plaid, as its official client speaks with it: Link, Items, accounts, `/transactions/sync` and signed webhooks.
+
+Source: the OpenAPI document that plaid-python 46 is made from. Amounts are JSON numbers, and positive means money out. A pending
+transaction that is booked is removed, and added under another id that names the pending one.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+import jwt
+import orjson
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from isthmus.sandbox.answers import World, json_body, json_response, number
+from isthmus.sandbox.book import CANCELLED, PENDING, Account, Change, Movement, iso, read_iso
+from isthmus.sandbox.seeding import BANKS, Bank
+
+CLIENT_ID, SECRET = "sandbox-client", "sandbox-secret"
+_LINK_TOKEN_LASTS = timedelta(hours=4)
+_PUBLIC_TOKEN_LASTS = timedelta(minutes=30)
+_COUNT_MAX = 500
+_CATEGORIES = {
+    "GROCERIES": ("FOOD_AND_DRINK", "FOOD_AND_DRINK_GROCERIES"),
+    "EATING_OUT": ("FOOD_AND_DRINK", "FOOD_AND_DRINK_COFFEE"),
+    "TRANSPORT": ("TRANSPORTATION", "TRANSPORTATION_PUBLIC_TRANSIT"),
+    "SHOPPING": ("GENERAL_MERCHANDISE", "GENERAL_MERCHANDISE_BOOKSTORES_AND_NEWSSTANDS"),
+    "BILLS": ("RENT_AND_UTILITIES", "RENT_AND_UTILITIES_GAS_AND_ELECTRICITY"),
+    "TRAVEL": ("TRAVEL", "TRAVEL_OTHER_TRAVEL"),
+    "ENTERTAINMENT": ("ENTERTAINMENT", "ENTERTAINMENT_TV_AND_MOVIES"),
+    "INCOME": ("INCOME", "INCOME_WAGES"),
+}
+_OTHER = ("OTHER", "OTHER_OTHER")
+
+Body = dict[str, Any]
+
+
+class PlaidError(Exception):
+    """`kind` and `code` are Plaid's error_type and error_code."""
+
+    def __init__(self, kind: str, code: str, message: str, *, display: str | None = None) -> None:
+        super().__init__(message)
+        self.kind, self.code, self.message, self.display = kind, code, message, display
+
+    def body(self, request_id: str | None) -> Body:
+        named = {} if request_id is None else {"request_id": request_id}
+        return {
+            "error_type": self.kind,
+            "error_code": self.code,
+            "error_message": self.message,
+            "display_message": self.display,
+            **named,
+        }
+
+
+LOGIN_REQUIRED = PlaidError(
+    "ITEM_ERROR",
+    "ITEM_LOGIN_REQUIRED",
+    "the login details of this item have changed (credentials, MFA, or required user action) and a user login is required to "
+    "update this information. use Link's update mode to restore the item to a good state",
+    display="Please sign in with your bank again.",
+)
+
+
+@dataclass(frozen=True)
+class _Cursor:
+    """An update reaches from `start` to `end` of the feed. Its pages have told everything up to `at`, and `told` more of what follows."""
+
+    start: int
+    at: int
+    told: int
+    end: int
+
+    def text(self) -> str:
+        return base64.b64encode(f"{self.start}.{self.at}.{self.told}.{self.end}".encode()).decode()
+
+    @classmethod
+    def read(cls, text: str) -> _Cursor:
+        try:
+            return cls(*(int(part) for part in base64.b64decode(text, validate=True).decode().split(".")))
+        except (ValueError, TypeError):
+            raise PlaidError("INVALID_INPUT", "INVALID_FIELD", "cursor not associated with access_token") from None
+
+
+class Plaid:
+    """`routes` are to be mounted where the client's `host` points."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._book = world.book
+        world.hooks.append(self._happened)
+        paths: dict[str, Callable[[Body], Body]] = {
+            "/link/token/create": self.link_token_create,
+            "/sandbox/public_token/create": self.sandbox_public_token_create,
+            "/item/public_token/exchange": self.public_token_exchange,
+            "/item/get": lambda body: {"item": self._item_body(self._item_of(body)), "status": None},
+            "/item/remove": self.item_remove,
+            "/item/webhook/update": self.item_webhook_update,
+            "/accounts/get": self.accounts_get,
+            "/accounts/balance/get": self.accounts_get,
+            "/transactions/sync": self.transactions_sync,
+            "/webhook_verification_key/get": self.webhook_verification_key_get,
+            "/institutions/get": self.institutions_get,
+            "/institutions/get_by_id": self.institutions_get_by_id,
+            "/sandbox/item/reset_login": self.sandbox_item_reset_login,
+            "/sandbox/item/fire_webhook": self.sandbox_item_fire_webhook,
+        }
+        self.routes = [Route(path, _endpoint(world, work), methods=["POST"]) for path, work in paths.items()]
+
+    # -- Link ----------------------------------------------------------------------------------------------------------
+
+    def link_token_create(self, body: Body) -> Body:
+        _require(body, "client_name", "language", "country_codes", "user")
+        if "access_token" not in body and not body.get("products"):
+            raise PlaidError("INVALID_REQUEST", "MISSING_FIELDS", "one or more products must be specified")
+        token = self._world.token("link-sandbox-")
+        expires = self._world.clock.now() + _LINK_TOKEN_LASTS
+        item_id = self._item_of(body)["item_id"] if body.get("access_token") else None
+        asked = {
+            name: body.get(name) for name in ("redirect_uri", "webhook", "products", "country_codes", "hosted_link")
+        }
+        chosen = (body.get("institution_data") or {}).get("routing_number")
+        self._book.put(
+            "plaid.link_token", token, {**asked, "expires": iso(expires), "item_id": item_id, "chosen": chosen}
+        )
+        hosted = f"{self._world.public_url}/plaid/link/{token}"
+        return {"link_token": token, "expiration": iso(expires), "hosted_link_url": hosted}
+
+    def link_token(self, token: str) -> Body:
+        """What a Link session is about. Raises PlaidError where it is unknown or over."""
+        kept = self._book.get("plaid.link_token", token)
+        if kept is None or read_iso(kept["expires"]) <= self._world.clock.now():
+            raise PlaidError("INVALID_INPUT", "INVALID_LINK_TOKEN", "the provided link token is invalid or expired")
+        return kept
+
+    def linked(self, token: str, bank: str, customer_id: str) -> str | None:
+        """A person has signed in at the bank, in the Link session of `token`. Its public token; None in update mode."""
+        kept = self.link_token(token)
+        if kept["item_id"] is not None:
+            self._repaired(kept["item_id"])
+            return None
+        return self._public_token(bank, customer_id, kept.get("webhook"), kept["products"])
+
+    def sandbox_public_token_create(self, body: Body) -> Body:
+        _require(body, "institution_id", "initial_products")
+        bank = _bank(body["institution_id"])
+        options = body.get("options") or {}
+        customer = self._book.customer(bank.id, options.get("override_username") or "jo")
+        if customer is None or (options.get("override_password") or customer.password) != customer.password:
+            raise PlaidError("ITEM_ERROR", "INVALID_CREDENTIALS", "the credentials were not correct")
+        token = self._public_token(bank.id, customer.id, options.get("webhook"), body["initial_products"])
+        return {"public_token": token}
+
+    def _public_token(self, bank: str, customer_id: str, webhook: str | None, products: Sequence[str]) -> str:
+        item_id = self._world.token("")
+        item = {
+            "item_id": item_id,
+            "customer": customer_id,
+            "bank": bank,
+            "webhook": webhook,
+            "products": list(products),
+            "error": None,
+            "consent_expires": None,
+        }
+        self._book.put("plaid.item", item_id, item)
+        token = self._world.token("public-sandbox-")
+        expires = self._world.clock.now() + _PUBLIC_TOKEN_LASTS
+        self._book.put("plaid.public_token", token, {"item_id": item_id, "expires": iso(expires)})
+        return token
+
+    def public_token_exchange(self, body: Body) -> Body:
+        _require(body, "public_token")
+        kept = self._book.get("plaid.public_token", body["public_token"])
+        if kept is None or not self._book.forget("plaid.public_token", body["public_token"]):
+            raise PlaidError("INVALID_INPUT", "INVALID_PUBLIC_TOKEN", "could not find matching public token")
+        if read_iso(kept["expires"]) <= self._world.clock.now():
+            raise PlaidError("INVALID_INPUT", "INVALID_PUBLIC_TOKEN", "provided public token is expired")
+        token = self._world.token("access-sandbox-")
+        self._book.put("plaid.access_token", token, {"item_id": kept["item_id"]})
+        item = self._book.get("plaid.item", kept["item_id"])
+        assert item is not None, "it was made with the public token"
+        self._tell(
+            item,
+            "TRANSACTIONS",
+            "SYNC_UPDATES_AVAILABLE",
+            {"initial_update_complete": True, "historical_update_complete": True},
+        )
+        return {"access_token": token, "item_id": kept["item_id"]}
+
+    # -- Items ---------------------------------------------------------------------------------------------------------
+
+    def item_remove(self, body: Body) -> Body:
+        item = self._item_of(body, well=False)
+        for token, kept in self._book.all("plaid.access_token").items():
+            if kept["item_id"] == item["item_id"]:
+                self._book.forget("plaid.access_token", token)
+        self._book.forget("plaid.item", item["item_id"])
+        return {}
+
+    def item_webhook_update(self, body: Body) -> Body:
+        item = self._item_of(body, well=False)
+        self._keep({**item, "webhook": body.get("webhook")})
+        return {"item": self._item_body({**item, "webhook": body.get("webhook")})}
+
+    def sandbox_item_reset_login(self, body: Body) -> Body:
+        item = self._item_of(body, well=False)
+        self.needs_login(item["item_id"])
+        return {"reset_login": True}
+
+    def needs_login(self, item_id: str) -> None:
+        item = self._book.get("plaid.item", item_id)
+        assert item is not None, "who asks knows the item"
+        self._keep({**item, "error": "ITEM_LOGIN_REQUIRED"})
+        self._tell(item, "ITEM", "ERROR", {"error": LOGIN_REQUIRED.body(None)})
+
+    def _repaired(self, item_id: str) -> None:
+        item = self._book.get("plaid.item", item_id)
+        if item is None:
+            raise PlaidError("INVALID_INPUT", "INVALID_ACCESS_TOKEN", "the item was removed")
+        self._keep({**item, "error": None})
+        self._tell(item, "ITEM", "LOGIN_REPAIRED", {})
+
+    def expires_at(self, item_id: str, at: datetime) -> None:
+        """The bank's consent ends then; Plaid says so beforehand."""
+        item = self._book.get("plaid.item", item_id)
+        assert item is not None, "who asks knows the item"
+        item["consent_expires"] = iso(at)
+        self._keep(item)
+        self._tell(item, "ITEM", "PENDING_EXPIRATION", {"consent_expiration_time": iso(at)})
+
+    def revoked(self, item_id: str) -> None:
+        """The person took the permission back, at the bank."""
+        item = self._book.get("plaid.item", item_id)
+        assert item is not None, "who asks knows the item"
+        self._keep({**item, "error": "ITEM_LOGIN_REQUIRED"})
+        self._tell(item, "ITEM", "USER_PERMISSION_REVOKED", {"error": LOGIN_REQUIRED.body(None)})
+
+    def sandbox_item_fire_webhook(self, body: Body) -> Body:
+        _require(body, "webhook_code")
+        item = self._item_of(body, well=False)
+        if not item["webhook"]:
+            raise PlaidError("SANDBOX_ERROR", "SANDBOX_WEBHOOK_INVALID", "no webhook is set for this item")
+        match body["webhook_code"]:
+            case "SYNC_UPDATES_AVAILABLE":
+                more = {"initial_update_complete": True, "historical_update_complete": True}
+                self._tell(item, "TRANSACTIONS", "SYNC_UPDATES_AVAILABLE", more)
+            case "LOGIN_REPAIRED" | "NEW_ACCOUNTS_AVAILABLE" as code:
+                self._tell(item, "ITEM", code, {})
+            case code:
+                raise PlaidError(
+                    "SANDBOX_ERROR", "SANDBOX_WEBHOOK_INVALID", f"webhook_code {code} is not one that can be fired"
+                )
+        return {"webhook_fired": True}
+
+    def _item_of(self, body: Body, *, well: bool = True) -> Body:
+        _require(body, "access_token")
+        kept = self._book.get("plaid.access_token", body["access_token"])
+        item = self._book.get("plaid.item", kept["item_id"]) if kept else None
+        if item is None:
+            raise PlaidError("INVALID_INPUT", "INVALID_ACCESS_TOKEN", "could not find matching access token")
+        over = item["consent_expires"] is not None and read_iso(item["consent_expires"]) <= self._world.clock.now()
+        if well and (item["error"] is not None or over):
+            raise LOGIN_REQUIRED
+        return item
+
+    def _keep(self, item: Body) -> None:
+        self._book.put("plaid.item", item["item_id"], item)
+
+    def _item_body(self, item: Body) -> Body:
+        return {
+            "item_id": item["item_id"],
+            "institution_id": f"ins_{item['bank']}",
+            "institution_name": BANKS[item["bank"]].name,
+            "webhook": item["webhook"],
+            "error": LOGIN_REQUIRED.body(None) if item["error"] else None,
+            "available_products": ["balance"],
+            "billed_products": item["products"],
+            "products": item["products"],
+            "consent_expiration_time": item["consent_expires"],
+            "update_type": "background",
+        }
+
+    # -- accounts and transactions ---------------------------------------------------------------------------------------
+
+    def accounts_get(self, body: Body) -> Body:
+        item = self._item_of(body)
+        self._world.catch_up()
+        return {"accounts": self._accounts(item), "item": self._item_body(item)}
+
+    def _accounts(self, item: Body) -> list[Body]:
+        return [self._account(one) for one in self._book.accounts_of(item["customer"])]
+
+    def _account(self, account: Account) -> Body:
+        booked, available = self._book.balances(account.id)
+        current = account.kind == "CURRENT"
+        return {
+            "account_id": account.id,
+            "balances": {
+                "available": number(available),
+                "current": number(booked),
+                "limit": None,
+                "iso_currency_code": account.currency,
+                "unofficial_currency_code": None,
+            },
+            "mask": account.number[-4:],
+            "name": account.name,
+            "official_name": f"{BANKS[account.bank].name} {account.name}",
+            "persistent_account_id": account.id,
+            "type": "depository",
+            "subtype": "checking" if current else "savings",
+        }
+
+    def transactions_sync(self, body: Body) -> Body:
+        item = self._item_of(body)
+        count = body.get("count", 100)
+        if not isinstance(count, int) or not 1 <= count <= _COUNT_MAX:
+            raise PlaidError("INVALID_INPUT", "INVALID_FIELD", f"count must be between 1 and {_COUNT_MAX}")
+        self._world.catch_up()
+        accounts = [one.id for one in self._book.accounts_of(item["customer"])]
+        head = self._book.head(accounts)
+        cursor = _Cursor.read(body["cursor"]) if body.get("cursor") else _Cursor(0, 0, 0, 0)
+        if cursor.at == cursor.end:
+            cursor = _Cursor(cursor.end, cursor.end, 0, head)
+        elif head != cursor.end:
+            raise PlaidError(
+                "TRANSACTIONS_ERROR",
+                "TRANSACTIONS_SYNC_MUTATION_DURING_PAGINATION",
+                "Underlying transaction data changed since last page was fetched. Please restart pagination from last update.",
+            )
+        page, following = self._page(accounts, cursor, count)
+        return {
+            "transactions_update_status": "HISTORICAL_UPDATE_COMPLETE",
+            "accounts": self._accounts(item),
+            **page,
+            "next_cursor": following.text(),
+            "has_more": following.at < following.end,
+        }
+
+    def _page(self, accounts: Sequence[str], cursor: _Cursor, count: int) -> tuple[dict[str, list[Body]], _Cursor]:
+        """The next `count` entries of the update. A removal and the addition that follows it may part."""
+        page: dict[str, list[Body]] = {"added": [], "modified": [], "removed": []}
+        left, at, told = count, cursor.at, cursor.told
+        while left and at < cursor.end:
+            changes = self._book.changes(accounts, at, cursor.end, left)
+            movements = self._book.some_movements({change.movement for change in changes})
+            if not changes:
+                at, told = cursor.end, 0
+            for change in changes:
+                entries = _entries(change, movements[change.movement], cursor, named=self._names_pending)
+                some = entries[told : told + left]
+                for name, entry in some:
+                    page[name].append(entry)
+                left -= len(some)
+                if told + len(some) < len(entries):
+                    return page, _Cursor(cursor.start, at, told + len(some), cursor.end)
+                at, told = change.seq, 0
+        if at < cursor.end and not self._book.changes(accounts, at, cursor.end, 1):
+            at = cursor.end
+        return page, _Cursor(cursor.start, at, 0, cursor.end) if at < cursor.end else _Cursor(at, at, 0, at)
+
+    @property
+    def _names_pending(self) -> bool:
+        """Some banks' posted transactions do not say which pending one they were."""
+        return self._book.fact("plaid.unnamed_pending") is None
+
+    # -- institutions and webhooks ---------------------------------------------------------------------------------------
+
+    def institutions_get(self, body: Body) -> Body:
+        _require(body, "count", "offset", "country_codes")
+        some = [bank for bank in BANKS.values() if bank.country in body["country_codes"]]
+        page = some[body["offset"] : body["offset"] + body["count"]]
+        return {"institutions": [_institution(bank) for bank in page], "total": len(some)}
+
+    def institutions_get_by_id(self, body: Body) -> Body:
+        _require(body, "institution_id", "country_codes")
+        return {"institution": _institution(_bank(body["institution_id"]))}
+
+    def webhook_verification_key_get(self, body: Body) -> Body:
+        _require(body, "key_id")
+        kept = self._book.get("plaid.key", body["key_id"])
+        if kept is None:
+            raise PlaidError("INVALID_INPUT", "INVALID_WEBHOOK_VERIFICATION_KEY_ID", "invalid key_id provided")
+        return {"key": kept["jwk"]}
+
+    def rotate_key(self) -> str:
+        """A new signing key; the one before is said to have expired. Returns the new one's id."""
+        now = int(self._world.clock.now().timestamp())
+        for kid, kept in self._book.all("plaid.key").items():
+            kept["jwk"]["expired_at"] = kept["jwk"]["expired_at"] or now
+            self._book.put("plaid.key", kid, kept)
+        key = ec.generate_private_key(ec.SECP256R1())
+        kid = self._world.token("")[:32]
+        numbers = key.public_key().public_numbers()
+        jwk = {
+            "alg": "ES256",
+            "crv": "P-256",
+            "kid": kid,
+            "kty": "EC",
+            "use": "sig",
+            "x": _base64url(numbers.x),
+            "y": _base64url(numbers.y),
+            "created_at": now,
+            "expired_at": None,
+        }
+        pem = key.private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        )
+        self._book.put("plaid.key", kid, {"jwk": jwk, "pem": pem.decode()})
+        self._book.set_fact("plaid.kid", kid)
+        return kid
+
+    def _sign(self, body: bytes) -> dict[str, str]:
+        """Plaid-Verification: a JWT of the body's hash, by the key whose id it names."""
+        kid = self._book.fact("plaid.kid") or self.rotate_key()
+        kept = self._book.get("plaid.key", kid)
+        assert kept is not None, "it is the newest"
+        claims = {
+            "iat": int(self._world.clock.now().timestamp()),
+            "request_body_sha256": hashlib.sha256(body).hexdigest(),
+        }
+        return {"Plaid-Verification": jwt.encode(claims, kept["pem"], algorithm="ES256", headers={"kid": kid})}
+
+    def _tell(self, item: Body, kind: str, code: str, more: Body) -> None:
+        if item["webhook"]:
+            body = {
+                "webhook_type": kind,
+                "webhook_code": code,
+                "item_id": item["item_id"],
+                "environment": "sandbox",
+                **more,
+            }
+            self._world.webhooks.send(item["webhook"], orjson.dumps(body, option=orjson.OPT_INDENT_2), self._sign)
+
+    def _happened(self, accounts: Sequence[str]) -> None:
+        customers = {account.customer for account in map(self._book.account, accounts) if account is not None}
+        more = {"initial_update_complete": True, "historical_update_complete": True}
+        for item in self._book.all("plaid.item").values():
+            if item["customer"] in customers and item["error"] is None:
+                self._tell(item, "TRANSACTIONS", "SYNC_UPDATES_AVAILABLE", more)
+
+
+def _entries(change: Change, movement: Movement, cursor: _Cursor, *, named: bool) -> list[tuple[str, Body]]:
+    """What an update says of a change: nothing of what came and went within it."""
+    known = change.first_seq <= cursor.start
+    gone = {"transaction_id": _pending_id(movement), "account_id": movement.account}
+    match change.change:
+        case "PENDING":
+            settled = change.settled_seq is not None and change.settled_seq <= cursor.end
+            return [] if settled else [("added", _transaction(movement))]
+        case "BOOKED":
+            return [("added", _transaction(movement))]
+        case "POSTED":
+            posted = _transaction(movement, posted=True, was_pending=named)
+            return [("removed", gone), ("added", posted)] if known else [("added", posted)]
+        case "CANCELLED":
+            return [("removed", gone)] if known else []
+        case _:
+            return [("modified", _transaction(movement))] if known and movement.state != CANCELLED else []
+
+
+def _pending_id(movement: Movement) -> str:
+    return f"p{movement.id}"
+
+
+def _transaction(movement: Movement, *, posted: bool = False, was_pending: bool = False) -> Body:
+    """`posted`: it was pending under another id before; `was_pending` says so."""
+    pending = movement.state == PENDING
+    primary, detailed = _CATEGORIES.get(movement.category, _OTHER)
+    day = (movement.booked_at or movement.at)[:10]
+    return {
+        "transaction_id": _pending_id(movement) if pending else movement.id,
+        "account_id": movement.account,
+        "amount": number(-movement.amount),
+        "iso_currency_code": movement.currency,
+        "unofficial_currency_code": None,
+        "date": movement.at[:10] if pending else day,
+        "datetime": movement.at,
+        "authorized_date": movement.at[:10],
+        "authorized_datetime": movement.at,
+        "name": movement.name,
+        "merchant_name": movement.name if movement.amount < 0 else None,
+        "original_description": movement.reference,
+        "pending": pending,
+        "pending_transaction_id": _pending_id(movement) if posted and was_pending else None,
+        "account_owner": None,
+        "payment_channel": "in store" if movement.reference == "CARD" else "other",
+        "transaction_code": None,
+        "check_number": None,
+        "category": None,
+        "category_id": None,
+        "counterparties": [{"name": movement.name, "type": "merchant", "website": None, "logo_url": None}],
+        "personal_finance_category": {"primary": primary, "detailed": detailed, "confidence_level": "HIGH"},
+        "location": dict.fromkeys(
+            ("address", "city", "region", "postal_code", "country", "lat", "lon", "store_number"), None
+        ),
+        "payment_meta": dict.fromkeys(
+            (
+                *("reference_number", "ppd_id", "payee", "by_order_of"),
+                *("payer", "payment_method", "payment_processor", "reason"),
+            ),
+            None,
+        ),
+    }
+
+
+def _institution(bank: Bank) -> Body:
+    return {
+        "institution_id": f"ins_{bank.id}",
+        "name": bank.name,
+        "products": ["transactions", "balance"],
+        "country_codes": [bank.country],
+        "routing_numbers": [],
+        "oauth": True,
+        "url": None,
+        "logo": None,
+        "primary_color": None,
+        "connection_availability": {"available": True},
+    }
+
+
+def _bank(institution_id: object) -> Bank:
+    bank = BANKS.get(str(institution_id).removeprefix("ins_"))
+    if bank is None:
+        raise PlaidError("INVALID_INPUT", "INVALID_INSTITUTION", "invalid institution_id provided")
+    return bank
+
+
+def _require(body: Body, *names: str) -> None:
+    missing = [name for name in names if body.get(name) is None]
+    if missing:
+        raise PlaidError(
+            "INVALID_REQUEST", "MISSING_FIELDS", f"the following required fields are missing: {', '.join(missing)}"
+        )
+
+
+def _endpoint(world: World, work: Callable[[Body], Body]) -> Callable[[Request], Awaitable[Response]]:
+    async def answer(request: Request) -> Response:
+        request_id = world.token("")[:15]
+        try:
+            body = await json_body(request)
+            if body is None:
+                raise PlaidError("INVALID_REQUEST", "INVALID_BODY", "body could not be parsed as JSON")
+            client = request.headers.get("plaid-client-id", body.get("client_id"))
+            secret = request.headers.get("plaid-secret", body.get("secret"))
+            if (client, secret) != (CLIENT_ID, SECRET):
+                raise PlaidError("INVALID_INPUT", "INVALID_API_KEYS", "invalid client_id or secret provided")
+            with world.book.writing():
+                said = work(body)
+        except PlaidError as error:
+            return json_response(error.body(request_id), 400)
+        return json_response({**said, "request_id": request_id})
+
+    return answer
+
+
+def _base64url(value: int) -> str:
+    return base64.urlsafe_b64encode(value.to_bytes(32, "big")).rstrip(b"=").decode()
