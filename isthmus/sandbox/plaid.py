@@ -124,7 +124,7 @@ class Plaid:
             raise PlaidError("INVALID_REQUEST", "MISSING_FIELDS", "one or more products must be specified")
         token = self._world.token("link-sandbox-")
         expires = self._world.clock.now() + _LINK_TOKEN_LASTS
-        item_id = self._item_of(body)["item_id"] if body.get("access_token") else None
+        item_id = self._item_of(body, well=False)["item_id"] if body.get("access_token") else None
         asked = {
             name: body.get(name) for name in ("redirect_uri", "webhook", "products", "country_codes", "hosted_link")
         }
@@ -523,7 +523,7 @@ def _institution(bank: Bank) -> Body:
         "url": None,
         "logo": None,
         "primary_color": None,
-        "connection_availability": {"available": True},
+        "connection_availability": "SUPPORTED",
     }
 
 
