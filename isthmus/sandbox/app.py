@@ -19,10 +19,13 @@ from isthmus.sandbox.misbehaviour import Misbehaviour
 from isthmus.sandbox.plaid import Plaid
 from isthmus.sandbox.plaid_link import PlaidLink
 from isthmus.sandbox.seeding import Seeding
+from isthmus.sandbox.truelayer import TrueLayer
 from isthmus.sandbox.webhooks import Webhooks
 
 
-def create_sandbox_app(book_file: Path | str, *, seed: int, public_url: str) -> Misbehaviour:
+def create_sandbox_app(
+    book_file: Path | str, *, seed: int, public_url: str, redirect_uris: frozenset[str] = frozenset()
+) -> Misbehaviour:
     """`book_file` is made where it is not there yet; an older one goes on with the seed that it began with."""
     book = Book(book_file)
     seeding = Seeding(book, int(book.fact("seed") or seed))
@@ -30,6 +33,7 @@ def create_sandbox_app(book_file: Path | str, *, seed: int, public_url: str) -> 
     seeding.begin(world.clock.now())
     pages, control, plaid = BankPages(world), Control(world), Plaid(world)
     link = PlaidLink(world, plaid, pages)
+    truelayer = TrueLayer(world, pages, redirect_uris)
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
@@ -46,6 +50,8 @@ def create_sandbox_app(book_file: Path | str, *, seed: int, public_url: str) -> 
             *pages.routes,
             *link.routes,
             Mount("/plaid", routes=plaid.routes),
+            Mount("/truelayer/auth", routes=truelayer.auth_routes),
+            Mount("/truelayer/api", routes=truelayer.data_routes),
         ],
         lifespan=lifespan,
     )

@@ -22,6 +22,7 @@ from isthmus.runtime.serving import listening_socket
 from isthmus.sandbox.app import create_sandbox_app
 
 SEED = 7
+REDIRECT = "https://app.example/linked"
 
 
 @contextmanager
@@ -75,7 +76,9 @@ class Sandbox:
 
 @pytest.fixture
 def sandbox() -> Iterator[Sandbox]:
-    with serving(lambda url: create_sandbox_app(":memory:", seed=SEED, public_url=url)) as url:
+    with serving(
+        lambda url: create_sandbox_app(":memory:", seed=SEED, public_url=url, redirect_uris=frozenset({REDIRECT}))
+    ) as url:
         yield Sandbox(url)
 
 

@@ -210,7 +210,10 @@ def test_webhooks_are_signed_by_the_key_that_they_name_and_come_again_until_they
     ],
 )
 def test_wrong_keys_and_tokens_are_refused(sandbox: Sandbox, wrong: dict[str, str], code: str) -> None:
-    with ApiClient(Configuration(host=f"{sandbox.url}/plaid", api_key=wrong)) as client, pytest.raises(ApiException) as refused:
+    with (
+        ApiClient(Configuration(host=f"{sandbox.url}/plaid", api_key=wrong)) as client,
+        pytest.raises(ApiException) as refused,
+    ):
         PlaidApi(client).accounts_get(AccountsGetRequest(access_token="access-sandbox-no"))
     assert refusal(refused) == code
 
