@@ -6,89 +6,24 @@ transaction that is booked is removed, and added under another id that names the
 
 from __future__ import annotations
 
-import base64
-import hashlib
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
 
-import jwt
 import orjson
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
 from isthmus.sandbox.answers import World, json_body, json_response, number
-from isthmus.sandbox.book import CANCELLED, PENDING, Account, Change, Movement, iso, read_iso
+from isthmus.sandbox.book import Account, iso, read_iso
+from isthmus.sandbox.plaid_errors import LOGIN_REQUIRED, Body, PlaidError, require
+from isthmus.sandbox.plaid_keys import SigningKeys
+from isthmus.sandbox.plaid_transactions import Updates
 from isthmus.sandbox.seeding import BANKS, Bank
 
 CLIENT_ID, SECRET = "sandbox-client", "sandbox-secret"
 _LINK_TOKEN_LASTS = timedelta(hours=4)
 _PUBLIC_TOKEN_LASTS = timedelta(minutes=30)
-_COUNT_MAX = 500
-_CATEGORIES = {
-    "GROCERIES": ("FOOD_AND_DRINK", "FOOD_AND_DRINK_GROCERIES"),
-    "EATING_OUT": ("FOOD_AND_DRINK", "FOOD_AND_DRINK_COFFEE"),
-    "TRANSPORT": ("TRANSPORTATION", "TRANSPORTATION_PUBLIC_TRANSIT"),
-    "SHOPPING": ("GENERAL_MERCHANDISE", "GENERAL_MERCHANDISE_BOOKSTORES_AND_NEWSSTANDS"),
-    "BILLS": ("RENT_AND_UTILITIES", "RENT_AND_UTILITIES_GAS_AND_ELECTRICITY"),
-    "TRAVEL": ("TRAVEL", "TRAVEL_OTHER_TRAVEL"),
-    "ENTERTAINMENT": ("ENTERTAINMENT", "ENTERTAINMENT_TV_AND_MOVIES"),
-    "INCOME": ("INCOME", "INCOME_WAGES"),
-}
-_OTHER = ("OTHER", "OTHER_OTHER")
-
-Body = dict[str, Any]
-
-
-class PlaidError(Exception):
-    """`kind` and `code` are Plaid's error_type and error_code."""
-
-    def __init__(self, kind: str, code: str, message: str, *, display: str | None = None) -> None:
-        super().__init__(message)
-        self.kind, self.code, self.message, self.display = kind, code, message, display
-
-    def body(self, request_id: str | None) -> Body:
-        named = {} if request_id is None else {"request_id": request_id}
-        return {
-            "error_type": self.kind,
-            "error_code": self.code,
-            "error_message": self.message,
-            "display_message": self.display,
-            **named,
-        }
-
-
-LOGIN_REQUIRED = PlaidError(
-    "ITEM_ERROR",
-    "ITEM_LOGIN_REQUIRED",
-    "the login details of this item have changed (credentials, MFA, or required user action) and a user login is required to "
-    "update this information. use Link's update mode to restore the item to a good state",
-    display="Please sign in with your bank again.",
-)
-
-
-@dataclass(frozen=True)
-class _Cursor:
-    """An update reaches from `start` to `end` of the feed. Its pages have told everything up to `at`, and `told` more of what follows."""
-
-    start: int
-    at: int
-    told: int
-    end: int
-
-    def text(self) -> str:
-        return base64.b64encode(f"{self.start}.{self.at}.{self.told}.{self.end}".encode()).decode()
-
-    @classmethod
-    def read(cls, text: str) -> _Cursor:
-        try:
-            return cls(*(int(part) for part in base64.b64decode(text, validate=True).decode().split(".")))
-        except (ValueError, TypeError):
-            raise PlaidError("INVALID_INPUT", "INVALID_FIELD", "cursor not associated with access_token") from None
 
 
 class Plaid:
@@ -97,6 +32,8 @@ class Plaid:
     def __init__(self, world: World) -> None:
         self._world = world
         self._book = world.book
+        self.keys = SigningKeys(world)
+        self._updates = Updates(world.book)
         world.hooks.append(self._happened)
         paths: dict[str, Callable[[Body], Body]] = {
             "/link/token/create": self.link_token_create,
@@ -119,7 +56,7 @@ class Plaid:
     # -- Link ----------------------------------------------------------------------------------------------------------
 
     def link_token_create(self, body: Body) -> Body:
-        _require(body, "client_name", "language", "country_codes", "user")
+        require(body, "client_name", "language", "country_codes", "user")
         if "access_token" not in body and not body.get("products"):
             raise PlaidError("INVALID_REQUEST", "MISSING_FIELDS", "one or more products must be specified")
         token = self._world.token("link-sandbox-")
@@ -151,7 +88,7 @@ class Plaid:
         return self._public_token(bank, customer_id, kept.get("webhook"), kept["products"])
 
     def sandbox_public_token_create(self, body: Body) -> Body:
-        _require(body, "institution_id", "initial_products")
+        require(body, "institution_id", "initial_products")
         bank = _bank(body["institution_id"])
         options = body.get("options") or {}
         customer = self._book.customer(bank.id, options.get("override_username") or "jo")
@@ -178,7 +115,7 @@ class Plaid:
         return token
 
     def public_token_exchange(self, body: Body) -> Body:
-        _require(body, "public_token")
+        require(body, "public_token")
         kept = self._book.get("plaid.public_token", body["public_token"])
         if kept is None or not self._book.forget("plaid.public_token", body["public_token"]):
             raise PlaidError("INVALID_INPUT", "INVALID_PUBLIC_TOKEN", "could not find matching public token")
@@ -245,7 +182,7 @@ class Plaid:
         self._tell(item, "ITEM", "USER_PERMISSION_REVOKED", {"error": LOGIN_REQUIRED.body(None)})
 
     def sandbox_item_fire_webhook(self, body: Body) -> Body:
-        _require(body, "webhook_code")
+        require(body, "webhook_code")
         item = self._item_of(body, well=False)
         if not item["webhook"]:
             raise PlaidError("SANDBOX_ERROR", "SANDBOX_WEBHOOK_INVALID", "no webhook is set for this item")
@@ -262,7 +199,7 @@ class Plaid:
         return {"webhook_fired": True}
 
     def _item_of(self, body: Body, *, well: bool = True) -> Body:
-        _require(body, "access_token")
+        require(body, "access_token")
         kept = self._book.get("plaid.access_token", body["access_token"])
         item = self._book.get("plaid.item", kept["item_id"]) if kept else None
         if item is None:
@@ -321,113 +258,26 @@ class Plaid:
 
     def transactions_sync(self, body: Body) -> Body:
         item = self._item_of(body)
-        count = body.get("count", 100)
-        if not isinstance(count, int) or not 1 <= count <= _COUNT_MAX:
-            raise PlaidError("INVALID_INPUT", "INVALID_FIELD", f"count must be between 1 and {_COUNT_MAX}")
         self._world.catch_up()
         accounts = [one.id for one in self._book.accounts_of(item["customer"])]
-        head = self._book.head(accounts)
-        cursor = _Cursor.read(body["cursor"]) if body.get("cursor") else _Cursor(0, 0, 0, 0)
-        if cursor.at == cursor.end:
-            cursor = _Cursor(cursor.end, cursor.end, 0, head)
-        elif head != cursor.end:
-            raise PlaidError(
-                "TRANSACTIONS_ERROR",
-                "TRANSACTIONS_SYNC_MUTATION_DURING_PAGINATION",
-                "Underlying transaction data changed since last page was fetched. Please restart pagination from last update.",
-            )
-        page, following = self._page(accounts, cursor, count)
-        return {
-            "transactions_update_status": "HISTORICAL_UPDATE_COMPLETE",
-            "accounts": self._accounts(item),
-            **page,
-            "next_cursor": following.text(),
-            "has_more": following.at < following.end,
-        }
-
-    def _page(self, accounts: Sequence[str], cursor: _Cursor, count: int) -> tuple[dict[str, list[Body]], _Cursor]:
-        """The next `count` entries of the update. A removal and the addition that follows it may part."""
-        page: dict[str, list[Body]] = {"added": [], "modified": [], "removed": []}
-        left, at, told = count, cursor.at, cursor.told
-        while left and at < cursor.end:
-            changes = self._book.changes(accounts, at, cursor.end, left)
-            movements = self._book.some_movements({change.movement for change in changes})
-            if not changes:
-                at, told = cursor.end, 0
-            for change in changes:
-                entries = _entries(change, movements[change.movement], cursor, named=self._names_pending)
-                some = entries[told : told + left]
-                for name, entry in some:
-                    page[name].append(entry)
-                left -= len(some)
-                if told + len(some) < len(entries):
-                    return page, _Cursor(cursor.start, at, told + len(some), cursor.end)
-                at, told = change.seq, 0
-        if at < cursor.end and not self._book.changes(accounts, at, cursor.end, 1):
-            at = cursor.end
-        return page, _Cursor(cursor.start, at, 0, cursor.end) if at < cursor.end else _Cursor(at, at, 0, at)
-
-    @property
-    def _names_pending(self) -> bool:
-        """Some banks' posted transactions do not say which pending one they were."""
-        return self._book.fact("plaid.unnamed_pending") is None
+        page = self._updates.page(accounts, body.get("cursor"), body.get("count", 100))
+        return {"accounts": self._accounts(item), **page}
 
     # -- institutions and webhooks ---------------------------------------------------------------------------------------
 
     def institutions_get(self, body: Body) -> Body:
-        _require(body, "count", "offset", "country_codes")
+        require(body, "count", "offset", "country_codes")
         some = [bank for bank in BANKS.values() if bank.country in body["country_codes"]]
         page = some[body["offset"] : body["offset"] + body["count"]]
         return {"institutions": [_institution(bank) for bank in page], "total": len(some)}
 
     def institutions_get_by_id(self, body: Body) -> Body:
-        _require(body, "institution_id", "country_codes")
+        require(body, "institution_id", "country_codes")
         return {"institution": _institution(_bank(body["institution_id"]))}
 
     def webhook_verification_key_get(self, body: Body) -> Body:
-        _require(body, "key_id")
-        kept = self._book.get("plaid.key", body["key_id"])
-        if kept is None:
-            raise PlaidError("INVALID_INPUT", "INVALID_WEBHOOK_VERIFICATION_KEY_ID", "invalid key_id provided")
-        return {"key": kept["jwk"]}
-
-    def rotate_key(self) -> str:
-        """A new signing key; the one before is said to have expired. Returns the new one's id."""
-        now = int(self._world.clock.now().timestamp())
-        for kid, kept in self._book.all("plaid.key").items():
-            kept["jwk"]["expired_at"] = kept["jwk"]["expired_at"] or now
-            self._book.put("plaid.key", kid, kept)
-        key = ec.generate_private_key(ec.SECP256R1())
-        kid = self._world.token("")[:32]
-        numbers = key.public_key().public_numbers()
-        jwk = {
-            "alg": "ES256",
-            "crv": "P-256",
-            "kid": kid,
-            "kty": "EC",
-            "use": "sig",
-            "x": _base64url(numbers.x),
-            "y": _base64url(numbers.y),
-            "created_at": now,
-            "expired_at": None,
-        }
-        pem = key.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        )
-        self._book.put("plaid.key", kid, {"jwk": jwk, "pem": pem.decode()})
-        self._book.set_fact("plaid.kid", kid)
-        return kid
-
-    def _sign(self, body: bytes) -> dict[str, str]:
-        """Plaid-Verification: a JWT of the body's hash, by the key whose id it names."""
-        kid = self._book.fact("plaid.kid") or self.rotate_key()
-        kept = self._book.get("plaid.key", kid)
-        assert kept is not None, "it is the newest"
-        claims = {
-            "iat": int(self._world.clock.now().timestamp()),
-            "request_body_sha256": hashlib.sha256(body).hexdigest(),
-        }
-        return {"Plaid-Verification": jwt.encode(claims, kept["pem"], algorithm="ES256", headers={"kid": kid})}
+        require(body, "key_id")
+        return {"key": self.keys.published(body["key_id"])}
 
     def _tell(self, item: Body, kind: str, code: str, more: Body) -> None:
         if item["webhook"]:
@@ -438,7 +288,7 @@ class Plaid:
                 "environment": "sandbox",
                 **more,
             }
-            self._world.webhooks.send(item["webhook"], orjson.dumps(body, option=orjson.OPT_INDENT_2), self._sign)
+            self._world.webhooks.send(item["webhook"], orjson.dumps(body, option=orjson.OPT_INDENT_2), self.keys.sign)
 
     def _happened(self, accounts: Sequence[str]) -> None:
         customers = {account.customer for account in map(self._book.account, accounts) if account is not None}
@@ -446,70 +296,6 @@ class Plaid:
         for item in self._book.all("plaid.item").values():
             if item["customer"] in customers and item["error"] is None:
                 self._tell(item, "TRANSACTIONS", "SYNC_UPDATES_AVAILABLE", more)
-
-
-def _entries(change: Change, movement: Movement, cursor: _Cursor, *, named: bool) -> list[tuple[str, Body]]:
-    """What an update says of a change: nothing of what came and went within it."""
-    known = change.first_seq <= cursor.start
-    gone = {"transaction_id": _pending_id(movement), "account_id": movement.account}
-    match change.change:
-        case "PENDING":
-            settled = change.settled_seq is not None and change.settled_seq <= cursor.end
-            return [] if settled else [("added", _transaction(movement))]
-        case "BOOKED":
-            return [("added", _transaction(movement))]
-        case "POSTED":
-            posted = _transaction(movement, posted=True, was_pending=named)
-            return [("removed", gone), ("added", posted)] if known else [("added", posted)]
-        case "CANCELLED":
-            return [("removed", gone)] if known else []
-        case _:
-            return [("modified", _transaction(movement))] if known and movement.state != CANCELLED else []
-
-
-def _pending_id(movement: Movement) -> str:
-    return f"p{movement.id}"
-
-
-def _transaction(movement: Movement, *, posted: bool = False, was_pending: bool = False) -> Body:
-    """`posted`: it was pending under another id before; `was_pending` says so."""
-    pending = movement.state == PENDING
-    primary, detailed = _CATEGORIES.get(movement.category, _OTHER)
-    day = (movement.booked_at or movement.at)[:10]
-    return {
-        "transaction_id": _pending_id(movement) if pending else movement.id,
-        "account_id": movement.account,
-        "amount": number(-movement.amount),
-        "iso_currency_code": movement.currency,
-        "unofficial_currency_code": None,
-        "date": movement.at[:10] if pending else day,
-        "datetime": movement.at,
-        "authorized_date": movement.at[:10],
-        "authorized_datetime": movement.at,
-        "name": movement.name,
-        "merchant_name": movement.name if movement.amount < 0 else None,
-        "original_description": movement.reference,
-        "pending": pending,
-        "pending_transaction_id": _pending_id(movement) if posted and was_pending else None,
-        "account_owner": None,
-        "payment_channel": "in store" if movement.reference == "CARD" else "other",
-        "transaction_code": None,
-        "check_number": None,
-        "category": None,
-        "category_id": None,
-        "counterparties": [{"name": movement.name, "type": "merchant", "website": None, "logo_url": None}],
-        "personal_finance_category": {"primary": primary, "detailed": detailed, "confidence_level": "HIGH"},
-        "location": dict.fromkeys(
-            ("address", "city", "region", "postal_code", "country", "lat", "lon", "store_number"), None
-        ),
-        "payment_meta": dict.fromkeys(
-            (
-                *("reference_number", "ppd_id", "payee", "by_order_of"),
-                *("payer", "payment_method", "payment_processor", "reason"),
-            ),
-            None,
-        ),
-    }
 
 
 def _institution(bank: Bank) -> Body:
@@ -534,14 +320,6 @@ def _bank(institution_id: object) -> Bank:
     return bank
 
 
-def _require(body: Body, *names: str) -> None:
-    missing = [name for name in names if body.get(name) is None]
-    if missing:
-        raise PlaidError(
-            "INVALID_REQUEST", "MISSING_FIELDS", f"the following required fields are missing: {', '.join(missing)}"
-        )
-
-
 def _endpoint(world: World, work: Callable[[Body], Body]) -> Callable[[Request], Awaitable[Response]]:
     async def answer(request: Request) -> Response:
         request_id = world.token("")[:15]
@@ -560,7 +338,3 @@ def _endpoint(world: World, work: Callable[[Body], Body]) -> Callable[[Request],
         return json_response({**said, "request_id": request_id})
 
     return answer
-
-
-def _base64url(value: int) -> str:
-    return base64.urlsafe_b64encode(value.to_bytes(32, "big")).rstrip(b"=").decode()

@@ -12,7 +12,8 @@ from starlette.routing import Route
 from isthmus.sandbox.answers import World
 from isthmus.sandbox.bank_pages import BankPages
 from isthmus.sandbox.book import Customer
-from isthmus.sandbox.plaid import Plaid, PlaidError
+from isthmus.sandbox.plaid import Plaid
+from isthmus.sandbox.plaid_errors import PlaidError
 from isthmus.sandbox.seeding import BANKS
 
 
