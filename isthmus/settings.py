@@ -265,6 +265,13 @@ class SecretsSettings(BaseModel):
     )
 
 
+class SandboxSettings(BaseModel):
+    seed: int = Field(7, description="What its customers have and do follows from this number.")
+    redirect_uris: tuple[str, ...] = Field(
+        (), description="Addresses that TrueLayer's dialog in the sandbox may send a person back to, as a JSON list."
+    )
+
+
 class TelemetrySettings(BaseModel):
     otlp_endpoint: str | None = Field(
         None,
@@ -312,6 +319,7 @@ class Settings(BaseSettings):
     work: WorkSettings = WorkSettings()
     secrets: SecretsSettings = SecretsSettings()
     log: LogSettings = LogSettings()
+    sandbox: SandboxSettings = SandboxSettings()
     telemetry: TelemetrySettings = TelemetrySettings()
     fail: str | None = Field(
         None,

@@ -30,6 +30,7 @@ COMMANDS = {
     "serve": _Command("run", "Serve the GraphQL API."),
     "work": _Command("run", "Run relay, projections, timers and checks."),
     "issuer": _Command("run", "Serve the embedded sign-in (OpenID provider)."),
+    "sandbox": _Command("sandbox", "Serve banks and their providers, to try things out with."),
     "migrate": _Command("database", "Bring the database to the newest revision."),
     "demo": _Command("database", "Make the demo users' accounts and movements."),
     "verify": _Command("database", "Check every invariant of the ledger and the hash chains."),
