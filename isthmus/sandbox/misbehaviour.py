@@ -23,6 +23,8 @@ KINDS = (
     "drip",
 )
 _HANG_S_MAX = 60.0
+#: Answers that are kept, one a route, to be given again.
+_KEPT_MAX = 1_000
 _AMOUNTS = re.compile(rb'("(?:amount|current|available|Amount|value)"\s*:\s*)"?-?[0-9.]+"?')
 _CURRENCIES = re.compile(rb'"(GBP|EUR|USD)"')
 
@@ -58,6 +60,8 @@ class Misbehaviour:
         route = f"{scope['method']} {scope['path']}"
         rule = self._take(route)
         if rule is None:
+            if len(self._last) >= _KEPT_MAX:
+                self._last.clear()
             self._last[route] = await self._passed_on(scope, receive, send)
             return
         await self._misbehave(rule, route, scope, receive, send)
