@@ -18,17 +18,22 @@ from isthmus.sandbox.control import Control
 from isthmus.sandbox.misbehaviour import Misbehaviour
 from isthmus.sandbox.plaid import Plaid
 from isthmus.sandbox.plaid_link import PlaidLink
-from isthmus.sandbox.seeding import Seeding
+from isthmus.sandbox.seeding import HISTORY_DAYS, Seeding
 from isthmus.sandbox.truelayer import TrueLayer
 from isthmus.sandbox.webhooks import Webhooks
 
 
 def create_sandbox_app(
-    book_file: Path | str, *, seed: int, public_url: str, redirect_uris: frozenset[str] = frozenset()
+    book_file: Path | str,
+    *,
+    seed: int,
+    public_url: str,
+    redirect_uris: frozenset[str] = frozenset(),
+    history_days: int = HISTORY_DAYS,
 ) -> Misbehaviour:
     """`book_file` is made where it is not there yet; an older one goes on with the seed that it began with."""
     book = Book(book_file)
-    seeding = Seeding(book, int(book.fact("seed") or seed))
+    seeding = Seeding(book, int(book.fact("seed") or seed), history_days)
     world = World(book, Clock(book), seeding, Webhooks(), public_url)
     seeding.begin(world.clock.now())
     pages, control, plaid = BankPages(world), Control(world), Plaid(world)

@@ -65,7 +65,7 @@ class Control:
             body["name"],
             self._world.clock.now(),
             busy=int(body.get("busy", 0)),
-            history_days=int(body.get("history_days", 90)),
+            history_days=body.get("history_days"),
         )
         self._world.catch_up()
         return self._account(account)

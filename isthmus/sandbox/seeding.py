@@ -10,7 +10,7 @@ from uuid import UUID
 
 from isthmus.sandbox.book import BOOKED, PENDING, Account, Book, Customer, Movement, iso, read_iso
 
-#: How far back a customer's history goes, and how long a card payment stays pending at most.
+#: How far back a customer's history goes where nothing else is said, and how long a card payment stays pending at most.
 HISTORY_DAYS = 90
 _PENDING_DAYS_MAX = 3
 
@@ -53,9 +53,10 @@ PASSWORD = "sandbox"  # noqa: S105
 class Seeding:
     """Makes the book's first entries, and those that the passing of time brings."""
 
-    def __init__(self, book: Book, seed: int) -> None:
+    def __init__(self, book: Book, seed: int, history_days: int = HISTORY_DAYS) -> None:
         self._book = book
         self.seed = seed
+        self._history_days = history_days
 
     def begin(self, now: datetime) -> None:
         """Nothing, where the book has begun before."""
@@ -71,8 +72,9 @@ class Seeding:
                     self.open_account(customer, "Savings", now, busy=0)
 
     def open_account(
-        self, customer: Customer, name: str, now: datetime, *, busy: int, history_days: int = HISTORY_DAYS
+        self, customer: Customer, name: str, now: datetime, *, busy: int, history_days: int | None = None
     ) -> Account:
+        """`history_days`: how far back something happened; as far as with everybody else, by default."""
         bank = BANKS[customer.bank]
         account_id = self.draw_id(customer.id, name)
         number = f"{int(account_id[:8], 16) % 10**8:08d}"
@@ -88,7 +90,7 @@ class Seeding:
             sort_code=sort_code,
             number=number,
             opening=100_000 + int(account_id[8:12], 16),
-            grown_to=iso(_midnight(now - timedelta(days=history_days))),
+            grown_to=iso(_midnight(now - timedelta(days=history_days or self._history_days))),
             busy=busy,
         )
         self._book.add_account(account)

@@ -121,7 +121,7 @@ async def test_f42_readers_that_are_slow_or_stop_cost_the_others_nothing_and_are
     source, target = await funded(ada, olga, "1000"), await funded(ada, olga, "1")
     serve, base = system.another_serve(API__REPLAY_MAX="10")
     url, ids = f"{base}/graphql", {"ids": [source]}
-    stopped_count, changes = max(3, SOCKETS // 10), 40
+    stopped_count, changes = max(3, SOCKETS // 10), 20
     await _changes(ada, source, target, 100, 0)
     version = int((await ada.balance(source))["version"])
     async with AsyncExitStack() as stack:

@@ -77,7 +77,9 @@ class Sandbox:
 @pytest.fixture
 def sandbox() -> Iterator[Sandbox]:
     with serving(
-        lambda url: create_sandbox_app(":memory:", seed=SEED, public_url=url, redirect_uris=frozenset({REDIRECT}))
+        lambda url: create_sandbox_app(
+            ":memory:", seed=SEED, public_url=url, redirect_uris=frozenset({REDIRECT}), history_days=20
+        )
     ) as url:
         yield Sandbox(url)
 
