@@ -268,7 +268,7 @@ class SecretsSettings(BaseModel):
 class SandboxSettings(BaseModel):
     seed: int = Field(7, description="What its customers have and do follows from this number.")
     redirect_uris: tuple[str, ...] = Field(
-        (), description="Addresses that TrueLayer's dialog in the sandbox may send a person back to, as a JSON list."
+        (), description="Addresses that the sandbox's TrueLayer and Yapily may send a person back to, as a JSON list."
     )
 
 

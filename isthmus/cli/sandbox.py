@@ -18,7 +18,7 @@ def sandbox(
         typer.Option("--book", help="The banks' own file; sandbox/book.sqlite in the data directory by default."),
     ] = None,
 ) -> None:
-    """Serve three banks and, in their own wire formats, Plaid (under /plaid) and TrueLayer (under /truelayer/auth and /truelayer/api).
+    """Serve three banks and, in their own wire formats, Plaid (under /plaid), TrueLayer (/truelayer/auth and /truelayer/api) and Yapily.
 
     It goes on with the book that it finds. What happens in an account, what time it is and how a route misbehaves is told it under
     /sandbox/ (docs/sandbox.md). Everybody's password is `sandbox`. Prints `ready <url>` once it answers.

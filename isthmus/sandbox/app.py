@@ -13,7 +13,7 @@ from starlette.routing import Mount, Route
 
 from isthmus.sandbox.answers import World
 from isthmus.sandbox.bank_pages import BankPages
-from isthmus.sandbox.book import Book, Clock
+from isthmus.sandbox.book import Book, Clock, read_iso
 from isthmus.sandbox.control import Control
 from isthmus.sandbox.misbehaviour import Misbehaviour
 from isthmus.sandbox.plaid import Plaid
@@ -21,6 +21,7 @@ from isthmus.sandbox.plaid_link import PlaidLink
 from isthmus.sandbox.seeding import HISTORY_DAYS, Seeding
 from isthmus.sandbox.truelayer import TrueLayer
 from isthmus.sandbox.webhooks import Webhooks
+from isthmus.sandbox.yapily import Yapily
 
 
 def create_sandbox_app(
@@ -39,6 +40,15 @@ def create_sandbox_app(
     pages, control, plaid = BankPages(world), Control(world), Plaid(world)
     link = PlaidLink(world, plaid, pages)
     truelayer = TrueLayer(world, pages, redirect_uris)
+    yapily = Yapily(world, pages, redirect_uris)
+    control.actions = {
+        "plaid.needs_login": lambda told: plaid.needs_login(told["item_id"]),
+        "plaid.expires": lambda told: plaid.expires_at(told["item_id"], read_iso(told["at"])),
+        "plaid.revoked": lambda told: plaid.revoked(told["item_id"]),
+        "plaid.rotate_key": lambda _: plaid.keys.rotate(),
+        "truelayer.revoked": lambda told: truelayer.revoked(told["credentials_id"]),
+        "yapily.status": lambda told: yapily.set_status(told["consent"], told["status"]),
+    }
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
@@ -57,6 +67,7 @@ def create_sandbox_app(
             Mount("/plaid", routes=plaid.routes),
             Mount("/truelayer/auth", routes=truelayer.auth_routes),
             Mount("/truelayer/api", routes=truelayer.data_routes),
+            Mount("/yapily", routes=yapily.routes),
         ],
         lifespan=lifespan,
     )

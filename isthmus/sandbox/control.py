@@ -24,6 +24,8 @@ class Control:
     def __init__(self, world: World) -> None:
         self._world = world
         self.misbehaviour: Misbehaviour | None = None
+        #: What happens behind an app's back, by name.
+        self.actions: dict[str, Work] = {}
         self.routes = [
             _route("/sandbox/clock", lambda _: self._time(), "GET"),
             _route("/sandbox/clock", self._set_clock, "POST"),
@@ -35,6 +37,7 @@ class Control:
             _route("/sandbox/misbehaviour", self._misbehave, "POST"),
             _route("/sandbox/misbehaviour", lambda _: self._behave(), "DELETE"),
             _route("/sandbox/facts", self._fact, "POST"),
+            _route("/sandbox/actions", self._act, "POST"),
             _route("/sandbox/webhooks", lambda _: self._webhooks(), "GET"),
         ]
 
@@ -132,6 +135,13 @@ class Control:
     def _fact(self, body: dict[str, Any]) -> dict[str, Any]:
         self._world.book.set_fact(body["name"], body.get("value"))
         return body
+
+    def _act(self, body: dict[str, Any]) -> Any:
+        action = self.actions.get(body["action"])
+        if action is None:
+            raise ValueError(f"no such action; one of {', '.join(self.actions)}")
+        with self._world.book.writing():
+            return action(body)
 
     def _webhooks(self) -> list[dict[str, Any]]:
         return [

@@ -154,8 +154,7 @@ class Plaid:
         return {"reset_login": True}
 
     def needs_login(self, item_id: str) -> None:
-        item = self._book.get("plaid.item", item_id)
-        assert item is not None, "who asks knows the item"
+        item = self._kept(item_id)
         self._keep({**item, "error": "ITEM_LOGIN_REQUIRED"})
         self._tell(item, "ITEM", "ERROR", {"error": LOGIN_REQUIRED.body(None)})
 
@@ -168,16 +167,14 @@ class Plaid:
 
     def expires_at(self, item_id: str, at: datetime) -> None:
         """The bank's consent ends then; Plaid says so beforehand."""
-        item = self._book.get("plaid.item", item_id)
-        assert item is not None, "who asks knows the item"
+        item = self._kept(item_id)
         item["consent_expires"] = iso(at)
         self._keep(item)
         self._tell(item, "ITEM", "PENDING_EXPIRATION", {"consent_expiration_time": iso(at)})
 
     def revoked(self, item_id: str) -> None:
         """The person took the permission back, at the bank."""
-        item = self._book.get("plaid.item", item_id)
-        assert item is not None, "who asks knows the item"
+        item = self._kept(item_id)
         self._keep({**item, "error": "ITEM_LOGIN_REQUIRED"})
         self._tell(item, "ITEM", "USER_PERMISSION_REVOKED", {"error": LOGIN_REQUIRED.body(None)})
 
@@ -207,6 +204,12 @@ class Plaid:
         over = item["consent_expires"] is not None and read_iso(item["consent_expires"]) <= self._world.clock.now()
         if well and (item["error"] is not None or over):
             raise LOGIN_REQUIRED
+        return item
+
+    def _kept(self, item_id: str) -> Body:
+        item = self._book.get("plaid.item", item_id)
+        if item is None:
+            raise ValueError("no such item")
         return item
 
     def _keep(self, item: Body) -> None:

@@ -202,8 +202,9 @@ class TrueLayer:
     def revoked(self, grant_id: str) -> None:
         """The person took the permission back, at the bank."""
         grant = self._book.get("truelayer.grant", grant_id)
-        if grant is not None:
-            self._book.put("truelayer.grant", grant_id, {**grant, "status": "Revoked"})
+        if grant is None:
+            raise ValueError("no such permission")
+        self._book.put("truelayer.grant", grant_id, {**grant, "status": "Revoked"})
 
     # -- data --------------------------------------------------------------------------------------------------------------
 

@@ -206,13 +206,14 @@ async def test_f15_kafka_away_commands_go_on_the_outbox_grows_and_everything_fol
             {"ids": [traffic.source]},
         )
         assert (await socket.next(subscribed))["balanceChanged"]["version"] == traffic.version
-        async with busy(traffic):
+        async with busy(traffic, clients=4):
             with system.without("kafka"):
                 before = len(traffic.acknowledged)
                 await asyncio.sleep(OUTAGE_S)
                 meanwhile = len(traffic.acknowledged) - before
                 away = await behind()
-        assert away >= meanwhile > 0, "what was committed meanwhile waits"
+        # Of those answered meanwhile as many as there are clients may have been committed, and published, before.
+        assert away >= meanwhile - 4 > 0, "what was committed meanwhile waits"
         assert all(told.code is None for told in traffic.commands), "and nobody who commands notices"
         await traffic.settled()
         seen: list[int] = []
