@@ -19,6 +19,9 @@ import uvloop
 
 from isthmus.settings import SettingsError
 
+#: How long an idle connection is kept, in seconds: longer than clients and proxies keep theirs. Whoever ends one that the other side is
+#: just using leaves it without an answer, and a mutation with an unknown outcome.
+KEEP_ALIVE_S = 75
 #: Ten times what a message may have: more than that is not even gathered (1009).
 WEBSOCKET_FRAME_BYTES_MAX = 1_000_000
 #: uvloop accepts one connection per listener in each turn of its loop. Under load turns are long, and with one listener the queue of
@@ -70,6 +73,7 @@ def server_config(application: Any, shutdown_s: float) -> uvicorn.Config:
         access_log=False,
         proxy_headers=False,
         server_header=False,
+        timeout_keep_alive=KEEP_ALIVE_S,
         timeout_graceful_shutdown=max(1, math.ceil(shutdown_s)),
     )
 

@@ -66,8 +66,15 @@ async def rows_of(url: str) -> list[int]:
     return counts
 
 
-def requests_of(logged: Logged, correlation_ids: set[str]) -> list[dict[str, Any]]:
-    return [line for line in logged.lines if line["event"] == "request" and line["correlation_id"] in correlation_ids]
+def without_a_line(logged: Logged, answers: list[httpx.Response]) -> list[int]:
+    """Places of the answers whose request is not in the log, ten seconds after the last of them."""
+    deadline = time.monotonic() + 10
+    while True:
+        seen = {line["correlation_id"] for line in logged.lines if line["event"] == "request"}
+        unseen = [n for n, answer in enumerate(answers) if answer.headers["x-correlation-id"] not in seen]
+        if not unseen or time.monotonic() > deadline:
+            return unseen
+        time.sleep(0.05)  # the line is written after the answer
 
 
 @pytest.mark.timeout(300)
@@ -103,14 +110,19 @@ def test_a15_text_is_text_wherever_it_goes(served: Served, ada: Person, olga: Pe
                 assert codes <= {"BAD_USER_INPUT"}
                 assert "set-cookie" not in answer.headers
                 assert "syntax error at or near" not in answer.text
-        asked = {answer.headers["x-correlation-id"] for answer in answers}  # a line from before these may come late
-        deadline = time.monotonic() + 10
-        while len(requests := requests_of(logged, asked)) < len(tried):
-            assert time.monotonic() < deadline, len(requests)
-            time.sleep(0.05)  # the line is written after the answer
+        if unseen := without_a_line(logged, answers):
+            # Other threads of this process may take standard error for a moment; a text that hides its line hides it again.
+            again = [attempt(tried[place]) for place in unseen]
+            assert without_a_line(logged, again) == [], [tried[place] for place in unseen]
+            answers += again
         lines = logged.lines
     assert took < 120, "nothing slept in the database"
-    assert len(requests) == len(tried) == len(asked), "a line for each, and none forged"
+    asked = {answer.headers["x-correlation-id"] for answer in answers}  # a line from before these may come late
+    requests = [
+        line["correlation_id"] for line in lines if line["event"] == "request" and line["correlation_id"] in asked
+    ]
+    assert len(requests) == len(set(requests)) >= len(tried), "a line for each, and none forged"
+    assert len(asked) == len(answers)
     assert all(line["level"] in ("debug", "info", "warning") for line in lines)
     assert not any(line["event"] == "forged" for line in lines)
     for sign in ("\x1b", "\r", "\x07"):
