@@ -146,6 +146,10 @@ class Relay:
         events: Sequence[LoggedEvent],
     ) -> None:
         await failpoint_async("relay.read")
+        if self.publisher.remade != self._remade:
+            self._remade = self.publisher.remade
+            await self._go_back(connection, fence)
+            return
         start, end = self.position, events[-1].position if events else self.position
         with tracing.shared(f"publish {TOPIC}", lambda: _origins(events)) as traces:
             messages, counts = record_messages(identity, events, traces)
@@ -186,9 +190,8 @@ class Relay:
         ]
 
     def _forgot(self, placed: Sequence[Placed]) -> bool:
-        """Topics stay, and offsets only rise, unless what had them is gone."""
-        remade, self._remade = self._remade, self.publisher.remade
-        forgot = self._remade != remade
+        """Offsets only rise, unless what had them is gone."""
+        forgot = False
         for one in placed:
             if one.topic == TOPIC:
                 forgot = forgot or one.offset <= self._ends.get(one.partition, -1)

@@ -61,6 +61,9 @@ def fragments(count: int, width: int = 2) -> str:
     return f"{{ viewer {{ ...f0 }} }} {spread} fragment f{count} on Viewer {{ id }}"
 
 
+#: Of this thread alone: a quick machine takes a tenth of it. What grows by powers would take hours.
+SECONDS_MAX = 1.0
+
 HOSTILE = {
     "deep fields": "{" + "a{" * 300 + "b" + "}" * 301,
     "deeper than the parser goes": "{" + "a{" * 20_000,
@@ -94,7 +97,7 @@ def test_a_hostile_document_is_too_complex(documents: Documents, name: str) -> N
     began = time.thread_time()
 
     assert outcome(documents, HOSTILE[name]) == "QUERY_TOO_COMPLEX"
-    assert time.thread_time() - began < 0.25
+    assert time.thread_time() - began < SECONDS_MAX
 
 
 @pytest.mark.parametrize(
@@ -113,7 +116,7 @@ def test_a_wrong_document_is_refused_quickly(documents: Documents, text: str) ->
     began = time.thread_time()
 
     assert outcome(documents, text) == "BAD_USER_INPUT"
-    assert time.thread_time() - began < 0.25
+    assert time.thread_time() - began < SECONDS_MAX
 
 
 def test_an_exponential_document_is_weighed_once(documents: Documents) -> None:
@@ -121,7 +124,7 @@ def test_an_exponential_document_is_weighed_once(documents: Documents) -> None:
 
     assert outcome(documents, fragments(40)) == "ok"  # 2^40 fields that are all one
     assert outcome(documents, fragments(20, 2).replace("{ id }", "{ a: id }")) == "QUERY_TOO_COMPLEX"
-    assert time.thread_time() - began < 0.5
+    assert time.thread_time() - began < SECONDS_MAX
 
 
 def test_a_page_size_in_a_variable_is_weighed_each_time(documents: Documents) -> None:

@@ -70,6 +70,14 @@ class KafkaPublisher:
         A broker that came back empty has no topics, and the library would wait for them until the deadline; so they are made
         while we wait. Part of the messages may have been acknowledged by the one before, and be gone with it.
         """
+        remade = self._remade
+        try:
+            return await self._published(messages, remade)
+        finally:
+            if self._remade != remade:
+                await self.aclose()  # what it still has must not come before what is sent again
+
+    async def _published(self, messages: Sequence[Message], remade: int) -> list[Placed]:
         if self._producer is None:
             await self.start()
         topics = {message.topic: PARTITIONS for message in messages}
@@ -77,6 +85,7 @@ class KafkaPublisher:
             await self.ensure_topics(topics)
             await within(self._broker.deadline_s, self._producer.client.force_metadata_update)
             self._doubted = False
+        self._same_as(remade)
         made, unsure = self._made, False
         sending = asyncio.create_task(self._send(messages))
         try:
@@ -85,14 +94,20 @@ class KafkaPublisher:
                     await self._ensure()
                 except BusUnavailable:
                     unsure = True  # how far it came is not known
+                self._same_as(remade)
             placed = sending.result()
         finally:
             if not sending.done():
                 sending.cancel()
                 await asyncio.gather(sending, return_exceptions=True)
+        self._same_as(remade)
         if unsure or self._made != made:
             raise BusUnavailable("topics were made while it was sent")
         return placed
+
+    def _same_as(self, remade: int) -> None:
+        if self._remade != remade:
+            raise BusUnavailable("the broker forgot what it had")
 
     async def _ensure(self) -> None:
         made = await self._broker.ensure_topics(self._topics)
@@ -108,7 +123,7 @@ class KafkaPublisher:
         refuses what follows (UnknownError) and shows part of what it acknowledged to nobody. The library connects again by itself,
         to whatever broker is there by then, and sends what it still has.
         """
-        ready, checked = client.ready, None
+        ready, checked, began = client.ready, None, self._remade
 
         async def ready_with_topics(node_id: int, *, group: int = ConnectionGroup.DEFAULT) -> bool:
             nonlocal checked
@@ -120,6 +135,8 @@ class KafkaPublisher:
                     await self._ensure()
                 except BusUnavailable:
                     return False
+                if self._remade != began:
+                    return False  # the relay goes back first: nothing may come before what it sends then
                 checked = connection
             return False
 
