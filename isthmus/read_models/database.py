@@ -10,20 +10,15 @@ import asyncpg
 import orjson
 
 from isthmus.domain.identifiers import NOWHERE
+from isthmus.outages import DATABASE_AWAY
 
 ACQUIRE_TIMEOUT_S = 2.0
 
-_BROKEN = (
-    OSError,
-    TimeoutError,
-    asyncpg.PostgresConnectionError,
-    asyncpg.InterfaceError,
-    asyncpg.InternalClientError,
-    asyncpg.OperatorInterventionError,
+_BROKEN: tuple[type[Exception], ...] = (
+    *DATABASE_AWAY,
     asyncpg.InsufficientResourcesError,
     asyncpg.LockNotAvailableError,
     asyncpg.DeadlockDetectedError,  # with a migration that changes several tables
-    asyncpg.IdleInTransactionSessionTimeoutError,
 )
 
 

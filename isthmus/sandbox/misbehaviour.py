@@ -102,13 +102,12 @@ class Misbehaviour:
                 await _spoiled(rule, start, body, receive, send)
 
     async def _answer(self, scope: Scope, receive: Receive) -> tuple[Message, bytes]:
-        said: list[Message] = []
-
-        async def keep(message: Message) -> None:
-            said.append(message)
-
-        await self.app(scope, receive, keep)
+        said = await self._passed_on(scope, receive, _unheard)
         return said[0], b"".join(message.get("body", b"") for message in said[1:])
+
+
+async def _unheard(_: Message) -> None:
+    """For an answer that is spoiled before anybody gets it."""
 
 
 async def _spoiled(rule: Rule, start: Message, body: bytes, receive: Receive, send: Send) -> None:

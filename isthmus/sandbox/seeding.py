@@ -47,7 +47,7 @@ _MERCHANTS = (
 _EMPLOYER = "Meridian Works Ltd"
 _PEOPLE = (("jo", "Jo Hartley"), ("maria", "Maria Ostrowska"), ("blocked", "Bernd Blocked"))
 #: Everybody's, at every bank of the sandbox.
-PASSWORD = "sandbox"  # noqa: S105
+PASSWORD = "sandbox"  # noqa: S105 - no secret: docs/sandbox.md tells it
 
 
 class Seeding:

@@ -127,16 +127,6 @@ class TrueLayer:
                     Refusal(400, "invalid_grant", "Invalid refresh_token."),
                 )
                 return self._tokens(grant, again=True)
-            case "client_credentials":
-                access = self._world.token("tl-app-")
-                expires = iso(self._world.clock.now() + _TOKEN_LASTS)
-                self._book.put("truelayer.app", access, {"expires": expires, "scope": form.get("scope", "")})
-                return {
-                    "access_token": access,
-                    "expires_in": 3600,
-                    "token_type": "Bearer",
-                    "scope": form.get("scope", ""),
-                }
             case _:
                 raise Refusal(400, "unsupported_grant_type", "There is no such grant type.")
 
