@@ -39,6 +39,7 @@ from isthmus.graphql.errors import (
 )
 from isthmus.graphql.execution import Answer, Executor, nothing_ran
 from isthmus.graphql.json_bodies import TooDeep, decode
+from isthmus.graphql.lingering import Lingering
 from isthmus.graphql.live import Subscription
 from isthmus.graphql.media import EVENTS, GRAPHQL, JSON, is_json_body, pick, takes_events
 from isthmus.graphql.scalars import parse_position
@@ -96,7 +97,8 @@ class HttpTransport:
             answer, status, headers = nothing_ran(refusal.error), refusal.status, refusal.headers
         if not answer.counted:
             metrics.refused(answer.outcome)
-        return Response(
+        unread = status in (408, 413)
+        return (Lingering if unread else Response)(
             orjson.dumps(answer.shape(correlation_id)),
             status,
             headers={**headers, "Content-Type": f"{media_type or JSON}; charset=utf-8"},

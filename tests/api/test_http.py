@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import socket
+import time
 from typing import Any
 
 import httpx
@@ -109,6 +111,23 @@ def test_a_body_without_end_is_cut_off(served: Served, ada: Person) -> None:
         except httpx.WriteError:
             return  # cut off in the middle of sending: as good
     assert answer.status_code == 413
+
+
+def test_whoever_sends_too_much_is_told_so_although_it_reads_only_when_all_is_sent(served: Served, ada: Person) -> None:
+    """A connection that is closed while more arrives is reset, and the answer may be lost with it."""
+    url = httpx.URL(served.graphql)
+    sent = headers(ada, content_type="application/json", transfer_encoding="chunked", host=f"{url.host}:{url.port}")
+    with socket.create_connection((url.host, url.port or 80), timeout=20) as connection:
+        head = "".join(f"{name}: {value}\r\n" for name, value in sent.items())
+        connection.sendall(f"POST {url.path} HTTP/1.1\r\n{head}\r\n".encode())
+        for _ in range(40):
+            connection.sendall(b"c350\r\n" + b" " * 50_000 + b"\r\n")
+            time.sleep(0.005)
+        connection.sendall(b"0\r\n\r\n")
+        answer = b"".join(iter(lambda: connection.recv(65_536), b""))
+
+    assert answer.startswith(b"HTTP/1.1 413 ")
+    assert b"longer than" in answer
 
 
 @pytest.mark.parametrize(
