@@ -27,6 +27,7 @@ from isthmus.auth.provider.users import DEMO_PASSWORD
 from isthmus.auth.sign_in import sign_in
 from isthmus.bench.processor import child_that_runs
 from isthmus.domain.log import partition_of
+from isthmus.ending import end_if_cancelled
 from isthmus.graphql.ids import account_key
 from isthmus.read_models.feed_wire import FEED, Change, Move, hints
 from isthmus.read_models.positions import log_identity
@@ -111,6 +112,7 @@ class Product:
     async def _flood(self, redis: Redis, socket: Any, accounts: list[str]) -> None:
         on_their_way = 0
         while True:
+            end_if_cancelled()
             for account in accounts:
                 for hint in hints(self.identity, [self._move(account)], {}):
                     await redis.publish(FEED, hint)
