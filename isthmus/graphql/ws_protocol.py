@@ -7,7 +7,8 @@ lock, and tests on real sockets hold every name that is used here.
 from __future__ import annotations
 
 from asyncio import TimerHandle
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import lru_cache
 
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.http11 import Request
@@ -29,16 +30,16 @@ class Frames:
 
     def __init__(self, protocol: GoingAwayProtocol) -> None:
         self._protocol = protocol
+        #: Whether the buffer has room. Nobody keeps one from writing more; it would only grow.
+        self.writable = True
         #: Called when a full buffer has drained.
         self.drained: set[Callable[[], None]] = set()
 
-    @property
-    def writable(self) -> bool:
-        """Whether the buffer has room. Nobody keeps one from writing more; it would only grow."""
-        return self._protocol.writable.is_set()
+    def write(self, head: bytes, bodies: Sequence[bytes]) -> bool:
+        """A text frame of the head and each body, all in one piece: what a connection costs is the call, not the bytes.
 
-    def write(self, head: bytes, body: bytes) -> bool:
-        """One text frame of both. False, and dropped, where the connection is closing: whoever closes it says why."""
+        False, and dropped, where the connection is closing: whoever closes it says why.
+        """
         protocol = self._protocol
         if (
             protocol.close_sent
@@ -47,15 +48,21 @@ class Frames:
             or protocol.transport.is_closing()
         ):
             return False
-        size = len(head) + len(body)
-        if size < 126:
-            prefix = bytes((0x81, size))
-        elif size < 65_536:
-            prefix = b"\x81\x7e" + size.to_bytes(2, "big")
-        else:
-            prefix = b"\x81\x7f" + size.to_bytes(8, "big")
-        protocol.transport.write(b"".join((prefix, head, body)))
+        parts: list[bytes] = []
+        for body in bodies:
+            parts += _prefix(len(head) + len(body)), head, body
+        protocol.transport.write(b"".join(parts))
         return True
+
+
+@lru_cache(maxsize=1_024)
+def _prefix(size: int) -> bytes:
+    """Of a text frame from a server, which is not masked."""
+    if size < 126:
+        return bytes((0x81, size))
+    if size < 65_536:
+        return b"\x81\x7e" + size.to_bytes(2, "big")
+    return b"\x81\x7f" + size.to_bytes(8, "big")
 
 
 class GoingAwayProtocol(WebSocketsSansIOProtocol):
@@ -71,14 +78,18 @@ class GoingAwayProtocol(WebSocketsSansIOProtocol):
 
     def pause_writing(self) -> None:
         super().pause_writing()
+        if self._live is not None:
+            self._live.writable = False
         if self._stuck is None:
             self._stuck = self.loop.call_later(STUCK_S, self._drop)
 
     def resume_writing(self) -> None:
         super().resume_writing()
         self._forget()
-        for tell in tuple(self._live.drained) if self._live is not None else ():
-            tell()
+        if self._live is not None:
+            self._live.writable = True
+            for tell in tuple(self._live.drained):
+                tell()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._forget()

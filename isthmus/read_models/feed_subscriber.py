@@ -101,9 +101,10 @@ class Subscriber:
             self._hold(message)
 
     def offer(self, message: BalanceMessage) -> None:
-        if message.version != self.versions.get(message.account_id, message.version) + 1:
+        account, version = message.account_id, message.version
+        if version != self.versions.get(account, version) + 1:
             return
-        self.versions[message.account_id] = message.version
+        self.versions[account] = version
         if self.after is not None and message.position <= self.after:
             return
         if self._alone and self.level and not self._held:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import replace
 from decimal import Decimal
 from typing import Any
@@ -23,8 +23,6 @@ from websockets.streams import StreamReader
 from isthmus.graphql import ws_protocol
 from isthmus.graphql.context import SharedContext
 from isthmus.graphql.ids import account_key
-from isthmus.graphql.live import Rendering
-from isthmus.graphql.ws_member import Member
 from isthmus.read_models.database import Sight
 from isthmus.read_models.feed_wire import BalanceMessage, Cause
 from tests.api.conftest import Person, Served, deposit
@@ -197,7 +195,7 @@ def test_frames_are_as_the_protocol_has_them(size: int) -> None:
     protocol = Mock(close_sent=False, disconnected=False)
     protocol.conn.state, protocol.transport.is_closing = State.OPEN, lambda: False
     protocol.transport.write = written.append
-    ws_protocol.Frames(protocol).write(b"x", b"y" * (size - 1))
+    ws_protocol.Frames(protocol).write(b"x", [b"y" * (size - 1), b"z"])
     stream = StreamReader()
     stream.feed_data(written[0])
     parsing = Frame.parse(stream.read_exact, mask=False)
@@ -205,6 +203,8 @@ def test_frames_are_as_the_protocol_has_them(size: int) -> None:
         next(parsing)
 
     assert parsed.value.value == Frame(Opcode.TEXT, b"x" + b"y" * (size - 1))
+    assert written[0].endswith(b"\x81\x02xz"), "the next one in the same piece"
+    assert len(written) == 1
 
 
 @pytest.mark.parametrize(
@@ -214,7 +214,7 @@ def test_nothing_is_written_to_a_connection_that_closes(closing: dict[str, Any])
     protocol = Mock(close_sent=closing.get("close_sent", False), disconnected=closing.get("disconnected", False))
     protocol.conn.state = closing.get("state", State.OPEN)
     protocol.transport.is_closing = lambda: closing.get("is_closing", False)
-    ws_protocol.Frames(protocol).write(b"x", b"y")
+    ws_protocol.Frames(protocol).write(b"x", [b"y"])
 
     protocol.transport.write.assert_not_called()
 
@@ -246,6 +246,29 @@ async def stopped_reader(served: Served, made: socket.socket) -> dict[str, Any]:
     made.connect((host, int(port)))
     made.setblocking(False)
     return {"sock": made, "max_queue": 1, "ping_interval": None, "compression": None}
+
+
+async def test_what_comes_together_leaves_in_one_piece(
+    served: Served, ada: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    account, pieces, write = ada.open(), list[int](), ws_protocol.Frames.write
+
+    def counted(frames: ws_protocol.Frames, head: bytes, bodies: Sequence[bytes]) -> bool:
+        pieces.append(len(bodies))
+        return write(frames, head, bodies)
+
+    async with connected(served) as one, connected(served) as other:
+        for client in (one, other):
+            await client.sign_in(ada.token)
+            await client.subscribe(BRIEF, {"ids": [account]})
+            assert (await change(client))["version"] == 0
+        monkeypatch.setattr(ws_protocol.Frames, "write", counted)
+        assert served.loop is not None
+        served.loop.call_soon_threadsafe(storm(served, account, 1, 3))
+        for client in (one, other):
+            assert [(await change(client))["version"] for _ in range(3)] == [1, 2, 3]
+
+    assert sorted(pieces) == [1, 1, 1, 3], "whoever comes first waits for each to be rendered"
 
 
 async def test_a_reader_that_stops_costs_the_others_nothing_and_learns_what_it_missed(
@@ -310,15 +333,15 @@ async def test_a_reader_that_never_comes_back_is_dropped(
 async def test_one_subscriber_that_a_bug_keeps_from_being_told_costs_the_others_nothing(
     served: Served, ada: Person, olga: Person, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    account, first, tell = ada.open(), [True], Member._rendered
+    account, first, write = ada.open(), [True], ws_protocol.Frames.write
 
-    def failing_once(member: Member, rendering: Rendering) -> None:
-        if first and rendering.body and b'"eventType":"JournalPosted"' in rendering.body:
+    def failing_once(frames: ws_protocol.Frames, head: bytes, bodies: Sequence[bytes]) -> bool:
+        if first and any(b'"eventType":"JournalPosted"' in body for body in bodies):
             first.clear()
             raise KeyError("a bug")
-        tell(member, rendering)
+        return write(frames, head, bodies)
 
-    monkeypatch.setattr(Member, "_rendered", failing_once)
+    monkeypatch.setattr(ws_protocol.Frames, "write", failing_once)
     async with connected(served) as one, connected(served) as other:
         for client in (one, other):
             await client.sign_in(ada.token)

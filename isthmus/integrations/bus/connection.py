@@ -42,7 +42,7 @@ class Broker:
 
     @property
     def fetch_wait_ms(self) -> int:
-        return 20 if self.embedded else 500
+        return 10 if self.embedded else 500
 
     @property
     def session_ms(self) -> int:
