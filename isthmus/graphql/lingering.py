@@ -1,7 +1,8 @@
 """An answer to a request that was not read to its end, and will not be.
 
 Closed at once, a connection on which more arrives is reset, and a reset may reach the client before it has read the answer: it would
-see a failure, whose outcome it cannot know, in the place of a refusal. So what still comes is taken and thrown away for a moment.
+see a failure, whose outcome it cannot know, in the place of a refusal. So what still comes is taken and thrown away for a moment, as
+long as it is not without end.
 """
 
 from __future__ import annotations
@@ -12,8 +13,9 @@ from contextlib import suppress
 from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
-#: Long enough for an answer's way to the client.
+#: Long enough for an answer's way to the client, and as much as a client may have sent before it reads.
 LINGER_S = 1.0
+LINGER_BYTES = 4 * 1024 * 1024
 
 
 class Lingering(Response):
@@ -22,8 +24,9 @@ class Lingering(Response):
             await send({**message, "more_body": True} if message["type"] == "http.response.body" else message)
 
         await super().__call__(scope, receive, open_ended)
+        taken = 0
         with suppress(TimeoutError):
             async with asyncio.timeout(LINGER_S):
-                while (await receive()).get("more_body"):
-                    pass
+                while taken < LINGER_BYTES and (message := await receive()).get("more_body"):
+                    taken += len(message.get("body", b""))
         await send({"type": "http.response.body", "body": b"", "more_body": False})
