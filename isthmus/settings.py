@@ -266,9 +266,14 @@ class SecretsSettings(BaseModel):
 
 
 class SandboxSettings(BaseModel):
+    enabled: bool = Field(
+        True, description="Whether `up` runs the sandbox. Without it, banks are the real ones, or none."
+    )
     seed: int = Field(7, description="What its customers have and do follows from this number.")
     redirect_uris: tuple[str, ...] = Field(
-        (), description="Addresses that the sandbox's TrueLayer and Yapily may send a person back to, as a JSON list."
+        (),
+        description="Addresses that the sandbox's TrueLayer and Yapily may send a person back to, as a JSON list. In `up`, by default: "
+        "/bank-links/callback of the API, and isthmus-demo://bank-link.",
     )
 
 

@@ -1,6 +1,7 @@
 """The data directory: what `up` keeps between runs (servers' data, passwords, ports) and says about the one that runs.
 
 postgres/  valkey/          the servers' own
+sandbox/                    the sandbox's book
 secrets/                    passwords and the master key, each readable by its owner only
 logs/                       one file per process
 ports.json                  kept, so that addresses stay the same from run to run

@@ -22,7 +22,8 @@ DATABASE: tuple[Part, ...] = ("database",)
 class Endpoints:
     """`database_url` signs in as the product does, `admin_url` as the role that migrates. Both hold passwords, as may `redis_url`.
 
-    `kafka_embedded` asks for a producer without idempotence, which the embedded broker refuses.
+    `kafka_embedded` asks for a producer without idempotence, which the embedded broker refuses. `sandbox_url` is "" where the banks
+    are the real ones.
     """
 
     database_url: str
@@ -32,6 +33,7 @@ class Endpoints:
     kafka_embedded: bool
     issuer_url: str
     api_url: str
+    sandbox_url: str = ""
 
     def __repr__(self) -> str:
         """Without passwords: it ends up in a traceback one day."""
@@ -68,6 +70,7 @@ def resolve(settings: Settings, *, need: Collection[Part] = PARTS) -> Endpoints:
         kafka_embedded=given["kafka"] is None,
         issuer_url=url["issuer"],
         api_url=kept.get("api_url") or base_url(settings.api.host, settings.api.port),
+        sandbox_url=kept.get("sandbox_url", "") if settings.sandbox.enabled else "",
     )
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from urllib.parse import urlsplit
 
 from isthmus.runtime.child import Spec
 from isthmus.runtime.data_directory import DataDirectory, port_is_free
@@ -14,10 +16,12 @@ from isthmus.runtime.probes import http_status
 from isthmus.runtime.servers import kafka, postgres, valkey
 from isthmus.settings import LOOPBACK, Settings, SettingsError
 
-ISSUER, SERVE, WORK = "issuer", "serve", "work"
+ISSUER, SERVE, WORK, SANDBOX = "issuer", "serve", "work", "sandbox"
 #: The processes of ours drain their clients first, and may take most of the ten seconds that a stop may last.
 _DRAIN_S_MAX = 6.0
 _APP_START_S = 45.0
+#: A client without a web page, as the examples and the tour use one, is sent back here from a bank.
+_DEMO_CLIENT_REDIRECT = "isthmus-demo://bank-link"
 
 
 @dataclass(frozen=True)
@@ -29,6 +33,8 @@ class Plan:
     """None where the database is not ours."""
     servers: tuple[Spec, ...]
     apps: tuple[Spec, ...]
+    sandbox: Spec | None
+    """None where the banks are the real ones. It needs none of the others."""
 
     @property
     def playground_url(self) -> str | None:
@@ -81,8 +87,17 @@ def make_plan(settings: Settings, data: DataDirectory, *, fsync: bool = True) ->
         kafka_embedded=bus is None,
         issuer_url=issuer or base_url(LOOPBACK, data.port(ISSUER)),
         api_url=base_url(settings.api.host, api_port),
+        sandbox_url=base_url(LOOPBACK, data.port(SANDBOX)) if settings.sandbox.enabled else "",
     )
-    return Plan(settings, data, endpoints, database_port, tuple(servers), _apps(settings, data, endpoints, api_port))
+    return Plan(
+        settings,
+        data,
+        endpoints,
+        database_port,
+        tuple(servers),
+        _apps(settings, data, endpoints, api_port),
+        _sandbox(settings, data, endpoints) if settings.sandbox.enabled else None,
+    )
 
 
 def _apps(settings: Settings, data: DataDirectory, endpoints: Endpoints, api_port: int) -> tuple[Spec, ...]:
@@ -98,9 +113,7 @@ def _apps(settings: Settings, data: DataDirectory, endpoints: Endpoints, api_por
         environment["ISTHMUS_API__MODE"] = "development"
 
     def app(name: str, *arguments: str, answers: Callable[[], bool]) -> Spec:
-        # -P: a module of the same name in the folder we were started from is none of ours.
-        command = (sys.executable, "-P", "-m", "isthmus", name, *arguments)
-        return Spec(name, command, answers, environment, start_s=_APP_START_S, stop_s=_DRAIN_S_MAX)
+        return _ours(name, *arguments, answers=answers, environment=environment)
 
     serve = app(
         SERVE,
@@ -113,6 +126,22 @@ def _apps(settings: Settings, data: DataDirectory, endpoints: Endpoints, api_por
         return (serve, work)
     discovery = f"{endpoints.issuer_url}/.well-known/openid-configuration"
     return (app(ISSUER, answers=lambda: http_status(discovery) == 200), serve, work)
+
+
+def _sandbox(settings: Settings, data: DataDirectory, endpoints: Endpoints) -> Spec:
+    environment = {**os.environ, "ISTHMUS_DATA_DIR": str(data.path)}
+    if "redirect_uris" not in settings.sandbox.model_fields_set:
+        redirect_uris = [f"{endpoints.api_url}/bank-links/callback", _DEMO_CLIENT_REDIRECT]
+        environment["ISTHMUS_SANDBOX__REDIRECT_URIS"] = json.dumps(redirect_uris)
+    port = str(urlsplit(endpoints.sandbox_url).port)
+    alive = f"{endpoints.sandbox_url}/livez"
+    return _ours(SANDBOX, "--port", port, answers=lambda: http_status(alive) == 200, environment=environment)
+
+
+def _ours(name: str, *arguments: str, answers: Callable[[], bool], environment: Mapping[str, str]) -> Spec:
+    # -P: a module of the same name in the folder we were started from is none of ours.
+    command = (sys.executable, "-P", "-m", "isthmus", name, *arguments)
+    return Spec(name, command, answers, environment, start_s=_APP_START_S, stop_s=_DRAIN_S_MAX)
 
 
 def runs_in_development(settings: Settings) -> bool:
@@ -130,4 +159,4 @@ def _api_port(settings: Settings, data: DataDirectory) -> int:
 
 
 def is_app(name: str) -> bool:
-    return name in (ISSUER, SERVE, WORK)
+    return name in (ISSUER, SERVE, WORK, SANDBOX)

@@ -15,7 +15,7 @@ from importlib import import_module
 from typing import Any
 from urllib.parse import urlsplit
 
-from isthmus.runtime.child import Child
+from isthmus.runtime.child import Child, Spec
 from isthmus.runtime.data_directory import DataDirectory
 from isthmus.runtime.endpoints import without_password
 from isthmus.runtime.plan import Plan, is_app, make_plan
@@ -90,11 +90,22 @@ class _Run:
 
     async def _start(self) -> None:
         began = time.monotonic()
+        plan = self._plan
+        async with asyncio.TaskGroup() as beside:
+            if plan.sandbox is not None:  # it waits for nobody, and nobody for it
+                beside.create_task(self._start_child(plan.sandbox))
+            await self._start_product()
+        self._steps.close()
+        self._steps.say(f"ready after {time.monotonic() - began:.1f} s; logs are in {plan.data.path / 'logs'}")
+        for line in self._lines():
+            self._say(line)
+
+    async def _start_product(self) -> None:
         plan, steps = self._plan, self._steps
         soon = asyncio.create_task(asyncio.to_thread(_import_soon))
         async with asyncio.TaskGroup() as servers:
             for spec in plan.servers:
-                servers.create_task(self._start_child(spec.name))
+                servers.create_task(self._start_child(spec))
         with steps.step("database"):
             await soon
             await self._shape_database()
@@ -106,13 +117,9 @@ class _Run:
                 await self._register_playground()
         async with asyncio.TaskGroup() as group:
             for spec in plan.apps:
-                group.create_task(self._start_child(spec.name))
+                group.create_task(self._start_child(spec))
             if self._demo:
                 group.create_task(self._seed())
-        self._steps.close()
-        self._steps.say(f"ready after {time.monotonic() - began:.1f} s; logs are in {plan.data.path / 'logs'}")
-        for line in self._lines():
-            self._say(line)
 
     async def _register_playground(self) -> None:
         from isthmus.auth.provider.clients import register_playground
@@ -121,11 +128,10 @@ class _Run:
         url = settings.playground.url or endpoints.api_url
         await register_playground(endpoints.database_url, settings.playground.client_id, url)
 
-    async def _start_child(self, name: str) -> None:
-        spec = next(spec for spec in (*self._plan.servers, *self._plan.apps) if spec.name == name)
-        with self._steps.step(name):
+    async def _start_child(self, spec: Spec) -> None:
+        with self._steps.step(spec.name):
             child = await self._supervisor.start(spec)
-        if name == kafka.NAME:
+        if spec.name == kafka.NAME:
             self._supervisor.bound_memory(child, self._plan.settings.kafka.embedded_memory_mib)
 
     async def _shape_database(self) -> None:
@@ -163,6 +169,8 @@ class _Run:
             for user in DEMO_USERS:
                 roles = ", ".join(role.value for role in user.roles)
                 lines.append(f"demo user  {user.email:<{width}}  password {DEMO_PASSWORD}  {roles}")
+        if endpoints.sandbox_url:
+            lines.append(f"sandbox    {endpoints.sandbox_url}")
         if self._plan.playground_url is not None:
             lines.append(f"playground {self._plan.playground_url}")
         return [*lines, f"ready {endpoints.api_url}/graphql"]

@@ -26,6 +26,21 @@ def test_up_prints_what_one_needs_and_ready_last(product: Product) -> None:
     ):
         assert needed in text
     assert str(product.running["issuer_url"]) in text
+    assert f"sandbox    {product.running['sandbox_url']}" in product.up.lines
+
+
+def test_the_sandbox_runs_and_may_send_people_back_to_the_api(product: Product) -> None:
+    asked = {
+        "response_type": "code",
+        "client_id": "sandbox-truelayer",
+        "redirect_uri": f"{product.base}/bank-links/callback",
+        "scope": "accounts",
+        "provider_id": "uk-ob-harbour",
+    }
+    dialog = f"{product.running['sandbox_url']}/truelayer/auth/"
+    assert httpx.get(dialog, params=asked).status_code == 303
+    assert httpx.get(dialog, params={**asked, "redirect_uri": "https://evil.example/"}).status_code == 400
+    assert (product.data_dir / "sandbox" / "book.sqlite").is_file()
 
 
 async def test_the_databases_url_is_the_superusers(product: Product) -> None:

@@ -19,6 +19,7 @@ RUNNING = Endpoints(
     kafka_embedded=True,
     issuer_url="http://127.0.0.1:15004",
     api_url="http://127.0.0.1:15005",
+    sandbox_url="http://127.0.0.1:15006",
 )
 
 
@@ -38,6 +39,13 @@ def test_a_running_up_is_found_through_its_data_directory(settings: Settings, da
         _write(data)
         assert resolve(settings) == RUNNING
         assert (data.path / "running.json").stat().st_mode & 0o077 == 0
+
+
+def test_where_the_banks_are_real_the_running_sandbox_is_not_found(settings: Settings, data: DataDirectory) -> None:
+    with data.lock():
+        _write(data)
+        real = settings.model_copy(update={"sandbox": settings.sandbox.model_copy(update={"enabled": False})})
+        assert resolve(real).sandbox_url == ""
 
 
 def test_without_any_the_sentence_says_what_to_do(settings: Settings) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 import subprocess
@@ -55,3 +56,31 @@ def test_up_runs_in_development_mode_unless_told(
         plan = make_plan(load_settings(data_dir=tmp_path), data)
 
     assert {app.environment["ISTHMUS_API__MODE"] for app in plan.apps} == {mode}
+
+
+@pytest.mark.parametrize("given", [None, '["https://app.example/linked"]'])
+def test_the_sandbox_keeps_its_port_and_sends_people_back_to_the_api_unless_told(
+    given: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if given is not None:
+        monkeypatch.setenv("ISTHMUS_SANDBOX__REDIRECT_URIS", given)
+    data = DataDirectory(tmp_path)
+    data.make()
+    with data.lock():
+        plan, again = (make_plan(load_settings(data_dir=tmp_path), data) for _ in range(2))
+
+    assert plan.sandbox is not None
+    told = json.loads(plan.sandbox.environment["ISTHMUS_SANDBOX__REDIRECT_URIS"])
+    ours = [f"{plan.endpoints.api_url}/bank-links/callback", "isthmus-demo://bank-link"]
+    assert told == (ours if given is None else json.loads(given))
+    assert plan.endpoints.sandbox_url == again.endpoints.sandbox_url == f"http://127.0.0.1:{data.port('sandbox')}"
+
+
+def test_with_real_banks_there_is_no_sandbox(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ISTHMUS_SANDBOX__ENABLED", "false")
+    data = DataDirectory(tmp_path)
+    data.make()
+    with data.lock():
+        plan = make_plan(load_settings(data_dir=tmp_path), data)
+
+    assert (plan.sandbox, plan.endpoints.sandbox_url) == (None, "")
