@@ -5,7 +5,7 @@ SHELL := /bin/sh
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-LOCKS := requirements/build.txt requirements/bootstrap.txt requirements/runtime.txt requirements/dev.txt
+LOCKS := requirements/build.txt requirements/bootstrap.txt requirements/runtime.txt requirements/dev.txt requirements/apart.txt
 ARGS ?=
 
 # Each candidate is tried, not only found: a version manager's shim may exist for a Python that is not installed, and some
@@ -18,6 +18,8 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input install --qui
 UV := $(BIN)/uv pip install --quiet --python $(BIN)/python --no-build-isolation-package plaid-python
 # plaid-python is published as source only; it is built with the setuptools that the lock names.
 LOCKED := --require-hashes --only-binary :all: --no-binary plaid-python
+# What asks for an older cryptography than the lock has, and works with it (tests/sandbox uses both sides of it): installed by itself.
+APART := --no-deps --require-hashes --only-binary :all: -r requirements/apart.txt
 # Compiled by importing them once, which takes 3 s: uv compiles nothing, and the first `up` would do it in four processes at once.
 COMPILED := isthmus.app, isthmus.auth.provider.asgi, isthmus.cli.demo_data, isthmus.migrations, isthmus.runtime.serving, \
 	isthmus.runtime.up, isthmus.runtime.work
@@ -42,9 +44,9 @@ $(STAMP): $(LOCKS) pyproject.toml
 	@$(PIP) $(LOCKED) -r requirements/build.txt >&2
 	@index=$${UV_DEFAULT_INDEX:-$${UV_INDEX_URL:-$${PIP_INDEX_URL:-$$($(BIN)/python -m pip config get global.index-url 2>/dev/null)}}}; \
 		if [ -n "$$index" ]; then export UV_DEFAULT_INDEX="$$index"; fi; \
-		if $(PIP) $(LOCKED) -r requirements/bootstrap.txt && $(UV) $(LOCKED) -r requirements/dev.txt && $(UV) $(OURSELVES); then :; else \
+		if $(PIP) $(LOCKED) -r requirements/bootstrap.txt && $(UV) $(LOCKED) -r requirements/dev.txt && $(UV) $(APART) && $(UV) $(OURSELVES); then :; else \
 			echo "uv did not do; pip takes a minute longer" >&2; \
-			$(PIP) $(LOCKED) --no-build-isolation -r requirements/dev.txt && $(PIP) $(OURSELVES); fi >&2
+			$(PIP) $(LOCKED) --no-build-isolation -r requirements/dev.txt && $(PIP) $(APART) && $(PIP) $(OURSELVES); fi >&2
 	@env -u PYTHONDONTWRITEBYTECODE $(BIN)/python -c 'import $(COMPILED)' >/dev/null 2>&1 || :
 	@touch $@
 
@@ -72,6 +74,7 @@ lock: $(STAMP) ## make the lock files anew from pyproject.toml
 	$(LOCK) pyproject.toml --group dev -c requirements/runtime.txt -o requirements/dev.txt
 	printf 'setuptools>=80\n' | $(LOCK) - -o requirements/build.txt
 	printf 'uv\n' | $(LOCK) - -o requirements/bootstrap.txt
+	printf 'truelayer-signing>=0.4\n' | $(LOCK) --no-deps - -o requirements/apart.txt
 
 playground: ## make the playground's files anew from web/ (needs Node 20; they ship with the package, so `up` does not)
 	cd web && npm ci && npm run build
