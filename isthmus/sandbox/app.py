@@ -19,9 +19,11 @@ from isthmus.sandbox.misbehaviour import Misbehaviour
 from isthmus.sandbox.plaid import Plaid
 from isthmus.sandbox.plaid_link import PlaidLink
 from isthmus.sandbox.seeding import HISTORY_DAYS, Seeding
-from isthmus.sandbox.truelayer import TrueLayer
+from isthmus.sandbox.truelayer_auth import TrueLayerAuth
+from isthmus.sandbox.truelayer_data import TrueLayerData
 from isthmus.sandbox.webhooks import Webhooks
-from isthmus.sandbox.yapily import Yapily
+from isthmus.sandbox.yapily_consents import YapilyConsents
+from isthmus.sandbox.yapily_data import YapilyData
 
 
 def create_sandbox_app(
@@ -39,15 +41,15 @@ def create_sandbox_app(
     seeding.begin(world.clock.now())
     pages, control, plaid = BankPages(world), Control(world), Plaid(world)
     link = PlaidLink(world, plaid, pages)
-    truelayer = TrueLayer(world, pages, redirect_uris)
-    yapily = Yapily(world, pages, redirect_uris)
+    auth = TrueLayerAuth(world, pages, redirect_uris)
+    consents = YapilyConsents(world, pages, redirect_uris)
     control.actions = {
         "plaid.needs_login": lambda told: plaid.needs_login(told["item_id"]),
         "plaid.expires": lambda told: plaid.expires_at(told["item_id"], read_iso(told["at"])),
         "plaid.revoked": lambda told: plaid.revoked(told["item_id"]),
         "plaid.rotate_key": lambda _: plaid.keys.rotate(),
-        "truelayer.revoked": lambda told: truelayer.revoked(told["credentials_id"]),
-        "yapily.status": lambda told: yapily.set_status(told["consent"], told["status"]),
+        "auth.revoked": lambda told: auth.revoked(told["credentials_id"]),
+        "yapily.status": lambda told: consents.set_status(told["consent"], told["status"]),
     }
 
     @asynccontextmanager
@@ -65,9 +67,9 @@ def create_sandbox_app(
             *pages.routes,
             *link.routes,
             Mount("/plaid", routes=plaid.routes),
-            Mount("/truelayer/auth", routes=truelayer.auth_routes),
-            Mount("/truelayer/api", routes=truelayer.data_routes),
-            Mount("/yapily", routes=yapily.routes),
+            Mount("/truelayer/auth", routes=auth.routes),
+            Mount("/truelayer/api", routes=TrueLayerData(world, auth).routes),
+            Mount("/yapily", routes=[*consents.routes, *YapilyData(world, consents).routes]),
         ],
         lifespan=lifespan,
     )

@@ -10,7 +10,7 @@ from urllib.parse import parse_qs, urlsplit
 import httpx
 import pytest
 
-from isthmus.sandbox.truelayer import CLIENT_ID, CLIENT_SECRET
+from isthmus.sandbox.truelayer_auth import CLIENT_ID, CLIENT_SECRET
 from tests.sandbox.conftest import REDIRECT, Sandbox
 
 VERIFIER = "v" * 43

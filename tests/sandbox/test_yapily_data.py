@@ -8,7 +8,8 @@ from urllib.parse import parse_qs, urlsplit
 import httpx
 import pytest
 
-from isthmus.sandbox.yapily import APPLICATION, SECRET, STATUSES
+from isthmus.sandbox.yapily_consents import STATUSES
+from isthmus.sandbox.yapily_wire import APPLICATION, SECRET
 from tests.sandbox.conftest import REDIRECT, Sandbox
 
 

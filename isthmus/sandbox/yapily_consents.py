@@ -1,0 +1,189 @@
+"""Yapily's consents to look at accounts, with all of their statuses: asked for, authorised at the bank, confirmed, ended."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from urllib.parse import urlencode
+from uuid import UUID
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from isthmus.sandbox.answers import World, json_response
+from isthmus.sandbox.bank_pages import BankPages
+from isthmus.sandbox.book import Customer, iso, read_iso
+from isthmus.sandbox.seeding import BANKS, Bank
+from isthmus.sandbox.yapily_wire import Body, Refusal, bank_of, data, route
+
+STATUSES = frozenset(
+    (
+        *("AWAITING_AUTHORIZATION", "AWAITING_FURTHER_AUTHORIZATION", "AWAITING_RE_AUTHORIZATION", "AUTHORIZED"),
+        *("CONSUMED", "REJECTED", "REVOKED", "FAILED", "EXPIRED", "UNKNOWN", "INVALID"),
+        *("AWAITING_DECOUPLED_PRE_AUTHORIZATION", "AWAITING_PRE_AUTHORIZATION", "PRE_AUTHORIZED"),
+        *("AWAITING_DECOUPLED_AUTHORIZATION", "AWAITING_SCA_METHOD", "AWAITING_SCA_CODE"),
+    )
+)
+_RECONFIRM = timedelta(days=90)
+_ONE_TIME_LASTS = timedelta(minutes=5)
+#: What a consent lasts before the person must sign in at the bank again: longer in the EEA than in the United Kingdom.
+_LASTS = {"GB": timedelta(days=90), "DE": timedelta(days=180), "US": timedelta(days=180)}
+FEATURES = ("ACCOUNTS", "ACCOUNT", "ACCOUNT_BALANCES", "ACCOUNT_TRANSACTIONS")
+
+
+class YapilyConsents:
+    """`callbacks`: where a person may be sent back to."""
+
+    def __init__(self, world: World, pages: BankPages, callbacks: frozenset[str]) -> None:
+        self._world = world
+        self._book = world.book
+        self._pages = pages
+        self._callbacks = callbacks
+        pages.answered["yapily.account"] = self._answered
+        self.routes = [
+            route(world, "POST", "/account-auth-requests", self._ask),
+            route(world, "PATCH", "/account-auth-requests", self._ask_again),
+            route(world, "POST", "/consent-one-time-token", self._by_one_time_token),
+            route(
+                world, "GET", "/consents/{consent}", lambda request, _: data(world, self._shown(self._named(request)))
+            ),
+            route(world, "DELETE", "/consents/{consent}", self._delete),
+            route(world, "POST", "/consents/{consent}/extend", self._extend),
+        ]
+
+    # -- consents --------------------------------------------------------------------------------------------------------
+
+    def _ask(self, _: Request, body: Body) -> Response:
+        bank = bank_of(body.get("institutionId"))
+        callback = body.get("callback")
+        if callback not in self._callbacks:
+            raise Refusal(400, "BAD_REQUEST", "The callback is not one that is registered for the application.")
+        if not body.get("applicationUserId"):
+            raise Refusal(400, "BAD_REQUEST", "applicationUserId is missing.")
+        consent_id = str(UUID(self._world.token("")[:32]))
+        consent = {
+            "id": consent_id,
+            "userUuid": str(UUID(self._world.token("")[:32])),
+            "applicationUserId": body["applicationUserId"],
+            "institutionId": f"{bank.id}-sandbox",
+            "status": "AWAITING_AUTHORIZATION",
+            "createdAt": iso(self._world.clock.now()),
+            "featureScope": list(FEATURES),
+            "state": self._world.token("")[:32],
+            "customer": None,
+            "token": None,
+            "callback": callback,
+            "oneTimeToken": bool(body.get("oneTimeToken")),
+        }
+        return self._asked(bank, consent, 201)
+
+    def _ask_again(self, request: Request, _: Body) -> Response:
+        consent = self.consent(request)
+        consent |= {"status": "AWAITING_RE_AUTHORIZATION", "state": self._world.token("")[:32]}
+        return self._asked(bank_of(consent["institutionId"]), consent, 201)
+
+    def _asked(self, bank: Bank, consent: Body, status: int) -> Response:
+        self._keep(consent)
+        lines = ["see your accounts and balances", "see your transactions"]
+        page = self._pages.ask("yapily.account", bank.id, "Yapily, for an app", lines, consent=consent["id"])
+        return data(self._world, {**self._shown(consent), "authorisationUrl": page, "qrCodeUrl": None}, status)
+
+    def _answered(self, ask: dict[str, object], customer: Customer | None) -> str:
+        consent = self._book.get("yapily.consent", str(ask["consent"]))
+        assert consent is not None, "the ask names it"
+        told = {
+            "application-user-id": consent["applicationUserId"],
+            "user-uuid": consent["userUuid"],
+            "institution": consent["institutionId"],
+        }
+        if customer is None or consent["customer"] not in (None, customer.id):
+            self._keep(consent | {"status": "REJECTED" if consent["token"] is None else consent["status"]})
+            refused = {"error": "access_denied", "error-source": "user", "error-description": "The user declined."}
+            return f"{consent['callback']}?{urlencode({**refused, **told})}"
+        now = self._world.clock.now()
+        consent |= {
+            "status": "AUTHORIZED",
+            "customer": customer.id,
+            "authorizedAt": iso(now),
+            "lastConfirmedAt": iso(now),
+            "reconfirmBy": iso(now + _RECONFIRM),
+            "expiresAt": iso(now + _LASTS[BANKS[customer.bank].country]),
+            "institutionConsentId": f"aac-{consent['id']}",
+            "token": consent["token"] or self._world.token("yc-"),
+        }
+        self._keep(consent)
+        self._book.put("yapily.token", consent["token"], {"consent": consent["id"]})
+        if not consent["oneTimeToken"]:
+            return f"{consent['callback']}?{urlencode({'consent': consent['token'], **told})}"
+        once = self._world.token("ott-")
+        self._book.put("yapily.once", once, {"consent": consent["id"], "expires": iso(now + _ONE_TIME_LASTS)})
+        return f"{consent['callback']}?{urlencode({'one-time-token': once, **told})}"
+
+    def _by_one_time_token(self, _: Request, body: Body) -> Response:
+        once = str(body.get("oneTimeToken", ""))
+        kept = self._book.get("yapily.once", once)
+        if (
+            kept is None
+            or not self._book.forget("yapily.once", once)
+            or read_iso(kept["expires"]) <= self._world.clock.now()
+        ):
+            raise Refusal(404, "NOT_FOUND", "There is no such one-time token, or it was used.")
+        consent = self._book.get("yapily.consent", kept["consent"])
+        assert consent is not None, "a one-time token is of a consent"
+        return json_response({**self._shown(consent), "consentToken": consent["token"]}, 201)
+
+    def _delete(self, request: Request, _: Body) -> Response:
+        consent = self._named(request)
+        self._keep(consent | {"status": "REVOKED"})
+        return data(
+            self._world, {"id": consent["id"], "deleteStatus": "SUCCESS", "institutionId": consent["institutionId"]}
+        )
+
+    def _extend(self, request: Request, body: Body) -> Response:
+        """The person has confirmed, to the app, that it may go on: no sign-in at the bank."""
+        consent = self._named(request)
+        if consent["status"] != "AUTHORIZED" or read_iso(consent["expiresAt"]) <= self._world.clock.now():
+            raise Refusal(400, "BAD_REQUEST", "Only an authorised consent can be extended.")
+        try:
+            confirmed = read_iso(body["lastConfirmedAt"])
+        except (KeyError, TypeError, ValueError):
+            raise Refusal(400, "BAD_REQUEST", "lastConfirmedAt is missing, or is no time.") from None
+        if confirmed > self._world.clock.now():
+            raise Refusal(400, "BAD_REQUEST", "lastConfirmedAt lies ahead.")
+        self._keep(consent | {"lastConfirmedAt": iso(confirmed), "reconfirmBy": iso(confirmed + _RECONFIRM)})
+        return data(self._world, self._shown(self._named(request)))
+
+    def set_status(self, consent_id: str, status: str) -> None:
+        """What banks and people do behind an app's back. Any text is taken: real ones add statuses too."""
+        consent = self._book.get("yapily.consent", consent_id)
+        if consent is None:
+            raise ValueError("no such consent")
+        self._keep(consent | {"status": status})
+
+    def _shown(self, consent: Body) -> Body:
+        status = consent["status"]
+        if status == "AUTHORIZED" and read_iso(consent["expiresAt"]) <= self._world.clock.now():
+            status = "EXPIRED"
+        hidden = {"customer", "token", "callback", "oneTimeToken"}
+        return {name: value for name, value in consent.items() if name not in hidden} | {"status": status}
+
+    def _named(self, request: Request) -> Body:
+        consent = self._book.get("yapily.consent", request.path_params["consent"])
+        if consent is None:
+            raise Refusal(404, "NOT_FOUND", "There is no such consent.")
+        return consent
+
+    def consent(self, request: Request) -> Body:
+        kept = self._book.get("yapily.token", request.headers.get("consent", ""))
+        consent = self._book.get("yapily.consent", kept["consent"]) if kept else None
+        if consent is None:
+            raise Refusal(401, "UNAUTHORIZED", "The consent header is missing, or nobody's.")
+        return consent
+
+    def authorised(self, request: Request) -> Body:
+        consent = self.consent(request)
+        if (status := self._shown(consent)["status"]) != "AUTHORIZED":
+            raise Refusal(403, "FORBIDDEN", f"The consent is {status}.")
+        return consent
+
+    def _keep(self, consent: Body) -> None:
+        self._book.put("yapily.consent", consent["id"], consent)
