@@ -275,6 +275,18 @@ class SandboxSettings(BaseModel):
         description="Addresses that the sandbox's TrueLayer and Yapily may send a person back to, as a JSON list. In `up`, by default: "
         "/bank-links/callback of the API, and isthmus-demo://bank-link.",
     )
+    webhook_url: str | None = Field(
+        None,
+        description="Where the sandbox's webhooks go: to /plaid, /truelayer and /yapily under it. In `up`, by "
+        "default: /webhooks of the API. A webhook that an app names itself comes first.",
+    )
+
+    @field_validator("webhook_url")
+    @classmethod
+    def _http(cls, value: str | None) -> str | None:
+        if value is not None and not value.startswith(("http://", "https://")):
+            raise ValueError("must begin with http:// or https://")
+        return value.rstrip("/") if value else value
 
 
 class TelemetrySettings(BaseModel):

@@ -43,6 +43,7 @@ def sandbox(
             seed=settings.sandbox.seed,
             public_url=url,
             redirect_uris=frozenset(settings.sandbox.redirect_uris),
+            webhook_url=settings.sandbox.webhook_url or "",
         ),
         listener,
         shutdown_s=2.0,

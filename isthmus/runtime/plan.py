@@ -133,6 +133,8 @@ def _sandbox(settings: Settings, data: DataDirectory, endpoints: Endpoints) -> S
     if "redirect_uris" not in settings.sandbox.model_fields_set:
         redirect_uris = [f"{endpoints.api_url}/bank-links/callback", _DEMO_CLIENT_REDIRECT]
         environment["ISTHMUS_SANDBOX__REDIRECT_URIS"] = json.dumps(redirect_uris)
+    if settings.sandbox.webhook_url is None:
+        environment["ISTHMUS_SANDBOX__WEBHOOK_URL"] = f"{endpoints.api_url}/webhooks"
     port = str(urlsplit(endpoints.sandbox_url).port)
     alive = f"{endpoints.sandbox_url}/livez"
     return _ours(SANDBOX, "--port", port, answers=lambda: http_status(alive) == 200, environment=environment)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -21,9 +22,13 @@ from isthmus.sandbox.plaid_link import PlaidLink
 from isthmus.sandbox.seeding import HISTORY_DAYS, Seeding
 from isthmus.sandbox.truelayer_auth import TrueLayerAuth
 from isthmus.sandbox.truelayer_data import TrueLayerData
+from isthmus.sandbox.truelayer_webhooks import TrueLayerWebhooks
 from isthmus.sandbox.webhooks import Webhooks
 from isthmus.sandbox.yapily_consents import YapilyConsents
 from isthmus.sandbox.yapily_data import YapilyData
+from isthmus.sandbox.yapily_webhooks import YapilyWebhooks
+
+_TICK_S = 0.25
 
 
 def create_sandbox_app(
@@ -32,23 +37,26 @@ def create_sandbox_app(
     seed: int,
     public_url: str,
     redirect_uris: frozenset[str] = frozenset(),
+    webhook_url: str = "",
     history_days: int = HISTORY_DAYS,
 ) -> Misbehaviour:
     """`book_file` is made where it is not there yet; an older one goes on with the seed that it began with."""
     book = Book(book_file)
     seeding = Seeding(book, int(book.fact("seed") or seed), history_days)
-    world = World(book, Clock(book), seeding, Webhooks(), public_url)
+    world = World(book, Clock(book), seeding, Webhooks(), public_url, webhook_url)
     seeding.begin(world.clock.now())
     pages, control, plaid = BankPages(world), Control(world), Plaid(world)
     link = PlaidLink(world, plaid, pages)
     auth = TrueLayerAuth(world, pages, redirect_uris)
-    consents = YapilyConsents(world, pages, redirect_uris)
+    truelayer_webhooks, yapily_webhooks = TrueLayerWebhooks(world), YapilyWebhooks(world)
+    consents = YapilyConsents(world, pages, redirect_uris, yapily_webhooks)
     control.actions = {
         "plaid.needs_login": lambda told: plaid.needs_login(told["item_id"]),
         "plaid.expires": lambda told: plaid.expires_at(told["item_id"], read_iso(told["at"])),
         "plaid.revoked": lambda told: plaid.revoked(told["item_id"]),
         "plaid.rotate_key": lambda _: plaid.keys.rotate(),
-        "auth.revoked": lambda told: auth.revoked(told["credentials_id"]),
+        "truelayer.rotate_key": lambda _: truelayer_webhooks.rotate(),
+        "truelayer.revoked": lambda told: auth.revoked(told["credentials_id"]),
         "yapily.status": lambda told: consents.set_status(told["consent"], told["status"]),
     }
 
@@ -56,7 +64,9 @@ def create_sandbox_app(
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
         world.webhooks.start()
         world.catch_up()
+        ticking = asyncio.create_task(_tick(world))
         yield
+        ticking.cancel()
         await world.webhooks.aclose()
         book.close()
 
@@ -67,9 +77,10 @@ def create_sandbox_app(
             *pages.routes,
             *link.routes,
             Mount("/plaid", routes=plaid.routes),
+            *truelayer_webhooks.routes,
             Mount("/truelayer/auth", routes=auth.routes),
             Mount("/truelayer/api", routes=TrueLayerData(world, auth).routes),
-            Mount("/yapily", routes=[*consents.routes, *YapilyData(world, consents).routes]),
+            Mount("/yapily", routes=[*consents.routes, *yapily_webhooks.routes, *YapilyData(world, consents).routes]),
         ],
         lifespan=lifespan,
     )
@@ -77,6 +88,13 @@ def create_sandbox_app(
     wrapped = Misbehaviour(app)
     control.misbehaviour = wrapped
     return wrapped
+
+
+async def _tick(world: World) -> None:
+    """What falls due happens without anybody asking: a payment is executed, and a webhook says so."""
+    while True:
+        await asyncio.sleep(_TICK_S)
+        world.run_due()
 
 
 async def _alive(_: Request) -> Response:

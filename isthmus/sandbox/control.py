@@ -39,6 +39,7 @@ class Control:
             _route("/sandbox/facts", self._fact, "POST"),
             _route("/sandbox/actions", self._act, "POST"),
             _route("/sandbox/webhooks", lambda _: self._webhooks(), "GET"),
+            _route("/sandbox/webhooks/again", self._send_again, "POST"),
         ]
 
     def _time(self) -> dict[str, str]:
@@ -143,6 +144,12 @@ class Control:
         with self._world.book.writing():
             return action(body)
 
+    def _send_again(self, body: dict[str, Any]) -> dict[str, Any]:
+        """The webhook of that `index` in the list comes once more, as replays do: the same body, signed anew."""
+        sent = self._world.webhooks.deliveries[int(body["index"])]
+        self._world.webhooks.send(sent.url, sent.body, sent.sign)
+        return {"url": sent.url}
+
     def _webhooks(self) -> list[dict[str, Any]]:
         return [
             {
@@ -161,7 +168,7 @@ def _route(path: str, work: Work, method: str) -> Route:
         body = await json_body(request)
         try:
             return json_response(work({} if body is None else body))
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, IndexError, TypeError, ValueError) as error:
             return json_response({"error": f"{type(error).__name__}: {error}"}, 400)
 
     return Route(path, answer, methods=[method])

@@ -103,7 +103,7 @@ class Plaid:
             "item_id": item_id,
             "customer": customer_id,
             "bank": bank,
-            "webhook": webhook,
+            "webhook": webhook or self._world.webhook("plaid"),
             "products": list(products),
             "error": None,
             "consent_expires": None,

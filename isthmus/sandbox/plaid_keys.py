@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import base64
 import hashlib
 
 import jwt
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from isthmus.sandbox.answers import World
+from isthmus.sandbox.answers import World, base64url
 from isthmus.sandbox.plaid_errors import Body, PlaidError
 
 
@@ -43,8 +42,8 @@ class SigningKeys:
             "kid": kid,
             "kty": "EC",
             "use": "sig",
-            "x": _base64url(numbers.x),
-            "y": _base64url(numbers.y),
+            "x": base64url(numbers.x, 32),
+            "y": base64url(numbers.y, 32),
             "created_at": now,
             "expired_at": None,
         }
@@ -65,7 +64,3 @@ class SigningKeys:
             "request_body_sha256": hashlib.sha256(body).hexdigest(),
         }
         return {"Plaid-Verification": jwt.encode(claims, kept["pem"], algorithm="ES256", headers={"kid": kid})}
-
-
-def _base64url(value: int) -> str:
-    return base64.urlsafe_b64encode(value.to_bytes(32, "big")).rstrip(b"=").decode()

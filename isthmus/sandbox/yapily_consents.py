@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from datetime import timedelta
 from urllib.parse import urlencode
-from uuid import UUID
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -13,6 +12,7 @@ from isthmus.sandbox.answers import World, json_response
 from isthmus.sandbox.bank_pages import BankPages
 from isthmus.sandbox.book import Customer, iso, read_iso
 from isthmus.sandbox.seeding import BANKS, Bank
+from isthmus.sandbox.yapily_webhooks import YapilyWebhooks
 from isthmus.sandbox.yapily_wire import Body, Refusal, bank_of, data, route
 
 STATUSES = frozenset(
@@ -33,11 +33,13 @@ FEATURES = ("ACCOUNTS", "ACCOUNT", "ACCOUNT_BALANCES", "ACCOUNT_TRANSACTIONS")
 class YapilyConsents:
     """`callbacks`: where a person may be sent back to."""
 
-    def __init__(self, world: World, pages: BankPages, callbacks: frozenset[str]) -> None:
+    def __init__(self, world: World, pages: BankPages, callbacks: frozenset[str], webhooks: YapilyWebhooks) -> None:
         self._world = world
         self._book = world.book
         self._pages = pages
         self._callbacks = callbacks
+        self._webhooks = webhooks
+        world.timers["yapily.expires"] = self._expired
         pages.answered["yapily.account"] = self._answered
         self.routes = [
             route(world, "POST", "/account-auth-requests", self._ask),
@@ -59,10 +61,10 @@ class YapilyConsents:
             raise Refusal(400, "BAD_REQUEST", "The callback is not one that is registered for the application.")
         if not body.get("applicationUserId"):
             raise Refusal(400, "BAD_REQUEST", "applicationUserId is missing.")
-        consent_id = str(UUID(self._world.token("")[:32]))
+        consent_id = self._world.uuid()
         consent = {
             "id": consent_id,
-            "userUuid": str(UUID(self._world.token("")[:32])),
+            "userUuid": self._world.uuid(),
             "applicationUserId": body["applicationUserId"],
             "institutionId": f"{bank.id}-sandbox",
             "status": "AWAITING_AUTHORIZATION",
@@ -111,6 +113,7 @@ class YapilyConsents:
             "token": consent["token"] or self._world.token("yc-"),
         }
         self._keep(consent)
+        self._world.later("yapily.expires", read_iso(consent["expiresAt"]), consent=consent["id"])
         self._book.put("yapily.token", consent["token"], {"consent": consent["id"]})
         if not consent["oneTimeToken"]:
             return f"{consent['callback']}?{urlencode({'consent': consent['token'], **told})}"
@@ -186,4 +189,13 @@ class YapilyConsents:
         return consent
 
     def _keep(self, consent: Body) -> None:
+        before = self._book.get("yapily.consent", consent["id"])
         self._book.put("yapily.consent", consent["id"], consent)
+        if before is not None and before["status"] != consent["status"]:
+            told = ("id", "institutionId", "applicationUserId", "userUuid", "status", "expiresAt")
+            self._webhooks.tell("consent.status.updated", {name: consent.get(name) for name in told})
+
+    def _expired(self, due: Body) -> None:
+        consent = self._book.get("yapily.consent", due["consent"])
+        if consent is not None and consent["status"] == "AUTHORIZED" and consent["expiresAt"] == due["at"]:
+            self._keep(consent | {"status": "EXPIRED"})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import threading
 import time
 from collections.abc import Iterator
@@ -86,17 +87,22 @@ def sandbox() -> Iterator[Sandbox]:
 
 @dataclass
 class Inbox:
-    """Takes webhooks. `statuses` are answered first, one each."""
+    """Takes webhooks at any path. `statuses` are answered first, one each."""
 
     url: str = ""
+    paths: list[str] = field(default_factory=list)
     taken: list[tuple[dict[str, str], bytes]] = field(default_factory=list)
     statuses: list[int] = field(default_factory=list)
 
     async def take(self, request: Request) -> Response:
         status = self.statuses.pop(0) if self.statuses else 200
         if status == 200:
+            self.paths.append(request.url.path)
             self.taken.append((dict(request.headers), await request.body()))
         return Response(status_code=status)
+
+    def bodies(self, count: int) -> list[dict[str, Any]]:
+        return [json.loads(body) for _, body in self.wait(count)]
 
     def wait(self, count: int) -> list[tuple[dict[str, str], bytes]]:
         until = time.monotonic() + 20
@@ -109,6 +115,22 @@ class Inbox:
 @pytest.fixture
 def inbox() -> Iterator[Inbox]:
     made = Inbox()
-    with serving(lambda _: Starlette(routes=[Route("/", made.take, methods=["POST"])])) as url:
+    with serving(lambda _: Starlette(routes=[Route("/{path:path}", made.take, methods=["POST"])])) as url:
         made.url = url
         yield made
+
+
+@pytest.fixture
+def telling(inbox: Inbox) -> Iterator[Sandbox]:
+    """A sandbox that sends every provider's webhooks to the inbox."""
+    with serving(
+        lambda url: create_sandbox_app(
+            ":memory:",
+            seed=SEED,
+            public_url=url,
+            redirect_uris=frozenset({REDIRECT}),
+            webhook_url=f"{inbox.url}/webhooks",
+            history_days=20,
+        )
+    ) as url:
+        yield Sandbox(url)

@@ -118,6 +118,13 @@ def test_a_deleted_permission_is_over_at_once(sandbox: Sandbox) -> None:
     assert get(sandbox, token, "accounts").status_code == 401
 
 
+def test_a_permission_that_is_taken_back_at_the_bank_reads_nothing(sandbox: Sandbox) -> None:
+    token = by_code(sandbox, code(sandbox)).json()["access_token"]
+    (me,) = results(get(sandbox, token, "me"))
+    sandbox.tell("actions", action="truelayer.revoked", credentials_id=me["credentials_id"])
+    assert get(sandbox, token, "accounts").status_code == 401
+
+
 def test_a_scope_that_was_not_given_is_refused_and_so_is_anothers_account(sandbox: Sandbox) -> None:
     token = by_code(sandbox, code(sandbox, scope="accounts")).json()["access_token"]
     mine, theirs = sandbox.accounts("harbour")[0]["id"], sandbox.accounts("harbour", "maria")[0]["id"]
