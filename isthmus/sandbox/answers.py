@@ -15,7 +15,8 @@ import orjson
 from starlette.requests import Request
 from starlette.responses import Response
 
-from isthmus.sandbox.book import Book, Clock, iso
+from isthmus.sandbox.book import Book
+from isthmus.sandbox.clock import Clock, iso
 from isthmus.sandbox.seeding import Seeding
 from isthmus.sandbox.webhooks import Webhooks
 

@@ -14,7 +14,8 @@ from starlette.routing import Mount, Route
 
 from isthmus.sandbox.answers import World
 from isthmus.sandbox.bank_pages import BankPages
-from isthmus.sandbox.book import Book, Clock, read_iso
+from isthmus.sandbox.book import Book
+from isthmus.sandbox.clock import Clock, read_iso
 from isthmus.sandbox.control import Control
 from isthmus.sandbox.misbehaviour import Misbehaviour
 from isthmus.sandbox.plaid import Plaid
@@ -22,6 +23,8 @@ from isthmus.sandbox.plaid_link import PlaidLink
 from isthmus.sandbox.seeding import HISTORY_DAYS, Seeding
 from isthmus.sandbox.truelayer_auth import TrueLayerAuth
 from isthmus.sandbox.truelayer_data import TrueLayerData
+from isthmus.sandbox.truelayer_door import TrueLayerDoor
+from isthmus.sandbox.truelayer_payments import TrueLayerPayments
 from isthmus.sandbox.truelayer_webhooks import TrueLayerWebhooks
 from isthmus.sandbox.webhooks import Webhooks
 from isthmus.sandbox.yapily_consents import YapilyConsents
@@ -49,12 +52,18 @@ def create_sandbox_app(
     link = PlaidLink(world, plaid, pages)
     auth = TrueLayerAuth(world, pages, redirect_uris)
     truelayer_webhooks, yapily_webhooks = TrueLayerWebhooks(world), YapilyWebhooks(world)
+    door = TrueLayerDoor(world, auth, "/truelayer/api")
+    payments = TrueLayerPayments(world, pages, door, truelayer_webhooks, redirect_uris)
     consents = YapilyConsents(world, pages, redirect_uris, yapily_webhooks)
     control.actions = {
         "plaid.needs_login": lambda told: plaid.needs_login(told["item_id"]),
         "plaid.expires": lambda told: plaid.expires_at(told["item_id"], read_iso(told["at"])),
         "plaid.revoked": lambda told: plaid.revoked(told["item_id"]),
         "plaid.rotate_key": lambda _: plaid.keys.rotate(),
+        "truelayer.signing_key": lambda told: door.add_key(told["kid"], told["public_key"]),
+        "truelayer.payment": lambda told: payments.told(
+            told["payment"], told["status"], told.get("reason", "provider_rejected")
+        ),
         "truelayer.rotate_key": lambda _: truelayer_webhooks.rotate(),
         "truelayer.revoked": lambda told: auth.revoked(told["credentials_id"]),
         "yapily.status": lambda told: consents.set_status(told["consent"], told["status"]),
@@ -79,7 +88,7 @@ def create_sandbox_app(
             Mount("/plaid", routes=plaid.routes),
             *truelayer_webhooks.routes,
             Mount("/truelayer/auth", routes=auth.routes),
-            Mount("/truelayer/api", routes=TrueLayerData(world, auth).routes),
+            Mount("/truelayer/api", routes=[*TrueLayerData(world, auth).routes, *payments.routes]),
             Mount("/yapily", routes=[*consents.routes, *yapily_webhooks.routes, *YapilyData(world, consents).routes]),
         ],
         lifespan=lifespan,

@@ -40,7 +40,9 @@ class BankPages:
     def ask(self, kind: str, bank: str, who: str, lines: list[str], **more: object) -> str:
         """Keeps what is asked. Returns the address of the page."""
         ask_id = self._world.token("ask-")
-        self._world.book.put(_KIND, ask_id, {"kind": kind, "bank": bank, "who": who, "lines": lines, **more})
+        self._world.book.put(
+            _KIND, ask_id, {"id": ask_id, "kind": kind, "bank": bank, "who": who, "lines": lines, **more}
+        )
         return f"{self._world.public_url}/bank/{ask_id}"
 
     async def _page(self, request: Request) -> Response:

@@ -11,9 +11,11 @@ import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 from typing import Any
+
+from isthmus.sandbox.clock import iso
 
 PENDING, BOOKED, CANCELLED = "PENDING", "BOOKED", "CANCELLED"
 #: More that the feed of changes says.
@@ -290,29 +292,3 @@ class Book:
 
     def _tell(self, changes: Iterable[tuple[str, str, str]]) -> None:
         self._db.executemany("insert into changes (account, movement, change) values (?, ?, ?)", changes)
-
-
-def iso(at: datetime) -> str:
-    """One form, so that text sorts as time does."""
-    return at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
-
-
-def read_iso(text: str) -> datetime:
-    return datetime.fromisoformat(text.replace("Z", "+00:00"))
-
-
-class Clock:
-    """The sandbox's time: the machine's, or what it was set to, moving on from there. Kept in the book."""
-
-    def __init__(self, book: Book) -> None:
-        self._book = book
-
-    def now(self) -> datetime:
-        shift = self._book.fact("clock_shift_s")
-        return datetime.now(UTC) + timedelta(seconds=float(shift or 0))
-
-    def set(self, to: datetime) -> None:
-        self._book.set_fact("clock_shift_s", str((to - datetime.now(UTC)).total_seconds()))
-
-    def advance(self, by: timedelta) -> None:
-        self.set(self.now() + by)

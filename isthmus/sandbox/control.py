@@ -12,7 +12,8 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from isthmus.sandbox.answers import World, json_body, json_response, text
-from isthmus.sandbox.book import BOOKED, CANCELLED, PENDING, Account, Movement, iso, read_iso
+from isthmus.sandbox.book import BOOKED, CANCELLED, PENDING, Account, Movement
+from isthmus.sandbox.clock import iso, read_iso
 from isthmus.sandbox.misbehaviour import Misbehaviour, Rule
 
 Work = Callable[[dict[str, Any]], Any]

@@ -15,7 +15,8 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from isthmus.sandbox.answers import World, json_body, json_response, number
-from isthmus.sandbox.book import Account, iso, read_iso
+from isthmus.sandbox.book import Account
+from isthmus.sandbox.clock import iso, read_iso
 from isthmus.sandbox.plaid_errors import LOGIN_REQUIRED, Body, PlaidError, require
 from isthmus.sandbox.plaid_keys import SigningKeys
 from isthmus.sandbox.plaid_transactions import Updates

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, time, timedelta
 from uuid import UUID
 
-from isthmus.sandbox.book import BOOKED, PENDING, Account, Book, Customer, Movement, iso, read_iso
+from isthmus.sandbox.book import BOOKED, PENDING, Account, Book, Customer, Movement
+from isthmus.sandbox.clock import iso, read_iso
 
 #: How far back a customer's history goes where nothing else is said, and how long a card payment stays pending at most.
 HISTORY_DAYS = 90

@@ -19,7 +19,8 @@ from starlette.routing import Route
 
 from isthmus.sandbox.answers import World, json_body, json_response
 from isthmus.sandbox.bank_pages import BankPages
-from isthmus.sandbox.book import Customer, iso, read_iso
+from isthmus.sandbox.book import Customer
+from isthmus.sandbox.clock import iso, read_iso
 from isthmus.sandbox.seeding import BANKS
 from isthmus.sandbox.truelayer_errors import Body, Refusal, bank_of, bearer, provider_id
 

@@ -15,7 +15,8 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from isthmus.sandbox.answers import World, json_response, number
-from isthmus.sandbox.book import BOOKED, PENDING, Account, Customer, Movement, iso, read_iso
+from isthmus.sandbox.book import BOOKED, PENDING, Account, Customer, Movement
+from isthmus.sandbox.clock import iso, read_iso
 from isthmus.sandbox.seeding import BANKS
 from isthmus.sandbox.truelayer_auth import CLIENT_ID, TrueLayerAuth
 from isthmus.sandbox.truelayer_errors import Body, Refusal, bearer, provider_id

@@ -17,7 +17,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from isthmus.sandbox.answers import World, base64url, json_response
-from isthmus.sandbox.book import iso
+from isthmus.sandbox.clock import iso
 from isthmus.sandbox.truelayer_errors import Body
 
 _TURNS = "truelayer.key"

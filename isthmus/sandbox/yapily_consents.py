@@ -10,7 +10,8 @@ from starlette.responses import Response
 
 from isthmus.sandbox.answers import World, json_response
 from isthmus.sandbox.bank_pages import BankPages
-from isthmus.sandbox.book import Customer, iso, read_iso
+from isthmus.sandbox.book import Customer
+from isthmus.sandbox.clock import iso, read_iso
 from isthmus.sandbox.seeding import BANKS, Bank
 from isthmus.sandbox.yapily_webhooks import YapilyWebhooks
 from isthmus.sandbox.yapily_wire import Body, Refusal, bank_of, data, route

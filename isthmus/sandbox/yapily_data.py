@@ -11,7 +11,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from isthmus.sandbox.answers import World, number
-from isthmus.sandbox.book import BOOKED, PENDING, Account, Customer, Movement, iso, read_iso
+from isthmus.sandbox.book import BOOKED, PENDING, Account, Customer, Movement
+from isthmus.sandbox.clock import iso, read_iso
 from isthmus.sandbox.seeding import BANKS, Bank
 from isthmus.sandbox.yapily_consents import FEATURES, YapilyConsents
 from isthmus.sandbox.yapily_wire import Body, Refusal, amount, data, route

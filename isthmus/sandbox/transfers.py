@@ -1,0 +1,75 @@
+"""What a bank does with a payment that was authorised: money leaves the payer's account, and comes into the payee's if that is here too."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from isthmus.sandbox.answers import World
+from isthmus.sandbox.book import BOOKED, Account, Movement
+from isthmus.sandbox.clock import iso
+
+
+@dataclass(frozen=True)
+class Transfer:
+    """`to`: an IBAN, or sort code and number as one text. `amount`: minor units, above nothing."""
+
+    id: str
+    amount: int
+    currency: str
+    payee: str
+    to: str
+    reference: str
+
+
+def current_account(world: World, customer: str, currency: str) -> Account | None:
+    """Which one a payment is taken from."""
+    some = world.book.accounts_of(customer)
+    return next((one for one in some if one.kind == "CURRENT" and one.currency == currency), None)
+
+
+def pay(world: World, account: Account, transfer: Transfer) -> bool:
+    """False where the account does not have as much; nothing has happened then. A transfer is made once, however often it is asked for."""
+    if world.book.movement(f"{transfer.id}-out") is not None:
+        return True
+    if world.book.balances(account.id)[1] < transfer.amount:
+        return False
+    now = iso(world.clock.now())
+    out = Movement(
+        id=f"{transfer.id}-out",
+        account=account.id,
+        at=now,
+        amount=-transfer.amount,
+        currency=transfer.currency,
+        name=transfer.payee,
+        reference=transfer.reference,
+        category="TRANSFER",
+        counterparty_account=transfer.to,
+        state=BOOKED,
+        books_at=now,
+        booked_at=now,
+    )
+    movements = [out]
+    if (payee := _here(world, transfer)) is not None:
+        payer = world.book.customer_by_id(account.customer)
+        assert payer is not None, "an account has a customer"
+        came = replace(out, id=f"{transfer.id}-in", account=payee.id, amount=transfer.amount, name=payer.full_name)
+        movements.append(replace(came, counterparty_account=account.iban or account.number))
+    world.book.add_movements(movements)
+    world.tell([one.account for one in movements])
+    return True
+
+
+def _here(world: World, transfer: Transfer) -> Account | None:
+    for one in world.book.accounts():
+        if transfer.to in (one.iban, f"{one.sort_code}{one.number}") and one.currency == transfer.currency:
+            return one
+    return None
+
+
+def is_iban(text: object) -> bool:
+    """ISO 13616: rearranged, and letters as numbers, it leaves 1 when divided by 97."""
+    if not isinstance(text, str) or not 15 <= len(text) <= 34 or not (text.isascii() and text.isalnum()):
+        return False
+    if not (text[:2].isalpha() and text[2:4].isdigit() and text == text.upper()):
+        return False
+    return int("".join(str(int(each, 36)) for each in text[4:] + text[:4])) % 97 == 1
