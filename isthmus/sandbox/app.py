@@ -29,6 +29,8 @@ from isthmus.sandbox.truelayer_webhooks import TrueLayerWebhooks
 from isthmus.sandbox.webhooks import Webhooks
 from isthmus.sandbox.yapily_consents import YapilyConsents
 from isthmus.sandbox.yapily_data import YapilyData
+from isthmus.sandbox.yapily_payments import YapilyPayments
+from isthmus.sandbox.yapily_sca import YapilySca
 from isthmus.sandbox.yapily_webhooks import YapilyWebhooks
 
 _TICK_S = 0.25
@@ -55,6 +57,8 @@ def create_sandbox_app(
     door = TrueLayerDoor(world, auth, "/truelayer/api")
     payments = TrueLayerPayments(world, pages, door, truelayer_webhooks, redirect_uris)
     consents = YapilyConsents(world, pages, redirect_uris, yapily_webhooks)
+    yapily_payments, sca = YapilyPayments(world, consents, yapily_webhooks), YapilySca(world, consents)
+    yapily = (consents, YapilyData(world, consents), yapily_payments, sca, yapily_webhooks)
     control.actions = {
         "plaid.needs_login": lambda told: plaid.needs_login(told["item_id"]),
         "plaid.expires": lambda told: plaid.expires_at(told["item_id"], read_iso(told["at"])),
@@ -66,6 +70,8 @@ def create_sandbox_app(
         ),
         "truelayer.rotate_key": lambda _: truelayer_webhooks.rotate(),
         "truelayer.revoked": lambda told: auth.revoked(told["credentials_id"]),
+        "yapily.decoupled": lambda told: sca.decoupled(told["consent"], told["username"], approves=told["approves"]),
+        "yapily.payment_status": lambda told: yapily_payments.told(told["payment"], told["status"], told.get("iso")),
         "yapily.status": lambda told: consents.set_status(told["consent"], told["status"]),
     }
 
@@ -89,7 +95,7 @@ def create_sandbox_app(
             *truelayer_webhooks.routes,
             Mount("/truelayer/auth", routes=auth.routes),
             Mount("/truelayer/api", routes=[*TrueLayerData(world, auth).routes, *payments.routes]),
-            Mount("/yapily", routes=[*consents.routes, *yapily_webhooks.routes, *YapilyData(world, consents).routes]),
+            Mount("/yapily", routes=[each for part in yapily for each in part.routes]),
         ],
         lifespan=lifespan,
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from isthmus.sandbox.answers import World
+from isthmus.sandbox.answers import World, text
 from isthmus.sandbox.book import BOOKED, Account, Movement
 from isthmus.sandbox.clock import iso
 
@@ -19,6 +19,10 @@ class Transfer:
     payee: str
     to: str
     reference: str
+
+    @property
+    def shown(self) -> str:
+        return f"{text(self.amount)} {self.currency}"
 
 
 def current_account(world: World, customer: str, currency: str) -> Account | None:

@@ -16,6 +16,7 @@ from isthmus.sandbox.clock import iso, read_iso
 from isthmus.sandbox.seeding import BANKS, Bank
 from isthmus.sandbox.yapily_consents import FEATURES, YapilyConsents
 from isthmus.sandbox.yapily_wire import Body, Refusal, amount, data, route
+from isthmus.sandbox.yapily_wishes import CURRENCIES, PAYMENT_FEATURES
 
 _LIMIT_MAX = 1_000
 
@@ -150,7 +151,7 @@ def _institution(bank: Bank) -> Body:
         "countries": [{"displayName": bank.country, "countryCode2": bank.country}],
         "environmentType": "SANDBOX",
         "media": [],
-        "features": ["INITIATE_ACCOUNT_REQUEST", *FEATURES],
+        "features": ["INITIATE_ACCOUNT_REQUEST", *FEATURES, *(PAYMENT_FEATURES if bank.currency in CURRENCIES else ())],
     }
 
 

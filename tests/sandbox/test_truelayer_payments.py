@@ -62,6 +62,7 @@ class Client:
 
     def __post_init__(self) -> None:
         self.private, public = key_pair()
+        self.sandbox.tell("facts", name="truelayer.step_s", value="300")  # nothing happens while we look
         self.sandbox.tell("actions", action="truelayer.signing_key", kid=KID, public_key=public)
         form = {"grant_type": "client_credentials", "scope": "payments", "client_id": CLIENT_ID}
         answer = self.sandbox.http.post(
@@ -112,7 +113,7 @@ class Client:
         back: str = self.sandbox.approve(self.begin(payment), **other).headers["location"]
         return back
 
-    def later(self, seconds: float = 5) -> None:
+    def later(self, seconds: float = 300) -> None:
         self.sandbox.tell("clock", advance_s=seconds)
 
 
@@ -190,8 +191,8 @@ def test_a_payment_to_the_client_itself_settles(telling: Sandbox, inbox: Inbox) 
 
 
 def test_it_happens_without_anybody_asking(telling: Sandbox, inbox: Inbox) -> None:
-    telling.tell("facts", name="truelayer.step_s", value="0.1")
     client = Client(telling)
+    telling.tell("facts", name="truelayer.step_s", value="0.1")
     client.approve(client.create())
     assert "payment_executed" in told(inbox, 2)
 
