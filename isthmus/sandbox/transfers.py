@@ -11,7 +11,7 @@ from isthmus.sandbox.clock import iso
 
 @dataclass(frozen=True)
 class Transfer:
-    """`to`: an IBAN, or sort code and number as one text. `amount`: minor units, above nothing."""
+    """`to`: an IBAN, or sort code and number as one text; "" where that is nobody's business. `amount`: minor units, above nothing."""
 
     id: str
     amount: int
@@ -47,7 +47,7 @@ def pay(world: World, account: Account, transfer: Transfer) -> bool:
         name=transfer.payee,
         reference=transfer.reference,
         category="TRANSFER",
-        counterparty_account=transfer.to,
+        counterparty_account=transfer.to or None,
         state=BOOKED,
         books_at=now,
         booked_at=now,
@@ -57,7 +57,7 @@ def pay(world: World, account: Account, transfer: Transfer) -> bool:
         payer = world.book.customer_by_id(account.customer)
         assert payer is not None, "an account has a customer"
         came = replace(out, id=f"{transfer.id}-in", account=payee.id, amount=transfer.amount, name=payer.full_name)
-        movements.append(replace(came, counterparty_account=account.iban or account.number))
+        movements.append(replace(came, counterparty_account=account.iban))
     world.book.add_movements(movements)
     world.tell([one.account for one in movements])
     return True
@@ -68,6 +68,14 @@ def _here(world: World, transfer: Transfer) -> Account | None:
         if transfer.to in (one.iban, f"{one.sort_code}{one.number}") and one.currency == transfer.currency:
             return one
     return None
+
+
+def identified(account: str) -> list[dict[str, str]]:
+    """What is in `Transfer.to` and in a movement, type by type."""
+    if is_iban(account):
+        return [{"type": "IBAN", "identification": account}]
+    code, number = account[:6], account[6:]
+    return [{"type": "SORT_CODE", "identification": code}, {"type": "ACCOUNT_NUMBER", "identification": number}]
 
 
 def is_iban(text: object) -> bool:

@@ -181,7 +181,7 @@ class TrueLayerPayments:
             payment["amount_in_minor"],
             payment["currency"],
             beneficiary.get("account_holder_name", "TrueLayer"),
-            to or beneficiary["merchant_account_id"],
+            to,
             beneficiary.get("reference", ""),
         )
         if not pay(self._world, self._account(payment), transfer):

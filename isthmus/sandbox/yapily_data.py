@@ -10,10 +10,12 @@ from datetime import datetime
 from starlette.requests import Request
 from starlette.responses import Response
 
+from isthmus.sandbox import yapily_raw
 from isthmus.sandbox.answers import World, number
 from isthmus.sandbox.book import BOOKED, PENDING, Account, Customer, Movement
 from isthmus.sandbox.clock import iso, read_iso
 from isthmus.sandbox.seeding import BANKS, Bank
+from isthmus.sandbox.transfers import identified
 from isthmus.sandbox.yapily_consents import FEATURES, YapilyConsents
 from isthmus.sandbox.yapily_wire import Body, Refusal, amount, data, route
 from isthmus.sandbox.yapily_wishes import CURRENCIES, PAYMENT_FEATURES
@@ -58,7 +60,7 @@ class YapilyData:
         )
 
     def _transactions(self, request: Request, _: Body) -> Response:
-        """The newest first. `from` and `before` bound the time, `limit` and `offset` the page."""
+        """The newest first. `from` and `before` bound the time, `limit` and `offset` the page; `raw=true` adds what the bank said."""
         account = self._of(self._consents.authorised(request), request)
         query = request.query_params
         try:
@@ -73,7 +75,10 @@ class YapilyData:
         page = every[offset : offset + limit]
         following = {"limit": limit, "offset": offset + limit} if offset + limit < len(every) else None
         paging = {"totalCount": len(every), "self": {"limit": limit, "offset": offset}, "next": following}
-        return data(self._world, [_transaction(one) for one in page], count=len(page), pagination=paging)
+        named = self._book.fact("yapily.pending_without_id") is None
+        raw = yapily_raw.answer(account, page, named=named) if query.get("raw") == "true" else None
+        told = [_transaction(one, named=named) for one in page]
+        return data(self._world, told, raw=raw, count=len(page), pagination=paging)
 
     def _told(self, account: Account, customer: Customer) -> Body:
         booked, _ = self._book.balances(account.id)
@@ -119,15 +124,12 @@ class YapilyData:
         return customer
 
 
-def _transaction(movement: Movement) -> Body:
-    other = {"name": movement.name} | (
-        {"accountIdentifications": [{"type": "IBAN", "identification": movement.counterparty_account}]}
-        if movement.counterparty_account
-        else {}
-    )
+def _transaction(movement: Movement, *, named: bool) -> Body:
+    account = movement.counterparty_account
+    other = {"name": movement.name, **({"accountIdentifications": identified(account)} if account else {})}
     booked = movement.state == BOOKED
     return {
-        "id": movement.id,
+        **({"id": movement.id} if booked or named else {}),
         "date": movement.booked_at or movement.at,
         **({"bookingDateTime": movement.booked_at, "valueDateTime": movement.booked_at} if booked else {}),
         "status": movement.state,

@@ -62,8 +62,12 @@ def _refused(world: World, refusal: Refusal) -> Response:
     return json_response({"error": error}, refusal.code)
 
 
-def data(world: World, what: Body | Sequence[Body], status: int = 200, **meta: object) -> Response:
-    return json_response({"meta": {"tracingId": world.token("")[:32], **meta}, "data": what}, status)
+def data(
+    world: World, what: Body | Sequence[Body], status: int = 200, raw: Body | None = None, **meta: object
+) -> Response:
+    """`raw`: what the bank itself said."""
+    said = {"raw": [{"result": raw}]} if raw is not None else {}
+    return json_response({"meta": {"tracingId": world.token("")[:32], **meta}, "data": what, **said}, status)
 
 
 def amount(minor: int, currency: str) -> Body:
