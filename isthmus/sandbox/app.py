@@ -60,9 +60,9 @@ def create_sandbox_app(
     yapily_payments, sca = YapilyPayments(world, consents, yapily_webhooks), YapilySca(world, consents)
     yapily = (consents, YapilyData(world, consents), yapily_payments, sca, yapily_webhooks)
     control.actions = {
-        "plaid.needs_login": lambda told: plaid.needs_login(told["item_id"]),
-        "plaid.expires": lambda told: plaid.expires_at(told["item_id"], read_iso(told["at"])),
-        "plaid.revoked": lambda told: plaid.revoked(told["item_id"]),
+        "plaid.needs_login": lambda told: plaid.items.needs_login(told["item_id"]),
+        "plaid.expires": lambda told: plaid.items.expires_at(told["item_id"], read_iso(told["at"])),
+        "plaid.revoked": lambda told: plaid.items.revoked(told["item_id"]),
         "plaid.rotate_key": lambda _: plaid.keys.rotate(),
         "truelayer.signing_key": lambda told: door.add_key(told["kid"], told["public_key"]),
         "truelayer.payment": lambda told: payments.told(

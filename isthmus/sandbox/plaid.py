@@ -7,9 +7,8 @@ transaction that is booked is removed, and added under another id that names the
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from datetime import datetime, timedelta
+from datetime import timedelta
 
-import orjson
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -17,7 +16,8 @@ from starlette.routing import Route
 from isthmus.sandbox.answers import World, json_body, json_response, number
 from isthmus.sandbox.book import Account
 from isthmus.sandbox.clock import iso, read_iso
-from isthmus.sandbox.plaid_errors import LOGIN_REQUIRED, Body, PlaidError, require
+from isthmus.sandbox.plaid_errors import Body, PlaidError, require
+from isthmus.sandbox.plaid_items import PlaidItems
 from isthmus.sandbox.plaid_keys import SigningKeys
 from isthmus.sandbox.plaid_transactions import Updates
 from isthmus.sandbox.seeding import BANKS, Bank
@@ -35,22 +35,22 @@ class Plaid:
         self._book = world.book
         self.keys = SigningKeys(world)
         self._updates = Updates(world.book)
-        world.hooks.append(self._happened)
+        self.items = PlaidItems(world, self.keys)
         paths: dict[str, Callable[[Body], Body]] = {
             "/link/token/create": self.link_token_create,
             "/sandbox/public_token/create": self.sandbox_public_token_create,
             "/item/public_token/exchange": self.public_token_exchange,
-            "/item/get": lambda body: {"item": self._item_body(self._item_of(body)), "status": None},
-            "/item/remove": self.item_remove,
-            "/item/webhook/update": self.item_webhook_update,
+            "/item/get": lambda body: {"item": self.items.shown(self.items.named(body)), "status": None},
+            "/item/remove": self.items.remove,
+            "/item/webhook/update": self.items.webhook_update,
             "/accounts/get": self.accounts_get,
             "/accounts/balance/get": self.accounts_get,
             "/transactions/sync": self.transactions_sync,
             "/webhook_verification_key/get": self.webhook_verification_key_get,
             "/institutions/get": self.institutions_get,
             "/institutions/get_by_id": self.institutions_get_by_id,
-            "/sandbox/item/reset_login": self.sandbox_item_reset_login,
-            "/sandbox/item/fire_webhook": self.sandbox_item_fire_webhook,
+            "/sandbox/item/reset_login": self.items.reset_login,
+            "/sandbox/item/fire_webhook": self.items.fire_webhook,
         }
         self.routes = [Route(path, _endpoint(world, work), methods=["POST"]) for path, work in paths.items()]
 
@@ -62,7 +62,7 @@ class Plaid:
             raise PlaidError("INVALID_REQUEST", "MISSING_FIELDS", "one or more products must be specified")
         token = self._world.token("link-sandbox-")
         expires = self._world.clock.now() + _LINK_TOKEN_LASTS
-        item_id = self._item_of(body, well=False)["item_id"] if body.get("access_token") else None
+        item_id = self.items.named(body, well=False)["item_id"] if body.get("access_token") else None
         asked = {
             name: body.get(name) for name in ("redirect_uri", "webhook", "products", "country_codes", "hosted_link")
         }
@@ -84,7 +84,7 @@ class Plaid:
         """A person has signed in at the bank, in the Link session of `token`. Its public token; None in update mode."""
         kept = self.link_token(token)
         if kept["item_id"] is not None:
-            self._repaired(kept["item_id"])
+            self.items.repaired(kept["item_id"])
             return None
         return self._public_token(bank, customer_id, kept.get("webhook"), kept["products"])
 
@@ -126,7 +126,7 @@ class Plaid:
         self._book.put("plaid.access_token", token, {"item_id": kept["item_id"]})
         item = self._book.get("plaid.item", kept["item_id"])
         assert item is not None, "it was made with the public token"
-        self._tell(
+        self.items.tell(
             item,
             "TRANSACTIONS",
             "SYNC_UPDATES_AVAILABLE",
@@ -134,108 +134,12 @@ class Plaid:
         )
         return {"access_token": token, "item_id": kept["item_id"]}
 
-    # -- Items ---------------------------------------------------------------------------------------------------------
-
-    def item_remove(self, body: Body) -> Body:
-        item = self._item_of(body, well=False)
-        for token, kept in self._book.all("plaid.access_token").items():
-            if kept["item_id"] == item["item_id"]:
-                self._book.forget("plaid.access_token", token)
-        self._book.forget("plaid.item", item["item_id"])
-        return {}
-
-    def item_webhook_update(self, body: Body) -> Body:
-        item = self._item_of(body, well=False)
-        self._keep({**item, "webhook": body.get("webhook")})
-        return {"item": self._item_body({**item, "webhook": body.get("webhook")})}
-
-    def sandbox_item_reset_login(self, body: Body) -> Body:
-        item = self._item_of(body, well=False)
-        self.needs_login(item["item_id"])
-        return {"reset_login": True}
-
-    def needs_login(self, item_id: str) -> None:
-        item = self._kept(item_id)
-        self._keep({**item, "error": "ITEM_LOGIN_REQUIRED"})
-        self._tell(item, "ITEM", "ERROR", {"error": LOGIN_REQUIRED.body(None)})
-
-    def _repaired(self, item_id: str) -> None:
-        item = self._book.get("plaid.item", item_id)
-        if item is None:
-            raise PlaidError("INVALID_INPUT", "INVALID_ACCESS_TOKEN", "the item was removed")
-        self._keep({**item, "error": None})
-        self._tell(item, "ITEM", "LOGIN_REPAIRED", {})
-
-    def expires_at(self, item_id: str, at: datetime) -> None:
-        """The bank's consent ends then; Plaid says so beforehand."""
-        item = self._kept(item_id)
-        item["consent_expires"] = iso(at)
-        self._keep(item)
-        self._tell(item, "ITEM", "PENDING_EXPIRATION", {"consent_expiration_time": iso(at)})
-
-    def revoked(self, item_id: str) -> None:
-        """The person took the permission back, at the bank."""
-        item = self._kept(item_id)
-        self._keep({**item, "error": "ITEM_LOGIN_REQUIRED"})
-        self._tell(item, "ITEM", "USER_PERMISSION_REVOKED", {"error": LOGIN_REQUIRED.body(None)})
-
-    def sandbox_item_fire_webhook(self, body: Body) -> Body:
-        require(body, "webhook_code")
-        item = self._item_of(body, well=False)
-        if not item["webhook"]:
-            raise PlaidError("SANDBOX_ERROR", "SANDBOX_WEBHOOK_INVALID", "no webhook is set for this item")
-        match body["webhook_code"]:
-            case "SYNC_UPDATES_AVAILABLE":
-                more = {"initial_update_complete": True, "historical_update_complete": True}
-                self._tell(item, "TRANSACTIONS", "SYNC_UPDATES_AVAILABLE", more)
-            case "LOGIN_REPAIRED" | "NEW_ACCOUNTS_AVAILABLE" as code:
-                self._tell(item, "ITEM", code, {})
-            case code:
-                raise PlaidError(
-                    "SANDBOX_ERROR", "SANDBOX_WEBHOOK_INVALID", f"webhook_code {code} is not one that can be fired"
-                )
-        return {"webhook_fired": True}
-
-    def _item_of(self, body: Body, *, well: bool = True) -> Body:
-        require(body, "access_token")
-        kept = self._book.get("plaid.access_token", body["access_token"])
-        item = self._book.get("plaid.item", kept["item_id"]) if kept else None
-        if item is None:
-            raise PlaidError("INVALID_INPUT", "INVALID_ACCESS_TOKEN", "could not find matching access token")
-        over = item["consent_expires"] is not None and read_iso(item["consent_expires"]) <= self._world.clock.now()
-        if well and (item["error"] is not None or over):
-            raise LOGIN_REQUIRED
-        return item
-
-    def _kept(self, item_id: str) -> Body:
-        item = self._book.get("plaid.item", item_id)
-        if item is None:
-            raise ValueError("no such item")
-        return item
-
-    def _keep(self, item: Body) -> None:
-        self._book.put("plaid.item", item["item_id"], item)
-
-    def _item_body(self, item: Body) -> Body:
-        return {
-            "item_id": item["item_id"],
-            "institution_id": f"ins_{item['bank']}",
-            "institution_name": BANKS[item["bank"]].name,
-            "webhook": item["webhook"],
-            "error": LOGIN_REQUIRED.body(None) if item["error"] else None,
-            "available_products": ["balance"],
-            "billed_products": item["products"],
-            "products": item["products"],
-            "consent_expiration_time": item["consent_expires"],
-            "update_type": "background",
-        }
-
     # -- accounts and transactions ---------------------------------------------------------------------------------------
 
     def accounts_get(self, body: Body) -> Body:
-        item = self._item_of(body)
+        item = self.items.named(body)
         self._world.catch_up()
-        return {"accounts": self._accounts(item), "item": self._item_body(item)}
+        return {"accounts": self._accounts(item), "item": self.items.shown(item)}
 
     def _accounts(self, item: Body) -> list[Body]:
         return [self._account(one) for one in self._book.accounts_of(item["customer"])]
@@ -261,7 +165,7 @@ class Plaid:
         }
 
     def transactions_sync(self, body: Body) -> Body:
-        item = self._item_of(body)
+        item = self.items.named(body)
         self._world.catch_up()
         accounts = [one.id for one in self._book.accounts_of(item["customer"])]
         page = self._updates.page(accounts, body.get("cursor"), body.get("count", 100))
@@ -282,24 +186,6 @@ class Plaid:
     def webhook_verification_key_get(self, body: Body) -> Body:
         require(body, "key_id")
         return {"key": self.keys.published(body["key_id"])}
-
-    def _tell(self, item: Body, kind: str, code: str, more: Body) -> None:
-        if item["webhook"]:
-            body = {
-                "webhook_type": kind,
-                "webhook_code": code,
-                "item_id": item["item_id"],
-                "environment": "sandbox",
-                **more,
-            }
-            self._world.webhooks.send(item["webhook"], orjson.dumps(body, option=orjson.OPT_INDENT_2), self.keys.sign)
-
-    def _happened(self, accounts: Sequence[str]) -> None:
-        customers = {account.customer for account in map(self._book.account, accounts) if account is not None}
-        more = {"initial_update_complete": True, "historical_update_complete": True}
-        for item in self._book.all("plaid.item").values():
-            if item["customer"] in customers and item["error"] is None:
-                self._tell(item, "TRANSACTIONS", "SYNC_UPDATES_AVAILABLE", more)
 
 
 def _institution(bank: Bank) -> Body:
