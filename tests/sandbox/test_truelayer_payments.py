@@ -250,7 +250,8 @@ def test_a_cancelled_payment_is_not_paid_although_its_page_stood_open(client: Cl
     payment = client.create()
     page = client.begin(payment)
     assert client.post(f"/v3/payments/{payment}/actions/cancel", {}).status_code == 202
-    client.sandbox.approve(page)
+    back = client.sandbox.approve(page)
+    assert (back.status_code, back.headers["location"]) == (303, f"{REDIRECT}?payment_id={payment}")
     after = client.get(payment)
     assert (after["status"], after["failure_reason"]) == ("failed", "canceled")
     again = client.post(f"/v3/payments/{payment}/actions/cancel", {})

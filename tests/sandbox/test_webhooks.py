@@ -11,7 +11,7 @@ import pytest
 from isthmus.sandbox.plaid import CLIENT_ID, SECRET
 from isthmus.sandbox.yapily_webhooks import EVENT_TYPES, WEBHOOK_SECRET
 from tests.sandbox.conftest import Inbox, Sandbox
-from tests.sandbox.test_yapily_data import ask, linked
+from tests.sandbox.test_yapily_data import ask, linked, status
 
 
 def plaid(sandbox: Sandbox, path: str, **body: object) -> httpx.Response:
@@ -49,11 +49,12 @@ def test_a_consents_changes_come_from_yapily_with_an_hmac_over_the_body(telling:
 
 
 def test_a_consent_that_expires_says_so_by_itself_and_a_renewed_one_only_once(telling: Sandbox, inbox: Inbox) -> None:
-    _, token = linked(telling)
+    consent, token = linked(telling)
     telling.tell("clock", advance_s=80 * 86_400)
     again = ask(telling, "PATCH", "account-auth-requests", token).json()["data"]
     telling.approve(again["authorisationUrl"])
     telling.tell("clock", advance_s=11 * 86_400)
+    assert status(telling, consent) == "AUTHORIZED", "its first end is over and forgotten"
     telling.tell("clock", advance_s=80 * 86_400)
     statuses = ["AUTHORIZED", "AWAITING_RE_AUTHORIZATION", "AUTHORIZED", "EXPIRED"]
     assert sorted(one["event"]["status"] for one in inbox.bodies(4)) == sorted(statuses)
