@@ -7,8 +7,10 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from isthmus.domain.clock import Clock, SystemClock
+from isthmus.integrations.secrets.link_keys import LinkKeys
 from isthmus.integrations.secrets.master_key import FileMasterKey
 from isthmus.integrations.secrets.person_keys import PersonKeys
+from isthmus.integrations.secrets.token_vault import SealedTokens
 from isthmus.settings import Settings
 from isthmus.write_models.commands import CommandBus, writer_pool
 from isthmus.write_models.connection import Pool
@@ -19,6 +21,8 @@ class WriteSide:
     pool: Pool
     master_key: FileMasterKey
     texts: PersonKeys
+    links: LinkKeys
+    tokens: SealedTokens
     commands: CommandBus
     clock: Clock
 
@@ -29,6 +33,7 @@ async def write_side(settings: Settings, database_url: str, clock: Clock | None 
     clock = clock or SystemClock()
     master_key = FileMasterKey.load_or_create(settings.master_key_file)
     texts = PersonKeys(master_key)
+    links = LinkKeys(texts)
     pool = await writer_pool(
         database_url,
         statement_timeout_ms=settings.database.statement_timeout_ms,
@@ -39,7 +44,7 @@ async def write_side(settings: Settings, database_url: str, clock: Clock | None 
         commands = CommandBus(pool, texts, master_key.derive("idempotency"), clock)
         await commands.start()
         try:
-            yield WriteSide(pool, master_key, texts, commands, clock)
+            yield WriteSide(pool, master_key, texts, links, SealedTokens(links), commands, clock)
         finally:
             await commands.aclose()
     finally:

@@ -7,13 +7,11 @@ import os
 from pathlib import Path
 from typing import Protocol
 
-from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-KEY_BYTES = 32
-_NONCE_BYTES = 12
+from isthmus.integrations.secrets.sealing import KEY_BYTES, seal, unsealed
 
 
 class MasterKeyError(Exception):
@@ -61,14 +59,13 @@ class FileMasterKey:
         return cls.load(path)
 
     def wrap(self, plain: bytes, context: bytes) -> bytes:
-        nonce = os.urandom(_NONCE_BYTES)
-        return nonce + self._aead.encrypt(nonce, plain, context)
+        return seal(self._aead, plain, context)
 
     def unwrap(self, wrapped: bytes, context: bytes) -> bytes:
-        try:
-            return self._aead.decrypt(wrapped[:_NONCE_BYTES], wrapped[_NONCE_BYTES:], context)
-        except InvalidTag:
-            raise MasterKeyError("this is not the master key that wrapped the key") from None
+        plain = unsealed(self._aead, wrapped, context)
+        if plain is None:
+            raise MasterKeyError("this is not the master key that wrapped the key")
+        return plain
 
     def derive(self, purpose: str) -> bytes:
         return HKDF(SHA256(), KEY_BYTES, salt=None, info=b"isthmus " + purpose.encode()).derive(self._key)
