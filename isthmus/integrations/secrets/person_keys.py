@@ -15,10 +15,13 @@ from uuid import UUID
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from isthmus.domain.personal import Sealed
-from isthmus.integrations.secrets.master_key import MasterKey
+from isthmus.integrations.secrets.master_key import MasterKey, Plain, Wrapped
 from isthmus.integrations.secrets.remembered import Remembered
+from isthmus.integrations.secrets.rotation import Place
 from isthmus.integrations.secrets.sealing import KEY_BYTES, seal, unsealed
+from isthmus.integrations.secrets.versions import active_version
 
+WRAPPED = Place("person_keys", "person_id", "wrapped_key", lambda person: bytes(person.bytes))
 _PREFIX = "sealed:v1:"
 
 
@@ -52,21 +55,35 @@ class PersonKeys:
     async def known(self, connection: Any, persons: Iterable[UUID]) -> dict[UUID, AESGCM]:
         """The keys of those who have one."""
         rows = await connection.fetch(
-            "select person_id, wrapped_key from person_keys where person_id = any($1::uuid[])", list(persons)
+            "select person_id, wrapped_key, master_key, master_key_version from person_keys "
+            "where person_id = any($1::uuid[])",
+            list(persons),
         )
-        return {row["person_id"]: self._key(row["wrapped_key"], row["person_id"]) for row in rows}
+        keys = {row["person_id"]: self._unwrapped.get(row["wrapped_key"]) for row in rows}
+        if unknown := [row for row in rows if keys[row["person_id"]] is None]:
+            wrapped = [Wrapped(row["master_key"], row["master_key_version"], row["wrapped_key"]) for row in unknown]
+            contexts = [WRAPPED.context_of(row["person_id"]) for row in unknown]
+            plains = await self._master.unwrap_many(list(zip(wrapped, contexts, strict=True)))
+            for row, plain in zip(unknown, plains, strict=True):
+                keys[row["person_id"]] = self._unwrapped.keep(row["wrapped_key"], AESGCM(plain))
+        return {person: key for person, key in keys.items() if key is not None}
 
     async def _all_made(self, connection: Any, persons: Sequence[UUID]) -> dict[UUID, AESGCM]:
         """Two at once: one key wins, both use it."""
         keys = await self.known(connection, persons)
         if missing := [person for person in persons if person not in keys]:
-            fresh = [self._master.wrap(os.urandom(KEY_BYTES), person.bytes) for person in missing]
+            version = await active_version(connection, self._master.kind)
+            assert version is not None, "the version is active that a master key was opened with"
+            plains = [Plain(os.urandom(KEY_BYTES), WRAPPED.context_of(person)) for person in missing]
             # In id order, so that two writers that make the same keys wait for one another in one direction only.
             await connection.execute(
-                "insert into person_keys (person_id, wrapped_key) select * from unnest($1::uuid[], $2::bytea[]) "
+                "insert into person_keys (person_id, wrapped_key, master_key, master_key_version) "
+                "select u.person, u.wrapped, $3, $4 from unnest($1::uuid[], $2::bytea[]) as u (person, wrapped) "
                 "on conflict (person_id) do nothing",
                 missing,
-                fresh,
+                await self._master.wrap_many(version, plains),
+                self._master.kind,
+                version,
             )
             keys = await self.known(connection, persons)
         return keys
@@ -83,7 +100,3 @@ class PersonKeys:
         plain = unsealed(key, base64.urlsafe_b64decode(body + "=" * (-len(body) % 4)), sealed.person.bytes)
         # One that does not open was sealed under a key that was destroyed before the person came back.
         return None if plain is None else plain.decode()
-
-    def _key(self, wrapped: bytes, person: UUID) -> AESGCM:
-        key = self._unwrapped.get(wrapped)
-        return key or self._unwrapped.keep(wrapped, AESGCM(self._master.unwrap(wrapped, person.bytes)))
