@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json as json_module
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Annotated, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TypeVar
 
 import typer
 
@@ -47,7 +47,7 @@ def status(json: JSON = False) -> None:
 
     found = _run(rotation.status)
     active = {each.kind: each.version for each in found if each.active_since is not None}  # the newest is the last
-    rows = [
+    rows: list[dict[str, Any]] = [
         {
             "masterKey": each.kind,
             "version": each.version,
@@ -62,8 +62,7 @@ def status(json: JSON = False) -> None:
         typer.echo(json_module.dumps({"versions": rows}))
         return
     for row in rows:
-        places = ", ".join(f"{table} {count}" for table, count in sorted(row["in"].items())) or "nothing"  # type: ignore[attr-defined]
-        typer.echo(f"{row['masterKey']} v{row['version']}  {row['state']:<7}  wraps {places}")
+        typer.echo(f"{row['masterKey']} v{row['version']}  {row['state']:<7}  wraps {_places(row['in'])}")
 
 
 @secrets.command(
@@ -122,13 +121,18 @@ def retire(
     typer.echo(json_module.dumps({"retired": version}) if json else f"version {version} is retired")
 
 
+def _places(counts: dict[str, int]) -> str:
+    return ", ".join(f"{table} {count}" for table, count in sorted(counts.items())) or "nothing"
+
+
 def _run(work: _Work[_T]) -> _T:
     import asyncpg
 
     from isthmus.auth.provider.keys import WRAPPED as SIGNING_KEYS
-    from isthmus.integrations.secrets.opening import ROOT_SECRET, open_master_key
+    from isthmus.integrations.secrets.opening import open_master_key
     from isthmus.integrations.secrets.person_keys import WRAPPED as PERSON_KEYS
     from isthmus.integrations.secrets.rotation import RotationRefused
+    from isthmus.integrations.secrets.vault_master_key import ROOT_SECRET
     from isthmus.runtime.endpoints import DATABASE, resolve
     from isthmus.runtime.telemetry import configure_logging
     from isthmus.settings import load_settings

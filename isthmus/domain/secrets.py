@@ -22,6 +22,10 @@ class KeyDestroyed(Exception):
     """The key went while it was being used: nothing was sealed, and the transaction is to be given up."""
 
 
+class SecretsAway(Exception):
+    """Where the keys are cannot be reached right now; ask again."""
+
+
 @dataclass(frozen=True)
 class ProviderTokens:
     """What a provider gave for a link. Its repr shows nothing, so that no log and no traceback can.

@@ -9,6 +9,7 @@ from typing import Literal, Protocol
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
+from isthmus.domain.secrets import SecretsAway
 from isthmus.integrations.secrets.sealing import KEY_BYTES
 
 Kind = Literal["file", "vault"]
@@ -16,6 +17,10 @@ Kind = Literal["file", "vault"]
 
 class MasterKeyError(Exception):
     """The master key is missing, malformed, away, or not the one that wrapped what is to be unwrapped."""
+
+
+class MasterKeyAway(MasterKeyError, SecretsAway):
+    """It did not answer. It will again, and nothing is lost."""
 
 
 @dataclass(frozen=True)

@@ -5,19 +5,27 @@ from __future__ import annotations
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
 
+import asyncpg
+
 from isthmus.integrations.secrets.file_master_key import FileMasterKey
 from isthmus.integrations.secrets.master_key import MasterKey
-from isthmus.integrations.secrets.rotation import Place
 from isthmus.settings import Settings
-
-ROOT_SECRET = Place("root_secret", "one", "wrapped", lambda _: b"root secret")
 
 
 async def open_master_key(settings: Settings, database_url: str, *, create: bool = True) -> MasterKey:
-    """`create`: make one where there is none. Raises MasterKeyError."""
-    del database_url
+    """`create`: make a file where there is none. Raises MasterKeyError, and asyncpg's errors where there is no database."""
     file = settings.master_key_file
-    return FileMasterKey.load_or_create(file) if create else FileMasterKey(file)
+    if settings.secrets.provider == "file":
+        return FileMasterKey.load_or_create(file) if create else FileMasterKey(file)
+    from isthmus.integrations.secrets.transit import Transit  # only where there is one
+    from isthmus.integrations.secrets.vault_master_key import VaultMasterKey
+
+    connection = await asyncpg.connect(database_url, timeout=5)
+    try:
+        before = FileMasterKey(file) if file.exists() else None
+        return await VaultMasterKey.opened(connection, Transit(settings.secrets), before)
+    finally:
+        await connection.close()
 
 
 def opened_master_key(settings: Settings, database_url: str) -> MasterKey:

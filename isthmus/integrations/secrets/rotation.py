@@ -13,10 +13,10 @@ from typing import Any
 
 import asyncpg
 
-from isthmus.integrations.secrets.master_key import Kind, MasterKey, MasterKeyError, Wrapped
+from isthmus.integrations.secrets.master_key import Kind, MasterKey, MasterKeyAway, MasterKeyError, Wrapped
 from isthmus.integrations.secrets.versions import activate, active_version
 
-#: Transit takes 200 at once.
+#: What is locked and lost at once.
 BATCH = 200
 _LOCK = 0x1574_0009
 
@@ -172,9 +172,10 @@ async def _rewrap(connection: Any, master: MasterKey, place: Place, version: int
     """How many did not open. One that was replaced or destroyed meanwhile is left as it is."""
     try:
         blobs = await master.rewrap_many(version, [_wrapped(place, row) for row in rows])
+    except MasterKeyAway:
+        raise
     except MasterKeyError:
         if len(rows) == 1:
-            await master.versions()  # raises where the master key is away, rather than this one unreadable
             return 1
         return sum([await _rewrap(connection, master, place, version, [row]) for row in rows])
     await connection.executemany(

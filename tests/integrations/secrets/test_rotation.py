@@ -15,10 +15,10 @@ from isthmus.domain.personal import Sealed
 from isthmus.integrations.secrets import rotation
 from isthmus.integrations.secrets.file_master_key import FileMasterKey
 from isthmus.integrations.secrets.master_key import MasterKeyError
-from isthmus.integrations.secrets.opening import ROOT_SECRET
 from isthmus.integrations.secrets.person_keys import WRAPPED as PERSON_KEYS
 from isthmus.integrations.secrets.person_keys import PersonKeys
 from isthmus.integrations.secrets.rotation import Rotated, RotationRefused
+from isthmus.integrations.secrets.vault_master_key import ROOT_SECRET
 from isthmus.runtime.wiring import WriteSide
 from isthmus.settings import Settings
 
