@@ -54,6 +54,7 @@ class Transit:
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="vault")
         errors = hvac.exceptions
         self._away: tuple[type[Exception], ...] = (
+            TimeoutError,
             requests.exceptions.RequestException,
             errors.VaultDown,
             errors.BadGateway,
@@ -140,7 +141,7 @@ class Transit:
                 ):
                     with attempt:
                         return await loop.run_in_executor(self._threads, self._signed, ask)
-        except (*self._away, TimeoutError) as error:
+        except self._away as error:
             self._away_until = time.monotonic() + _AWAY_S
             # Its words may hold an address, and never what was sent; its type says enough.
             raise MasterKeyAway(f"the vault did not {what} in time: {type(error).__name__}") from None
