@@ -57,8 +57,8 @@ def _free_port() -> int:
 
 
 @contextmanager
-def running(folder: Path) -> Iterator[OpenBao]:
-    program, port, token = _program(), _free_port(), "root-of-the-test"
+def running(folder: Path, token: str = "root-of-the-test") -> Iterator[OpenBao]:
+    program, port = _program(), _free_port()
     options = ["-dev", "-dev-no-store-token", f"-dev-root-token-id={token}", f"-dev-listen-address=127.0.0.1:{port}"]
     with (folder / "bao.log").open("wb") as log:
         process = subprocess.Popen(
