@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import signal
 import time
 from collections.abc import Iterator
@@ -28,6 +29,7 @@ from tests.conftest import Database
 from tests.integrations.secrets.openbao import OpenBao, running
 from tests.integrations.secrets.test_rotation import PLACES, unseen
 
+ROOT = Path(__file__).parents[3]
 CONTEXT = b"place"
 
 
@@ -196,6 +198,21 @@ async def test_the_tokens_file_is_read_each_time(bao: OpenBao, tmp_path: Path, d
         await opened(master, 1, blob)
     file.write_text(bao.token)
     assert await opened(master, 1, blob) == [b"key"]
+
+
+async def test_the_rights_that_the_documentation_gives_are_enough_to_serve_and_not_to_rotate(
+    bao: OpenBao, tmp_path: Path, database: Database, admin: asyncpg.Connection
+) -> None:
+    (policy,) = re.findall(r"<<'P'\n(.*?)\nP\n", (ROOT / "docs" / "secrets.md").read_text(encoding="utf-8"), re.DOTALL)
+    bao.client.sys.create_or_update_policy("isthmus", policy)
+    token = bao.client.auth.token.create(policies=["isthmus"])["auth"]["client_token"]
+
+    master = await open_master_key(bao.settings(tmp_path, bao.key("isthmus"), vault_token=token), database.url)
+
+    sealed = await PersonKeys(master).seal_many(admin, [(uuid4(), "text")])
+    assert await PersonKeys(master).open_many(admin, sealed) == ["text"]
+    with pytest.raises(MasterKeyError, match="refused to rotate: Forbidden"):
+        await rotation.rotate(admin, master, PLACES, unseen)
 
 
 async def test_while_it_is_away_only_those_wait_who_need_it_and_not_for_long(
