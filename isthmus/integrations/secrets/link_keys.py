@@ -38,13 +38,13 @@ class LinkKeys:
         if not plains:
             return []
         key = await self._made(connection, link_id, person_id)
-        bound, sealed = _bound(link_id, context), list[bytes]()
+        sealed = list[bytes]()
         for start in range(0, len(plains), _STRETCH):
             stretch = plains[start : start + _STRETCH]
             nonces = os.urandom(NONCE_BYTES * len(stretch))
             for n, plain in enumerate(stretch):
                 nonce = nonces[n * NONCE_BYTES : (n + 1) * NONCE_BYTES]
-                sealed.append(nonce + key.encrypt(nonce, plain, bound))
+                sealed.append(nonce + key.encrypt(nonce, plain, context))
             await asyncio.sleep(0)
         return sealed
 
@@ -56,15 +56,13 @@ class LinkKeys:
     async def open_across(
         self, connection: Any, sealed: Sequence[tuple[UUID, bytes]], context: bytes
     ) -> list[bytes | None]:
-        links = {link_id for link_id, _ in sealed}
-        keys = await self._keys(connection, links)
-        bound = {link_id: _bound(link_id, context) for link_id in links}
+        keys = await self._keys(connection, {link_id for link_id, _ in sealed})
         opened = list[bytes | None]()
         for start in range(0, len(sealed), _STRETCH):
             for link_id, one in sealed[start : start + _STRETCH]:
                 key = keys.get(link_id)
                 # One that does not open was sealed under a key that was destroyed before the link came back.
-                opened.append(None if key is None else unsealed(key, one, bound[link_id]))
+                opened.append(None if key is None else unsealed(key, one, context))
             await asyncio.sleep(0)
         return opened
 
@@ -112,7 +110,3 @@ class LinkKeys:
 
 def _wrapping(link_id: UUID) -> bytes:
     return b"link key " + link_id.bytes
-
-
-def _bound(link_id: UUID, context: bytes) -> bytes:
-    return link_id.bytes + context

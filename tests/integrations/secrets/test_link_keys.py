@@ -50,6 +50,21 @@ async def test_a_ciphertext_opens_for_its_link_and_as_what_it_is_only(
     assert await links.open_many(admin, one, [mine], b"other things") == [None]
 
 
+async def test_a_key_that_is_put_in_another_links_place_opens_nothing(
+    side: WriteSide, links: LinkKeys, admin: asyncpg.Connection
+) -> None:
+    one, two = uuid4(), uuid4()
+    (mine,) = await links.seal_many(admin, one, ADA, [b"mine"], THINGS)
+    await links.seal_many(admin, two, ADA, [b"other"], THINGS)
+    await admin.execute(
+        "update link_keys set wrapped_key = (select wrapped_key from link_keys where link_id = $1) where link_id = $2",
+        one,
+        two,
+    )
+
+    assert await (await another_process(side)).open_many(admin, two, [mine], THINGS) == [None]
+
+
 async def test_a_destroyed_link_takes_its_own_data_only(links: LinkKeys, admin: asyncpg.Connection) -> None:
     one, two = uuid4(), uuid4()
     (gone,) = await links.seal_many(admin, one, ADA, [b"gone"], THINGS)

@@ -19,6 +19,7 @@ from isthmus.integrations.secrets.person_keys import WRAPPED as PERSON_KEYS
 from isthmus.integrations.secrets.person_keys import PersonKeys
 from isthmus.integrations.secrets.rotation import Rotated, RotationRefused
 from isthmus.integrations.secrets.vault_master_key import ROOT_SECRET
+from isthmus.integrations.secrets.versions import activate
 from isthmus.runtime.wiring import WriteSide
 from isthmus.settings import Settings
 
@@ -146,6 +147,25 @@ async def test_writers_are_never_in_the_way_nor_lost(
     assert not gone & {row[0] for row in await admin.fetch("select person_id from person_keys")}
 
 
+async def test_who_goes_and_comes_back_meanwhile_keeps_the_new_key(
+    side: WriteSide, admin: asyncpg.Connection, master: FileMasterKey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ada, after, rewrap = uuid4(), list[Sealed](), FileMasterKey.rewrap_many
+    await side.texts.seal_many(admin, [(ada, "before")])
+
+    async def slow(self: FileMasterKey, version: int, wrapped: Any) -> list[bytes]:
+        blobs = await rewrap(self, version, wrapped)
+        if not after:
+            await side.texts.destroy(admin, ada)
+            after.extend(await side.texts.seal_many(admin, [(ada, "after")]))
+        return blobs
+
+    monkeypatch.setattr(FileMasterKey, "rewrap_many", slow)
+    await rotation.rotate(admin, master, PLACES, unseen)
+
+    assert await side.texts.open_many(admin, after) == ["after"]
+
+
 async def test_a_version_goes_only_when_nothing_needs_it(
     side: WriteSide, admin: asyncpg.Connection, master: FileMasterKey, settings: Settings
 ) -> None:
@@ -165,6 +185,8 @@ async def test_a_version_goes_only_when_nothing_needs_it(
     await rotation.retire(admin, master, PLACES, 1)
 
     assert await master.versions() == [2]
+    await activate(admin, "file", 1)
+    assert await admin.fetchval("select array_agg(version) from master_key_versions") == [2], "it does not come back"
     with pytest.raises(RotationRefused, match="there is no version 1"):
         await rotation.retire(admin, master, PLACES, 1)
     await assert_readable(PersonKeys(FileMasterKey(settings.master_key_file)), admin, sealed)
