@@ -25,7 +25,7 @@ COMPILED := isthmus.app, isthmus.auth.provider.asgi, isthmus.cli.demo_data, isth
 	isthmus.runtime.up, isthmus.runtime.work
 OURSELVES := --no-deps --no-build-isolation --editable .
 
-.PHONY: help setup up test check audit lock playground clean
+.PHONY: help setup up test check audit openbao lock playground clean
 
 help: ## what there is
 	@grep -hE '^[a-z-]+:.*##' $(firstword $(MAKEFILE_LIST)) | sed 's/:.*##/\t/' | expand -t 12
@@ -68,10 +68,15 @@ check: $(STAMP) ## what CI runs before the tests: format, lint, types, import co
 audit: $(STAMP) ## npm's audit of GraphQL over HTTP, against the running product (needs Node and the network)
 	@$(BIN)/python -m tests.audit.run
 
+openbao: $(STAMP) ## install OpenBao (170 MB), which the tests of the vault ask where it is there
+	@$(PIP) --require-hashes --only-binary :all: -r requirements/openbao.txt
+
 LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url --no-emit-find-links
 lock: $(STAMP) ## make the lock files anew from pyproject.toml
 	$(LOCK) pyproject.toml -o requirements/runtime.txt
 	$(LOCK) pyproject.toml --group dev -c requirements/runtime.txt -o requirements/dev.txt
+	$(LOCK) --group openbao -o requirements/openbao.txt
+	printf 'hvac>=2.4\n' | $(LOCK) - -c requirements/runtime.txt -o requirements/vault.txt
 	printf 'setuptools>=80\n' | $(LOCK) - -o requirements/build.txt
 	printf 'uv\n' | $(LOCK) - -o requirements/bootstrap.txt
 	printf 'truelayer-signing>=0.4\n' | $(LOCK) --no-deps - -o requirements/apart.txt

@@ -24,7 +24,7 @@ from isthmus.runtime.servers import EmbeddedServers
 from isthmus.runtime.wiring import WriteSide, write_side
 from isthmus.settings import Settings, load_settings
 from tests.attacks.count import Counter
-from tests.not_run import tell_not_run  # noqa: F401  # a hook of pytest's
+from tests.not_run import NotRun
 from tests.shared_systems import SharedSystems
 
 for _name in [name for name in os.environ if name.startswith("ISTHMUS_")]:
@@ -43,6 +43,7 @@ NO_CHROMIUM = "no Chromium"
 def pytest_configure(config: pytest.Config) -> None:
     config.pluginmanager.register(Counter(), "attacks")
     config.pluginmanager.register(SharedSystems(), "shared systems")
+    config.pluginmanager.register(NotRun(), "not run")
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,8 @@
 
 The authorization code flow with PKCE, in the shape of a backend for frontend (OAuth 2.0 for Browser-Based Applications, 6.1; ASVS
 10.1.1). A sign-in under way is bound to a cookie of its own, so that nobody can finish another browser's (CVE-2025-68158). Sessions
-are kept under the digest of their cookie and sealed by the master key: what is read out of the store signs nobody in.
+are kept under the digest of their cookie and sealed by a key derived from the master key: what is read out of the store signs
+nobody in.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from urllib.parse import urlencode
 import httpx
 import msgspec
 import structlog
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from isthmus.auth import pkce
 from isthmus.auth.caller import Caller
@@ -36,7 +38,8 @@ from isthmus.auth.relying_party import (
     origin_of,
 )
 from isthmus.domain.clock import Clock
-from isthmus.integrations.secrets.master_key import MasterKey, MasterKeyError
+from isthmus.integrations.secrets.master_key import MasterKey
+from isthmus.integrations.secrets.sealing import seal, unsealed
 
 SESSION_LIFE_S = 8 * 3_600
 SIGN_IN_LIFE_S = 600
@@ -135,7 +138,7 @@ class BrowserSessions:
     ) -> None:
         self.site = site
         self._store = store
-        self._master = master
+        self._key = AESGCM(master.derive("browser sessions"))
         self._clock = clock
         self._verifier = verifier
         self._http = http
@@ -302,12 +305,13 @@ class BrowserSessions:
 
     def _seal(self, key: str, value: msgspec.Struct) -> bytes:
         """Bound to its key: a sealed session that is moved elsewhere does not open."""
-        return self._master.wrap(msgspec.json.encode(value), key.encode())
+        return seal(self._key, msgspec.json.encode(value), key.encode())
 
     def _open(self, key: str, raw: bytes, kind: type[_Struct]) -> _Struct | None:
+        plain = unsealed(self._key, raw, key.encode())
         try:
-            return msgspec.json.decode(self._master.unwrap(raw, key.encode()), type=kind)
-        except (MasterKeyError, msgspec.MsgspecError, ValueError):
+            return None if plain is None else msgspec.json.decode(plain, type=kind)
+        except (msgspec.MsgspecError, ValueError):
             return None
 
 

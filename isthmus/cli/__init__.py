@@ -40,6 +40,7 @@ COMMANDS = {
     "token": _Command("people", "Sign in as a user and print the access token."),
     "credit": _Command("people", "Settle a fiat deposit into a user's account, as an operator."),
     "operations": _Command("operations", "Publish, list and retire the operations that production runs."),
+    "secrets": _Command("secrets", "Rotate the master key that everything personal is under."),
     "schema": _Command("schema", "Print the GraphQL schema, or compare it with the snapshot."),
     "settings": _Command("settings_page", "List every setting, or check the page that lists them."),
     "errors": _Command("errors_page", "Print the error catalogue, or check the page that holds it."),

@@ -12,7 +12,7 @@ import typer
 from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
 
-from isthmus.settings import Settings, variable_name
+from isthmus.settings import ProviderCertificates, Settings, variable_name
 
 _INTRODUCTION = """# Settings
 
@@ -43,6 +43,7 @@ _WORDS: dict[Any, str] = {
     str: "text",
     Path: "path",
     SecretStr: "text, secret",
+    dict[str, ProviderCertificates]: "JSON object",
 }
 _BOUNDS = {"ge": "at least", "gt": "above", "le": "at most", "lt": "below"}
 
@@ -107,7 +108,7 @@ def _default_words(default: Any) -> str:
             return "not set"
         case bool():
             return f"`{str(default).lower()}`"
-        case tuple():
+        case tuple() | dict():
             return f"`{json_module.dumps(default)}`"
         case _:
             return f"`{default}`"

@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 import structlog
 from graphql import GraphQLError
 
+from isthmus.domain.secrets import SecretsAway
 from isthmus.read_models.database import Incomplete, is_unavailable
 from isthmus.write_models.envelope import Unavailable as WriteUnavailable
 
@@ -104,7 +105,7 @@ def classify(error: GraphQLError) -> ErrorCode:
         step = step.original_error
     if step is None:
         return ErrorCode.BAD_USER_INPUT
-    if isinstance(step, WriteUnavailable | Incomplete) or is_unavailable(step):
+    if isinstance(step, WriteUnavailable | Incomplete | SecretsAway) or is_unavailable(step):
         return ErrorCode.UNAVAILABLE
     return ErrorCode.INTERNAL
 

@@ -121,8 +121,11 @@ def _clean_container(value: Any, depth: int) -> Any:
     if depth >= _DEPTH_MAX:
         return "…"
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        # Field by field, so that what is personal is known by its name; a repr would have printed it all.
-        value = {field.name: getattr(value, field.name, None) for field in dataclasses.fields(value)}
+        # Field by field, so that what is personal is known by its name; a repr would have printed it all, but what it hides.
+        value = {
+            field.name: getattr(value, field.name, None) if field.repr else REDACTED
+            for field in dataclasses.fields(value)
+        }
     if isinstance(value, Mapping):
         pairs = list(value.items())[:_ITEMS_MAX]
         return {redact_key(_as_key(key)): clean(_as_key(key), inner, depth + 1) for key, inner in pairs}

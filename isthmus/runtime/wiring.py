@@ -7,8 +7,11 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from isthmus.domain.clock import Clock, SystemClock
-from isthmus.integrations.secrets.master_key import FileMasterKey
+from isthmus.integrations.secrets.link_keys import LinkKeys
+from isthmus.integrations.secrets.master_key import MasterKey
+from isthmus.integrations.secrets.opening import open_master_key
 from isthmus.integrations.secrets.person_keys import PersonKeys
+from isthmus.integrations.secrets.token_vault import SealedTokens
 from isthmus.settings import Settings
 from isthmus.write_models.commands import CommandBus, writer_pool
 from isthmus.write_models.connection import Pool
@@ -17,8 +20,10 @@ from isthmus.write_models.connection import Pool
 @dataclass(frozen=True)
 class WriteSide:
     pool: Pool
-    master_key: FileMasterKey
+    master_key: MasterKey
     texts: PersonKeys
+    links: LinkKeys
+    tokens: SealedTokens
     commands: CommandBus
     clock: Clock
 
@@ -27,8 +32,9 @@ class WriteSide:
 async def write_side(settings: Settings, database_url: str, clock: Clock | None = None) -> AsyncIterator[WriteSide]:
     """Started on entering; on leaving, what was accepted is finished first. Raises asyncpg's errors where there is no database."""
     clock = clock or SystemClock()
-    master_key = FileMasterKey.load_or_create(settings.master_key_file)
+    master_key = await open_master_key(settings, database_url)
     texts = PersonKeys(master_key)
+    links = LinkKeys(texts)
     pool = await writer_pool(
         database_url,
         statement_timeout_ms=settings.database.statement_timeout_ms,
@@ -39,7 +45,7 @@ async def write_side(settings: Settings, database_url: str, clock: Clock | None 
         commands = CommandBus(pool, texts, master_key.derive("idempotency"), clock)
         await commands.start()
         try:
-            yield WriteSide(pool, master_key, texts, commands, clock)
+            yield WriteSide(pool, master_key, texts, links, SealedTokens(links), commands, clock)
         finally:
             await commands.aclose()
     finally:

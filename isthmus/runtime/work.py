@@ -22,6 +22,7 @@ from isthmus.outages import DATABASE_AWAY
 from isthmus.read_models.broadcaster import Broadcaster
 from isthmus.read_models.positions import ProjectionPositions, log_identity
 from isthmus.read_models.projector import GROUP, Projector
+from isthmus.runtime.certificate_watch import watch_certificates
 from isthmus.runtime.endpoints import Endpoints, resolve
 from isthmus.runtime.leases import LeaseLost, Leases
 from isthmus.runtime.tasks import Supervisor
@@ -82,6 +83,8 @@ async def run(settings: Settings) -> None:
         health = Health(settings, pool, redis, supervisor, projector)
         supervisor.add("lag", health.watch_lag, DATABASE_AWAY)
         supervisor.add("health", health.serve)
+        if settings.secrets.certificates:
+            supervisor.add("certificates", lambda: watch_certificates(settings.secrets.certificates, side.clock))
         log.info("work begins", database=identity)
         await supervisor.run()
 

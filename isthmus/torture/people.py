@@ -13,7 +13,7 @@ from argon2 import PasswordHasher
 from isthmus.auth.provider.users import DEMO_PASSWORD, EmailTaken, add_user
 from isthmus.auth.scopes import Role
 from isthmus.auth.sign_in import SignInFailed, sign_in
-from isthmus.integrations.secrets.master_key import FileMasterKey
+from isthmus.integrations.secrets.opening import open_master_key
 from isthmus.settings import Settings
 
 #: Of a token's ten minutes.
@@ -54,7 +54,7 @@ async def enrol(settings: Settings, database_url: str, customers: int) -> tuple[
     """Make the customers and the operator. One hash for all: their password is public, and hashing is slow on purpose."""
     people = [Person(f"c{n}", f"customer-{n}@torture.example", (Role.CUSTOMER,)) for n in range(customers)]
     operator = Person("op", "operator@torture.example", (Role.OPERATOR,))
-    master = FileMasterKey.load_or_create(settings.master_key_file)
+    master = await open_master_key(settings, database_url)
     password_hash = await asyncio.to_thread(PasswordHasher().hash, DEMO_PASSWORD)
     connection = await asyncpg.connect(database_url)
     try:

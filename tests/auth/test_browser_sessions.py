@@ -21,7 +21,7 @@ from isthmus.auth.provider.clients import register_client
 from isthmus.auth.session_store import RedisSessions
 from isthmus.auth.tokens import TokenVerifier
 from isthmus.graphql.cookies import set_session_cookie
-from isthmus.integrations.secrets.master_key import FileMasterKey
+from isthmus.integrations.secrets.file_master_key import FileMasterKey
 from isthmus.runtime.servers import EmbeddedServers
 from isthmus.settings import load_settings
 from tests.auth.provider_kit import ADA, ISSUER, Kit, on_its_own_database, redirected, submit

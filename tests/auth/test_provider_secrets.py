@@ -12,7 +12,7 @@ import pytest
 from isthmus.auth.provider.users import DEMO_PASSWORD, DEMO_USERS, EmailTaken, add_user, find_subject, login_key
 from isthmus.auth.scopes import Role
 from isthmus.domain.identifiers import person_id
-from isthmus.integrations.secrets.master_key import FileMasterKey
+from isthmus.integrations.secrets.file_master_key import FileMasterKey
 from isthmus.integrations.secrets.person_keys import PersonKeys
 from tests.auth.provider_kit import ADA, CHEAP, Kit, redirected
 
@@ -94,7 +94,7 @@ async def test_authlib_would_print_tokens_if_it_were_let(kit: Kit, every_record:
 
 
 async def test_a_user_is_found_by_any_spelling_and_made_once(kit: Kit) -> None:
-    master = FileMasterKey.load(kit.data_dir / "secrets" / "master.key")
+    master = FileMasterKey(kit.data_dir / "secrets" / "master.key")
     connection = await asyncpg.connect(kit.app_url)
     assert await find_subject(connection, login_key(master), " ADA@Example.com ") == DEMO_USERS[0].subject
     assert await find_subject(connection, login_key(master), "nobody@example.com") is None
@@ -107,7 +107,7 @@ async def test_a_user_is_found_by_any_spelling_and_made_once(kit: Kit) -> None:
 
 
 async def test_a_person_whose_key_was_destroyed_has_no_name_any_more(kit: Kit) -> None:
-    master = FileMasterKey.load(kit.data_dir / "secrets" / "master.key")
+    master = FileMasterKey(kit.data_dir / "secrets" / "master.key")
     gone: dict[str, Any] = {
         "email": "gone@example.com",
         "name": "Gone",

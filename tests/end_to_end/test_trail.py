@@ -137,7 +137,7 @@ async def test_erasing_a_persons_key_takes_their_text_from_everywhere(
         assert mine["name"] is not None
         assert mine["transactions"]["edges"][0]["node"]["description"] is None
         # Other tests go on as Grace: her key comes back from this test's memory, as no operator could make it.
-        await connection.execute("insert into person_keys values ($1, $2, $3, $4)", *(kept or {}).values())
+        await connection.execute("insert into person_keys select ($1::person_keys).*", tuple(kept or ()))
     finally:
         await connection.close()
         await cache.aclose()

@@ -8,7 +8,7 @@ import logging
 import sys
 import warnings
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -143,6 +143,7 @@ def test_objects_are_taken_apart_and_never_printed_as_they_are(log: Log) -> None
         name: str
         email: str
         contact: dict[str, str]
+        hidden: str = field(default="canary-hidden", repr=False)
 
     class Opaque:
         def __repr__(self) -> str:

@@ -19,7 +19,7 @@ from isthmus.auth.provider.passwords import Passwords
 from isthmus.auth.provider.server import Parts, Server
 from isthmus.auth.provider.users import login_key
 from isthmus.domain.clock import Clock
-from isthmus.integrations.secrets.master_key import FileMasterKey
+from isthmus.integrations.secrets.opening import opened_master_key
 from isthmus.integrations.secrets.person_keys import PersonKeys
 from isthmus.runtime.rate_limits import RateLimits
 from isthmus.settings import Settings
@@ -38,7 +38,7 @@ class Provider:
         clock: Clock,
         hasher: PasswordHasher | None,
     ) -> None:
-        master = FileMasterKey.load_or_create(settings.master_key_file)
+        master = opened_master_key(settings, database_url)
         access_life = timedelta(minutes=settings.issuer.access_token_minutes)
         self.issuer = issuer_url.rstrip("/")
         self.clock = clock

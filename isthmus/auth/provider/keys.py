@@ -12,8 +12,10 @@ from typing import Any
 
 import sqlalchemy as sa
 from joserfc.jwk import ECKey
+from sqlalchemy.util import await_only
 
-from isthmus.integrations.secrets.master_key import MasterKey
+from isthmus.integrations.secrets.master_key import MasterKey, Plain, Wrapped
+from isthmus.integrations.secrets.rotation import Place
 
 ALGORITHM = "ES256"
 #: Longest that anyone should cache the JWKS; the endpoint says so too.
@@ -23,6 +25,7 @@ KEY_LIFE = timedelta(days=30)
 #: What a verifier may forgive on top of a token's life.
 _CLOCK_DIFFERENCE = timedelta(minutes=5)
 _LOCK = 0x1574_0002
+WRAPPED = Place("provider.keys", "kid", "private_wrapped", lambda kid: b"provider signing key " + kid.encode())
 
 
 class SigningKeys:
@@ -45,7 +48,9 @@ class SigningKeys:
         assert row is not None, "a key that signs from now on was just made"
         key = self._unwrapped.get(row.kid)
         if key is None:
-            plain = self._master.unwrap(row.private_wrapped, _context(row.kid))
+            wrapped = Wrapped(row.master_key, row.master_key_version, row.private_wrapped)
+            # We run on a greenlet (see `Provider.run`), and the master key may be over a network.
+            (plain,) = await_only(self._master.unwrap_many([(wrapped, WRAPPED.context_of(row.kid))]))
             key = self._unwrapped[row.kid] = ECKey.import_key(json.loads(plain))
         return key
 
@@ -88,7 +93,7 @@ class SigningKeys:
     def _current_row(self, connection: sa.Connection, now: datetime) -> Any:
         return connection.execute(
             sa.text(
-                "select kid, private_wrapped from provider.keys where signs_from <= :now "
+                "select kid, private_wrapped, master_key, master_key_version from provider.keys where signs_from <= :now "
                 "and (retires_at is null or retires_at > :now) order by signs_from desc, kid limit 1"
             ),
             {"now": now},
@@ -98,20 +103,23 @@ class SigningKeys:
         key = ECKey.generate_key("P-256", parameters={"use": "sig", "alg": ALGORITHM}, auto_kid=True)
         kid = key.kid
         assert kid is not None
+        kind, private = self._master.kind, json.dumps(key.as_dict(private=True)).encode()
+        version = connection.execute(
+            sa.text("select max(version) from master_key_versions where master_key = :kind"), {"kind": kind}
+        ).scalar_one()
+        (wrapped,) = await_only(self._master.wrap_many(version, [Plain(private, WRAPPED.context_of(kid))]))
         connection.execute(
             sa.text(
-                "insert into provider.keys (kid, public_jwk, private_wrapped, signs_from) "
-                "values (:kid, cast(:public_jwk as jsonb), :private_wrapped, :signs_from)"
+                "insert into provider.keys (kid, public_jwk, private_wrapped, master_key, master_key_version, signs_from) "
+                "values (:kid, cast(:public_jwk as jsonb), :private_wrapped, :kind, :version, :signs_from)"
             ),
             {
                 "kid": kid,
                 "public_jwk": json.dumps(key.as_dict(private=False)),
-                "private_wrapped": self._master.wrap(json.dumps(key.as_dict(private=True)).encode(), _context(kid)),
+                "private_wrapped": wrapped,
+                "kind": kind,
+                "version": version,
                 "signs_from": signs_from,
             },
         )
         return kid
-
-
-def _context(kid: str) -> bytes:
-    return b"provider signing key " + kid.encode()

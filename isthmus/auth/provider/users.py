@@ -18,7 +18,8 @@ from argon2 import PasswordHasher
 
 from isthmus.auth.scopes import Role
 from isthmus.domain.identifiers import person_id
-from isthmus.integrations.secrets.master_key import FileMasterKey, MasterKey
+from isthmus.integrations.secrets.master_key import MasterKey
+from isthmus.integrations.secrets.opening import open_master_key
 from isthmus.integrations.secrets.person_keys import PersonKeys
 from isthmus.settings import Settings
 
@@ -101,7 +102,7 @@ async def add_user(
 
 async def ensure_demo_users(settings: Settings, endpoints: HasDatabase, hasher: PasswordHasher | None = None) -> None:
     """Idempotent, and cheap once they are there: a password is hashed only where one is missing."""
-    master = FileMasterKey.load_or_create(settings.master_key_file)
+    master = await open_master_key(settings, endpoints.database_url)
     key = login_key(master)
     connection = await asyncpg.connect(endpoints.database_url)
     try:

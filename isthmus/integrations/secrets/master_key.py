@@ -1,74 +1,79 @@
-"""The master key: wraps the keys per person, and gives derived keys for digests. A file in the data directory for now."""
+"""The master key: wraps the keys per person, and gives derived keys for digests. The port, and what its adapters share."""
 
 from __future__ import annotations
 
-import base64
-import os
-from pathlib import Path
-from typing import Protocol
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Literal, Protocol
 
-from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-KEY_BYTES = 32
-_NONCE_BYTES = 12
+from isthmus.domain.secrets import SecretsAway
+from isthmus.integrations.secrets.sealing import KEY_BYTES
+
+Kind = Literal["file", "vault"]
 
 
 class MasterKeyError(Exception):
-    """The master key is missing, malformed or not the one that wrapped what is to be unwrapped."""
+    """The master key is missing, malformed, away, or not the one that wrapped what is to be unwrapped."""
+
+
+class MasterKeyAway(MasterKeyError, SecretsAway):
+    """It did not answer. It will again, and nothing is lost."""
+
+
+@dataclass(frozen=True)
+class Wrapped:
+    """A key as it is stored: under which version of which master key stands beside it, in columns of their own."""
+
+    kind: Kind
+    version: int
+    blob: bytes = field(repr=False)
+
+
+@dataclass(frozen=True)
+class Plain:
+    """`context` binds a wrapped key to its place: unwrapping elsewhere fails."""
+
+    key: bytes = field(repr=False)
+    context: bytes
 
 
 class MasterKey(Protocol):
-    """The port. `context` binds a ciphertext to its place: unwrapping elsewhere fails."""
+    """The port. Everything that may go over a network is asynchronous, takes many at once, and raises MasterKeyError."""
 
-    def wrap(self, plain: bytes, context: bytes) -> bytes: ...
+    @property
+    def kind(self) -> Kind: ...
 
-    def unwrap(self, wrapped: bytes, context: bytes) -> bytes: ...
+    async def wrap_many(self, version: int, plains: Sequence[Plain]) -> list[bytes]: ...
+
+    async def unwrap_many(self, wrapped: Sequence[tuple[Wrapped, bytes]]) -> list[bytes]:
+        """Each with its context."""
+        ...
+
+    async def rewrap_many(self, version: int, wrapped: Sequence[tuple[Wrapped, bytes]]) -> list[bytes]:
+        """From whichever master key and version to that version of this one."""
+        ...
+
+    async def versions(self) -> list[int]:
+        """Those that can be used, the newest last."""
+        ...
+
+    async def add_version(self) -> int: ...
+
+    async def drop_version(self, version: int) -> None:
+        """What is wrapped under it is lost: `rotation.retire` looks first."""
+        ...
 
     def derive(self, purpose: str) -> bytes:
-        """32 bytes for one purpose: the same for every process that has this master key."""
+        """32 bytes for one purpose: the same in every process, and for ever.
+
+        They come from the first version whatever is rotated, because digests are made with them (whom an e-mail belongs to,
+        which request was answered already), and a digest cannot be made anew without the words that it stands for.
+        """
         ...
 
 
-class FileMasterKey:
-    def __init__(self, key: bytes) -> None:
-        if len(key) != KEY_BYTES:
-            raise MasterKeyError(f"the master key must have {KEY_BYTES} bytes, base64-encoded")
-        self._key = key
-        self._aead = AESGCM(self.derive("wrap"))
-
-    @classmethod
-    def load(cls, path: Path) -> FileMasterKey:
-        try:
-            return cls(base64.b64decode(path.read_text(encoding="ascii").strip(), validate=True))
-        except (OSError, ValueError) as error:
-            raise MasterKeyError(f"the master key cannot be read from {path.name}: {type(error).__name__}") from None
-
-    @classmethod
-    def load_or_create(cls, path: Path) -> FileMasterKey:
-        """Made at the first start; losing the file loses every personal text for good, so back it up apart from the data."""
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        try:
-            handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        except FileExistsError:
-            return cls.load(path)
-        with os.fdopen(handle, "w", encoding="ascii") as file:
-            file.write(base64.b64encode(os.urandom(KEY_BYTES)).decode() + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-        return cls.load(path)
-
-    def wrap(self, plain: bytes, context: bytes) -> bytes:
-        nonce = os.urandom(_NONCE_BYTES)
-        return nonce + self._aead.encrypt(nonce, plain, context)
-
-    def unwrap(self, wrapped: bytes, context: bytes) -> bytes:
-        try:
-            return self._aead.decrypt(wrapped[:_NONCE_BYTES], wrapped[_NONCE_BYTES:], context)
-        except InvalidTag:
-            raise MasterKeyError("this is not the master key that wrapped the key") from None
-
-    def derive(self, purpose: str) -> bytes:
-        return HKDF(SHA256(), KEY_BYTES, salt=None, info=b"isthmus " + purpose.encode()).derive(self._key)
+def derived(root: bytes, purpose: str) -> bytes:
+    return HKDF(SHA256(), KEY_BYTES, salt=None, info=b"isthmus " + purpose.encode()).derive(root)

@@ -1,0 +1,148 @@
+"""The certificates and keys that a bank's provider knows us by: a client certificate (QWAC) and a signing key (QSEAL).
+
+They are read when they are needed and checked whole: what is missing, is no PEM, is no pair, or has expired is said with the provider
+and the setting, before any provider says something less clear.
+"""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Literal
+
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
+
+from isthmus.settings import ProviderCertificates
+
+Purpose = Literal["client", "signing"]
+
+
+class CertificateError(Exception):
+    """A sentence that names the provider, the setting and the fault, and shows nothing of a key."""
+
+
+@dataclass(frozen=True)
+class Pair:
+    """`certificates` is the chain as it stands in the file, ours first; empty where a provider knows the bare key."""
+
+    provider: str
+    purpose: Purpose
+    key: PrivateKeyTypes = field(repr=False)
+    certificates: tuple[x509.Certificate, ...]
+
+    @property
+    def expires_at(self) -> datetime | None:
+        """When the first of the chain ends."""
+        return min((one.not_valid_after_utc for one in self.certificates), default=None)
+
+
+def signing_pair(provider: str, files: ProviderCertificates, now: datetime) -> Pair | None:
+    """None where none is set. Raises CertificateError."""
+    return _pair(provider, "signing", files.signing_certificate, files.signing_key, now)
+
+
+def client_pair(provider: str, files: ProviderCertificates, now: datetime) -> Pair | None:
+    """None where none is set. Raises CertificateError."""
+    return _pair(provider, "client", files.client_certificate, files.client_key, now)
+
+
+def client_tls(provider: str, files: ProviderCertificates, now: datetime) -> ssl.SSLContext:
+    """What an HTTP client of the provider is made with (`verify=`); without a certificate of ours, plain TLS. Raises CertificateError."""
+    context = ssl.create_default_context()
+    if client_pair(provider, files, now) is not None:
+        assert files.client_certificate is not None, "a pair has one"
+        try:
+            context.load_cert_chain(files.client_certificate, files.client_key)
+        except (ssl.SSLError, OSError) as error:
+            raise CertificateError(
+                f"{provider}: the client certificate cannot be used: {type(error).__name__}"
+            ) from None
+    return context
+
+
+def expiries(certificates: Mapping[str, ProviderCertificates]) -> Iterator[tuple[str, Purpose, datetime | None]]:
+    """When each certificate that is set ends; None for one that cannot be read."""
+    for provider, files in certificates.items():
+        for purpose, path in _certificate_files(files):
+            try:
+                chain = _chain(provider, purpose, path)
+                yield provider, purpose, min(one.not_valid_after_utc for one in chain)
+            except CertificateError:
+                yield provider, purpose, None
+
+
+def _certificate_files(files: ProviderCertificates) -> Iterator[tuple[Purpose, Path]]:
+    if files.client_certificate is not None:
+        yield "client", files.client_certificate
+    if files.signing_certificate is not None:
+        yield "signing", files.signing_certificate
+
+
+def _pair(
+    provider: str, purpose: Purpose, certificate: Path | None, key_file: Path | None, now: datetime
+) -> Pair | None:
+    if key_file is None:
+        return None
+    key = _key(provider, purpose, key_file)
+    chain = _chain(provider, purpose, certificate) if certificate is not None else ()
+    if chain:
+        if _public(chain[0].public_key()) != _public(key.public_key()):
+            raise _fault(provider, purpose, "key", key_file, "is not the key of the certificate")
+        for one in chain:
+            if one.not_valid_after_utc <= now:
+                raise _fault(
+                    provider,
+                    purpose,
+                    "certificate",
+                    certificate,
+                    f"expired at {one.not_valid_after_utc:%Y-%m-%d %H:%M} UTC",
+                )
+        if chain[0].not_valid_before_utc > now:
+            raise _fault(
+                provider,
+                purpose,
+                "certificate",
+                certificate,
+                f"is valid from {chain[0].not_valid_before_utc:%Y-%m-%d %H:%M} UTC",
+            )
+    return Pair(provider, purpose, key, chain)
+
+
+def _key(provider: str, purpose: Purpose, path: Path) -> PrivateKeyTypes:
+    raw = _read(provider, purpose, "key", path)
+    try:
+        return load_pem_private_key(raw, password=None)
+    except TypeError:
+        raise _fault(provider, purpose, "key", path, "has a password; keep it in a secret store instead") from None
+    except Exception as error:  # noqa: BLE001 - whichever it is, it may repeat what it read
+        raise _fault(provider, purpose, "key", path, f"is no private key in PEM: {type(error).__name__}") from None
+
+
+def _chain(provider: str, purpose: Purpose, path: Path) -> tuple[x509.Certificate, ...]:
+    raw = _read(provider, purpose, "certificate", path)
+    try:
+        return tuple(x509.load_pem_x509_certificates(raw))
+    except ValueError:
+        raise _fault(provider, purpose, "certificate", path, "is no certificate in PEM") from None
+
+
+def _read(provider: str, purpose: Purpose, what: str, path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise _fault(provider, purpose, what, path, f"cannot be read: {error.strerror}") from None
+
+
+def _fault(provider: str, purpose: Purpose, what: str, path: Path | None, fault: str) -> CertificateError:
+    name = path.name if path else ""
+    return CertificateError(f"{provider}: {purpose}_{what} ({name}) {fault}")
+
+
+def _public(key: object) -> bytes:
+    raw: bytes = key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)  # type: ignore[attr-defined]  # every kind has it
+    return raw
