@@ -17,6 +17,22 @@ import orjson
 
 from isthmus.domain.accounts import AccountClosed, AccountFrozen, AccountOpened, AccountRenamed, AccountUnfrozen
 from isthmus.domain.api_keys import ApiKeyMade, ApiKeyRevoked
+from isthmus.domain.bank_accounts import BankAccountLinked, BankAccountUnlinked, BankTransactionTagged
+from isthmus.domain.consents import (
+    AuthorisationBegun,
+    AuthorisationReturned,
+    ConsentAuthorised,
+    ConsentEndChanged,
+    ConsentExpired,
+    ConsentExpiryNear,
+    ConsentFailed,
+    ConsentRejected,
+    ConsentRenewalNeeded,
+    ConsentRequested,
+    ConsentRevoked,
+    ConsentStatusParked,
+    LinkDeleted,
+)
 from isthmus.domain.events import Event
 from isthmus.domain.ledger import HoldVoided, JournalPosted, JournalReserved
 from isthmus.domain.money import text_of
@@ -28,6 +44,9 @@ Upcaster = Callable[[Data], Data]
 ACCOUNT = "account"
 JOURNAL = "journal"
 API_KEY = "api_key"
+CONSENT = "consent"
+BANK_ACCOUNT = "bank_account"
+BANK_TRANSACTION = "bank_transaction"
 
 #: Every event type: its class, its current schema version and whose stream it is in.
 EVENT_TYPES: Mapping[str, tuple[type, int, str]] = {
@@ -41,6 +60,22 @@ EVENT_TYPES: Mapping[str, tuple[type, int, str]] = {
     "HoldVoided": (HoldVoided, 1, JOURNAL),
     "ApiKeyMade": (ApiKeyMade, 1, API_KEY),
     "ApiKeyRevoked": (ApiKeyRevoked, 1, API_KEY),
+    "ConsentRequested": (ConsentRequested, 1, CONSENT),
+    "AuthorisationBegun": (AuthorisationBegun, 1, CONSENT),
+    "AuthorisationReturned": (AuthorisationReturned, 1, CONSENT),
+    "ConsentAuthorised": (ConsentAuthorised, 1, CONSENT),
+    "ConsentRenewalNeeded": (ConsentRenewalNeeded, 1, CONSENT),
+    "ConsentEndChanged": (ConsentEndChanged, 1, CONSENT),
+    "ConsentExpiryNear": (ConsentExpiryNear, 1, CONSENT),
+    "ConsentExpired": (ConsentExpired, 1, CONSENT),
+    "ConsentRejected": (ConsentRejected, 1, CONSENT),
+    "ConsentFailed": (ConsentFailed, 1, CONSENT),
+    "ConsentRevoked": (ConsentRevoked, 1, CONSENT),
+    "LinkDeleted": (LinkDeleted, 1, CONSENT),
+    "ConsentStatusParked": (ConsentStatusParked, 1, CONSENT),
+    "BankAccountLinked": (BankAccountLinked, 1, BANK_ACCOUNT),
+    "BankAccountUnlinked": (BankAccountUnlinked, 1, BANK_ACCOUNT),
+    "BankTransactionTagged": (BankTransactionTagged, 1, BANK_TRANSACTION),
 }
 
 
@@ -48,6 +83,15 @@ def _with_unspecified_reason(data: Data) -> Data:
     """Version 1 did not say why an account was frozen, and an account had one freeze at most."""
     return {**data, "reason": "UNSPECIFIED"}
 
+
+#: The field that an aggregate's events name it by. A journal's depends on whether it resolves a hold.
+_NAMED_BY: Mapping[str, str] = {
+    ACCOUNT: "account_id",
+    API_KEY: "api_key_id",
+    CONSENT: "consent_id",
+    BANK_ACCOUNT: "bank_account_id",
+    BANK_TRANSACTION: "bank_transaction_id",
+}
 
 #: (type, version) -> lifts that version by one.
 UPCASTERS: Mapping[tuple[str, int], Upcaster] = {
@@ -94,10 +138,8 @@ def decode(event_type: str, schema_version: int, data: Data) -> Event:
 def stream_of(event: Event) -> tuple[str, UUID]:
     """(aggregate type, aggregate id) of the stream that the event belongs to."""
     kind = EVENT_TYPES[type(event).__name__][2]
-    if kind == ACCOUNT:
-        return ACCOUNT, cast(AccountOpened, event).account_id
-    if kind == API_KEY:
-        return API_KEY, cast(ApiKeyMade, event).api_key_id
+    if kind in _NAMED_BY:
+        return kind, getattr(event, _NAMED_BY[kind])
     if isinstance(event, JournalPosted) and event.resolves is not None:
         return JOURNAL, event.resolves
     return JOURNAL, cast(JournalPosted, event).journal_id

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from isthmus.domain.api_keys import ApiKeyEvent
+from isthmus.domain.bank_accounts import BankAccountEvent, BankTransactionTagged
+from isthmus.domain.consents import ConsentEvent
 from isthmus.domain.ledger import LedgerEvent
 
-Event = LedgerEvent | ApiKeyEvent
+Event = LedgerEvent | ApiKeyEvent | ConsentEvent | BankAccountEvent | BankTransactionTagged

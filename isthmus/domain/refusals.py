@@ -33,6 +33,13 @@ class RefusalCode(StrEnum):
     UNBALANCED = "UNBALANCED"
     API_KEY_NOT_FOUND = "API_KEY_NOT_FOUND"
     TOO_MANY_API_KEYS = "TOO_MANY_API_KEYS"
+    CONSENT_NOT_FOUND = "CONSENT_NOT_FOUND"
+    CONSENT_OVER = "CONSENT_OVER"
+    LINK_NOT_BEGUN = "LINK_NOT_BEGUN"
+    INSTITUTION_NOT_FOUND = "INSTITUTION_NOT_FOUND"
+    REDIRECT_NOT_REGISTERED = "REDIRECT_NOT_REGISTERED"
+    BANK_REFUSED = "BANK_REFUSED"
+    BANK_TRANSACTION_NOT_FOUND = "BANK_TRANSACTION_NOT_FOUND"
 
 
 @dataclass(frozen=True)
@@ -170,3 +177,41 @@ class ApiKeyNotFound(Refusal):
 @dataclass(frozen=True)
 class TooManyApiKeys(Refusal):
     code: ClassVar[RefusalCode] = RefusalCode.TOO_MANY_API_KEYS
+
+
+@dataclass(frozen=True)
+class ConsentNotFound(Refusal):
+    code: ClassVar[RefusalCode] = RefusalCode.CONSENT_NOT_FOUND
+    sticks: ClassVar[bool] = False
+
+
+@dataclass(frozen=True)
+class ConsentOver(Refusal):
+    code: ClassVar[RefusalCode] = RefusalCode.CONSENT_OVER
+
+
+@dataclass(frozen=True)
+class LinkNotBegun(Refusal):
+    code: ClassVar[RefusalCode] = RefusalCode.LINK_NOT_BEGUN
+
+
+@dataclass(frozen=True)
+class InstitutionNotFound(Refusal):
+    code: ClassVar[RefusalCode] = RefusalCode.INSTITUTION_NOT_FOUND
+    sticks: ClassVar[bool] = False
+
+
+@dataclass(frozen=True)
+class RedirectNotRegistered(Refusal):
+    code: ClassVar[RefusalCode] = RefusalCode.REDIRECT_NOT_REGISTERED
+    sticks: ClassVar[bool] = False
+
+
+@dataclass(frozen=True)
+class BankRefused(Refusal):
+    code: ClassVar[RefusalCode] = RefusalCode.BANK_REFUSED
+
+
+@dataclass(frozen=True)
+class BankTransactionNotFound(Refusal):
+    code: ClassVar[RefusalCode] = RefusalCode.BANK_TRANSACTION_NOT_FOUND

@@ -9,6 +9,7 @@ from uuid import UUID
 
 import asyncpg
 
+from isthmus.domain.api_keys import ApiKeyEvent
 from isthmus.domain.event_codec import ACCOUNT, JOURNAL, stream_of
 from isthmus.domain.events import Event
 from isthmus.domain.identifiers import IdSource
@@ -147,7 +148,8 @@ def _bring_forward(loaded: Loaded, event: Event) -> None:
         apply(loaded.book, [event])
     else:
         loaded.streams.setdefault(stream_of(event)[1], []).append(event)
-        api_keys.bring_forward(loaded.live_keys, event)
+        if isinstance(event, ApiKeyEvent):
+            api_keys.bring_forward(loaded.live_keys, event)
     if isinstance(event, JournalEvent):
         _, stream = stream_of(event)
         hold = evolve_hold(loaded.holds.get(stream), event)

@@ -11,7 +11,9 @@ import orjson
 
 from isthmus import tracing
 from isthmus.domain.accounts import AccountOpened, AccountRenamed, Direction
-from isthmus.domain.api_keys import ApiKeyMade, ApiKeyRevoked
+from isthmus.domain.api_keys import ApiKeyEvent
+from isthmus.domain.bank_accounts import BankAccountEvent, BankTransactionTagged
+from isthmus.domain.consents import ConsentEvent
 from isthmus.domain.event_codec import EVENT_TYPES, dump, fields_of, stream_of
 from isthmus.domain.events import Event
 from isthmus.domain.identifiers import IdSource
@@ -107,8 +109,8 @@ class Writer:
                 self.touched.add(event.account_id)
             case JournalPosted() | JournalReserved() | HoldVoided():
                 self._journal(event, event_id, reference_id_of(envelope, leg), envelope.correlation_id, book)
-            case ApiKeyMade() | ApiKeyRevoked():
-                pass  # no money: its own table is written in `api_keys.py`
+            case _ if isinstance(event, ApiKeyEvent | ConsentEvent | BankAccountEvent | BankTransactionTagged):
+                pass  # no money: their tables are written in `api_keys.py` and `consents.py`
             case _:
                 self.touched.add(aggregate_id)
         return event_id

@@ -31,6 +31,28 @@ _PUBLIC: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "HoldVoided": ("ledger.hold.voided.v1", ("journal_id", "reason", "figures")),
     "ApiKeyMade": ("access.api_key.made.v1", ("api_key_id", "owner", "scopes", "expires_at")),
     "ApiKeyRevoked": ("access.api_key.revoked.v1", ("api_key_id", "owner")),
+    "ConsentRequested": (
+        "banking.consent.requested.v1",
+        ("consent_id", "owner", "institution_id", "provider", "jurisdiction", "scopes"),
+    ),
+    "AuthorisationBegun": ("banking.consent.authorisation_begun.v1", ("consent_id", "owner", "renewal")),
+    "AuthorisationReturned": ("banking.consent.authorisation_returned.v1", ("consent_id", "owner")),
+    "ConsentAuthorised": ("banking.consent.authorised.v1", ("consent_id", "owner", "expires_at")),
+    "ConsentRenewalNeeded": ("banking.consent.renewal_needed.v1", ("consent_id", "owner")),
+    "ConsentEndChanged": ("banking.consent.end_changed.v1", ("consent_id", "owner", "expires_at")),
+    "ConsentExpiryNear": ("banking.consent.expiry_near.v1", ("consent_id", "owner", "expires_at")),
+    "ConsentExpired": ("banking.consent.expired.v1", ("consent_id", "owner")),
+    "ConsentRejected": ("banking.consent.rejected.v1", ("consent_id", "owner")),
+    "ConsentFailed": ("banking.consent.failed.v1", ("consent_id", "owner", "reason")),
+    "ConsentRevoked": ("banking.consent.revoked.v1", ("consent_id", "owner", "by")),
+    "LinkDeleted": ("banking.consent.link_deleted.v1", ("consent_id", "owner")),
+    "ConsentStatusParked": ("banking.consent.status_parked.v1", ("consent_id", "owner", "told")),
+    "BankAccountLinked": (
+        "banking.account.linked.v1",
+        ("bank_account_id", "owner", "consent_id", "institution_id", "provider", "currency"),
+    ),
+    "BankTransactionTagged": ("banking.transaction.tagged.v1", ("bank_transaction_id", "owner")),
+    "BankAccountUnlinked": ("banking.account.unlinked.v1", ("bank_account_id", "owner", "consent_id")),
 }
 
 TOPICS: tuple[str, ...] = tuple(topic for topic, _ in _PUBLIC.values())

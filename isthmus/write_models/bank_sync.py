@@ -1,0 +1,264 @@
+"""Reading a link: pages to their end, then all of the update and its cursor in one transaction.
+
+One process at a time reads a link, by a lease. Where the provider says that its pages changed meanwhile, the update begins again from
+its first cursor. What cannot be taken is not taken: the cursor stays where it is, and the fault is told.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from uuid import UUID
+
+import structlog
+from prometheus_client import Counter, Histogram
+
+from isthmus.domain.bank_transactions import BankTransaction, MalformedTransaction
+from isthmus.domain.banking import (
+    AccessEnded,
+    BankProvider,
+    ChangedWhilePaging,
+    ConsentNews,
+    Malformed,
+    ProviderAccount,
+    ProviderConsent,
+    ProviderFault,
+    Removed,
+)
+from isthmus.domain.clock import Clock
+from isthmus.domain.consent_policy import policy_of
+from isthmus.domain.consents import Consent, RecordConsentNews
+from isthmus.domain.secrets import LinkSecrets, ProviderTokens, TokenVault
+from isthmus.failpoints import failpoint_async
+from isthmus.write_models import bank_store
+from isthmus.write_models.bank_mirror import BankMirror, system_envelope
+from isthmus.write_models.bank_rows import write_update
+from isthmus.write_models.commands import CommandBus
+from isthmus.write_models.connection import Pool
+
+#: A process that reads a link has it for so long from each page on; no connection is held while a bank is waited for.
+_LEASE_S = timedelta(seconds=60)
+_LEASE = """
+insert into bank_syncs as s (consent_id, leased_until) values ($1, clock_timestamp() + $2::interval)
+on conflict (consent_id) do update set leased_until = excluded.leased_until
+    where s.leased_until is null or s.leased_until < clock_timestamp()
+returning true"""
+_PAGES_MAX = 2_000
+_RESTARTS_MAX = 5
+_DAY = timedelta(days=1)
+
+_syncs = Counter(
+    "isthmus_bank_syncs_total",
+    "Readings of a link by outcome: done, not_ready, quota, over, unavailable, malformed, access_ended.",
+    ["provider", "outcome"],
+)
+_seconds = Histogram(
+    "isthmus_bank_sync_seconds", "How long reading a link took.", ["provider"], buckets=(0.1, 0.3, 1, 3, 10, 30, 100)
+)
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass
+class Update:
+    """Pages that belong together. Of what is told twice the last counts."""
+
+    accounts: dict[str, ProviderAccount] = field(default_factory=dict)
+    changed: list[BankTransaction] = field(default_factory=list)
+    removed: list[Removed] = field(default_factory=list)
+    whole_pending: set[str] = field(default_factory=set)
+    cursor: str | None = None
+
+
+class BankSync:
+    def __init__(
+        self,
+        pool: Pool,
+        commands: CommandBus,
+        providers: Mapping[str, BankProvider],
+        secrets: LinkSecrets,
+        vault: TokenVault,
+        mirror: BankMirror,
+        clock: Clock,
+    ) -> None:
+        self._pool = pool
+        self._commands = commands
+        self._providers = providers
+        self._secrets = secrets
+        self._vault = vault
+        self._mirror = mirror
+        self._clock = clock
+
+    async def run(self, consent_id: UUID, *, attended: bool = False) -> str:
+        """Read the link now. `attended`: its owner asked for it, so that it counts against no quota. Returns the outcome's name."""
+        async with self._pool.acquire() as connection:
+            consent = await bank_store.find_consent(connection, consent_id)
+            if consent is None:
+                return "over"
+            if not await connection.fetchval(_LEASE, consent_id, _LEASE_S):
+                return "busy"
+        try:
+            begun = time.monotonic()
+            outcome = await self._read(consent, attended)
+            _syncs.labels(consent.provider, outcome).inc()
+            _seconds.labels(consent.provider).observe(time.monotonic() - begun)
+            return outcome
+        finally:
+            async with self._pool.acquire() as connection:
+                await connection.execute("update bank_syncs set leased_until = null where consent_id = $1", consent_id)
+
+    async def _read(self, consent: Consent, attended: bool) -> str:
+        consent_id, provider = consent.consent_id, self._providers[consent.provider]
+        if not consent.readable(self._clock.now()):
+            return "over"
+        if not attended and not await self._within_quota(consent):
+            return "quota"
+        async with self._pool.acquire() as connection:
+            tokens = await self._vault.get(connection, consent_id)
+            cursor: str | None = await connection.fetchval(
+                "insert into bank_syncs (consent_id, state, started_at) values ($1, 'RUNNING', $2) on conflict (consent_id) do update "
+                "set state = 'RUNNING', started_at = $2, fetched = 0 returning cursor",
+                consent_id,
+                self._clock.now(),
+            )
+        if tokens is None:
+            return "over"
+        fresh = tokens
+        try:
+            fresh = await provider.refresh(tokens)
+            if fresh != tokens:
+                async with self._pool.acquire() as connection:
+                    await self._vault.put(connection, consent_id, consent.owner, fresh)
+            update = await self._pages(consent, provider, fresh, cursor)
+            if update is None:
+                await self._over(consent_id, "WAITING", None)
+                return "not_ready"
+            await self._take(consent, update, cursor)
+        except AccessEnded as fault:
+            await self._news(consent, fresh, fault)
+            await self._over(consent_id, "FAILED", "the bank wants its customer to sign in again")
+            return "access_ended"
+        except (Malformed, MalformedTransaction) as fault:
+            await self._over(consent_id, "FAILED", str(fault))
+            log.error("what a bank told cannot be taken", provider=consent.provider, why=str(fault))
+            return "malformed"
+        except ProviderFault as fault:
+            await self._over(consent_id, "FAILED", str(fault))
+            log.warning("a bank could not be read", provider=consent.provider, why=str(fault))
+            return "unavailable"
+        return "done"
+
+    async def _pages(
+        self, consent: Consent, provider: BankProvider, tokens: ProviderTokens, cursor: str | None
+    ) -> Update | None:
+        """All pages of the update that begins at `cursor`. None where the provider is still gathering."""
+        for _ in range(_RESTARTS_MAX):
+            update, at = Update(), cursor
+            try:
+                for _ in range(_PAGES_MAX):
+                    page = await provider.sync(tokens, at)
+                    if not page.ready:
+                        return None
+                    update.accounts |= {one.reference: one for one in page.accounts}
+                    update.changed += page.changed
+                    update.removed += page.removed
+                    update.whole_pending |= page.whole_pending
+                    update.cursor = at = page.cursor
+                    await self._progress(consent.consent_id, len(update.changed))
+                    if not page.more:
+                        return update
+                raise Malformed(f"{consent.provider} has more than {_PAGES_MAX} pages")
+            except ChangedWhilePaging:
+                continue
+        raise ProviderFaultAgain(f"{consent.provider}'s pages changed {_RESTARTS_MAX} times while they were read")
+
+    async def _take(self, consent: Consent, update: Update, begun_at: str | None) -> None:
+        known = await self._mirror.link(consent, list(update.accounts.values()))
+        foreign = next((one for one in update.changed if one.account not in known), None)
+        if foreign is not None:
+            raise Malformed("a transaction is of an account that the bank does not show")
+        now = self._clock.now()
+        async with self._pool.acquire() as connection, connection.transaction():
+            standing = await connection.fetchval(
+                "select status from consents where id = $1 for share", consent.consent_id
+            )
+            if standing != consent.status:
+                return  # taken back while it was read: nothing more is kept
+            at = await connection.fetchval(
+                "select cursor from bank_syncs where consent_id = $1 for update", consent.consent_id
+            )
+            if at != begun_at:
+                return  # whoever had the lease meanwhile was faster
+            await failpoint_async("bank_sync.before_rows")
+            await write_update(connection, self._secrets, consent, known, update)
+            await connection.execute(
+                "update bank_syncs set cursor = $2, state = 'DONE', fault = null, failures = 0, finished_at = $3, synced_at = $3 "
+                "where consent_id = $1",
+                consent.consent_id,
+                update.cursor,
+                now,
+            )
+            await failpoint_async("bank_sync.before_commit")
+
+    async def _within_quota(self, consent: Consent) -> bool:
+        """Takes one of the day's readings without the customer, where the law counts them."""
+        allowed = policy_of(consent.provider, consent.jurisdiction).unattended_a_day
+        if allowed is None:
+            return True
+        now = self._clock.now()
+        async with self._pool.acquire() as connection, connection.transaction():
+            await connection.execute(
+                "insert into bank_syncs (consent_id) values ($1) on conflict (consent_id) do nothing",
+                consent.consent_id,
+            )
+            times: list[datetime] = await connection.fetchval(
+                "select unattended from bank_syncs where consent_id = $1 for update", consent.consent_id
+            )
+            lately = [one for one in times if one > now - _DAY]
+            if len(lately) >= allowed:
+                return False
+            await connection.execute(
+                "update bank_syncs set unattended = $2 where consent_id = $1", consent.consent_id, [*lately, now]
+            )
+        return True
+
+    async def _progress(self, consent_id: UUID, fetched: int) -> None:
+        async with self._pool.acquire() as connection:
+            await connection.execute(
+                "update bank_syncs set fetched = $2, leased_until = clock_timestamp() + $3::interval where consent_id = $1",
+                consent_id,
+                fetched,
+                _LEASE_S,
+            )
+
+    async def _over(self, consent_id: UUID, state: str, fault: str | None) -> None:
+        async with self._pool.acquire() as connection:
+            await connection.execute(
+                "update bank_syncs set state = $2, fault = $3, finished_at = $4, failures = failures + $5 where consent_id = $1",
+                consent_id,
+                state,
+                fault,
+                self._clock.now(),
+                int(fault is not None),
+            )
+
+    async def _news(self, consent: Consent, tokens: ProviderTokens, fault: AccessEnded) -> None:
+        """Why access ended is asked of the provider itself; where it does not say, a new sign-in is needed."""
+        try:
+            news = await self._providers[consent.provider].news(tokens)
+        except ProviderFault:
+            news = ConsentNews(ProviderConsent.RENEWAL_NEEDED, fault.code)
+        if news.state is ProviderConsent.AUTHORISED:
+            news = replace(news, state=ProviderConsent.RENEWAL_NEEDED)
+        await self.record(consent.consent_id, news)
+
+    async def record(self, consent_id: UUID, news: ConsentNews) -> None:
+        wish = RecordConsentNews(consent_id, news)
+        which = f"{consent_id} {news.state} {news.told} {news.expires_at} {self._clock.now().isoformat()}"
+        await self._commands.run(wish, system_envelope(wish, which, f"consent-{consent_id}"))
+
+
+class ProviderFaultAgain(ProviderFault):
+    """It failed in the same way too often in a row."""
