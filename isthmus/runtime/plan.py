@@ -111,6 +111,7 @@ def _apps(settings: Settings, data: DataDirectory, endpoints: Endpoints, api_por
     }
     if runs_in_development(settings):
         environment["ISTHMUS_API__MODE"] = "development"
+    environment |= _banks(settings, endpoints)
 
     def app(name: str, *arguments: str, answers: Callable[[], bool]) -> Spec:
         return _ours(name, *arguments, answers=answers, environment=environment)
@@ -128,11 +129,38 @@ def _apps(settings: Settings, data: DataDirectory, endpoints: Endpoints, api_por
     return (app(ISSUER, answers=lambda: http_status(discovery) == 200), serve, work)
 
 
+def _banks(settings: Settings, endpoints: Endpoints) -> dict[str, str]:
+    """The sandbox's banks as settings, where it runs and nothing else is set: the product knows no other way to them."""
+    told, url, given = settings.banking, endpoints.sandbox_url, {}
+    if not told.redirect_uris:
+        given["REDIRECT_URIS"] = json.dumps(_redirect_uris(endpoints))
+    if url and not (told.plaid_client_id or told.truelayer_client_id or told.yapily_application):
+        given |= {
+            "PLAID_URL": f"{url}/plaid",
+            "PLAID_CLIENT_ID": "sandbox-client",
+            "PLAID_SECRET": "sandbox-secret",
+            "TRUELAYER_AUTH_URL": f"{url}/truelayer/auth",
+            "TRUELAYER_DATA_URL": f"{url}/truelayer/api",
+            "TRUELAYER_CLIENT_ID": "sandbox-truelayer",
+            "TRUELAYER_SECRET": "sandbox-truelayer-secret",
+            "TRUELAYER_JKU": f"{url}/truelayer/.well-known/jwks",
+            "YAPILY_URL": f"{url}/yapily",
+            "YAPILY_APPLICATION": "sandbox-yapily",
+            "YAPILY_SECRET": "sandbox-yapily-secret",
+            "YAPILY_WEBHOOK_SECRETS": "sandbox-yapily-webhook-secret",
+            "WEBHOOK_URL": f"{endpoints.api_url}/webhooks",
+        }
+    return {f"ISTHMUS_BANKING__{name}": value for name, value in given.items()}
+
+
+def _redirect_uris(endpoints: Endpoints) -> list[str]:
+    return [f"{endpoints.api_url}/bank-links/callback", _DEMO_CLIENT_REDIRECT]
+
+
 def _sandbox(settings: Settings, data: DataDirectory, endpoints: Endpoints) -> Spec:
     environment = {**os.environ, "ISTHMUS_DATA_DIR": str(data.path)}
     if "redirect_uris" not in settings.sandbox.model_fields_set:
-        redirect_uris = [f"{endpoints.api_url}/bank-links/callback", _DEMO_CLIENT_REDIRECT]
-        environment["ISTHMUS_SANDBOX__REDIRECT_URIS"] = json.dumps(redirect_uris)
+        environment["ISTHMUS_SANDBOX__REDIRECT_URIS"] = json.dumps(_redirect_uris(endpoints))
     if settings.sandbox.webhook_url is None:
         environment["ISTHMUS_SANDBOX__WEBHOOK_URL"] = f"{endpoints.api_url}/webhooks"
     port = str(urlsplit(endpoints.sandbox_url).port)

@@ -22,6 +22,7 @@ from isthmus.outages import DATABASE_AWAY
 from isthmus.read_models.broadcaster import Broadcaster
 from isthmus.read_models.positions import ProjectionPositions, log_identity
 from isthmus.read_models.projector import GROUP, Projector
+from isthmus.runtime.banking import Banking, banking
 from isthmus.runtime.certificate_watch import watch_certificates
 from isthmus.runtime.endpoints import Endpoints, resolve
 from isthmus.runtime.leases import LeaseLost, Leases
@@ -29,8 +30,11 @@ from isthmus.runtime.tasks import Supervisor
 from isthmus.runtime.wiring import WriteSide, write_side
 from isthmus.runtime.work_health import Health
 from isthmus.settings import Settings
+from isthmus.write_models.bank_mirror import SYNC_LINK
+from isthmus.write_models.bank_upkeep import BankUpkeep
 from isthmus.write_models.findings import verify_whole
 from isthmus.write_models.holds import expire_due_holds, expire_hold
+from isthmus.write_models.institutions import refresh
 from isthmus.write_models.relay import Fenced, Relay
 from isthmus.write_models.timers import (
     EXPIRE_HOLD,
@@ -41,6 +45,7 @@ from isthmus.write_models.timers import (
     make_partitions,
 )
 from isthmus.write_models.watch import Watch
+from isthmus.write_models.webhooks import WORK_OFF
 
 RELAY = "relay"
 VERIFIER = "verifier"
@@ -65,6 +70,7 @@ async def run(settings: Settings) -> None:
         pool = await stack.enter_async_context(_pool(endpoints))
         redis = await stack.enter_async_context(_redis(settings, endpoints))
         side = await stack.enter_async_context(write_side(settings, endpoints.database_url))
+        banks = await stack.enter_async_context(banking(settings, side, endpoints.database_url))
         positions = ProjectionPositions(lambda: _connect(endpoints))
         await positions.start()
         stack.push_async_callback(positions.aclose)
@@ -78,7 +84,7 @@ async def run(settings: Settings) -> None:
         supervisor.add("relay", lambda: _relay(settings, endpoints, broker, pool), (*DATABASE_AWAY, LeaseLost, Fenced))
         supervisor.add("projector", projector.run, DATABASE_AWAY)
         supervisor.add("feeds", broadcaster.run)
-        supervisor.add("timers", lambda: _later(_timers(settings, endpoints, side)), DATABASE_AWAY)
+        supervisor.add("timers", lambda: _later(_timers(settings, endpoints, side, banks)), DATABASE_AWAY)
         supervisor.add("verifier", lambda: _watch(settings, endpoints, pool), (*DATABASE_AWAY, LeaseLost))
         health = Health(settings, pool, redis, supervisor, projector)
         supervisor.add("lag", health.watch_lag, DATABASE_AWAY)
@@ -112,10 +118,30 @@ async def _later(timers: Timers) -> None:
     await timers.run()
 
 
-def _timers(settings: Settings, endpoints: Endpoints, side: WriteSide) -> Timers:
+def _timers(settings: Settings, endpoints: Endpoints, side: WriteSide, banks: Banking) -> Timers:
+    told = settings.banking
+    upkeep = BankUpkeep(banks.pool, side.commands, banks.providers, banks.mirror, side.clock)
+
     async def expire(payload: bytes | None) -> None:
         assert payload is not None, "the payload is the hold's id"
         await expire_hold(side.commands, UUID(payload.decode()))
+
+    async def sync(payload: bytes | None) -> None:
+        assert payload is not None, "the payload is the consent's id"
+        consent_id, _, attended = payload.decode().partition(" ")
+        await banks.sync.run(UUID(consent_id), attended=bool(attended))
+
+    async def work_off(payload: bytes | None) -> None:
+        assert payload is not None, "the payload is the webhook's number"
+        await banks.webhooks.work_off(int(payload))
+
+    async def keep_links() -> None:
+        await upkeep.mind_ends()
+        await upkeep.end_links()
+        await upkeep.want_syncs(timedelta(minutes=told.sync_every_minutes))
+
+    async def institutions() -> None:
+        await refresh(banks.pool, banks.providers, told.countries)
 
     async def sweep() -> None:
         await expire_due_holds(side.pool, side.commands, side.clock)
@@ -133,9 +159,11 @@ def _timers(settings: Settings, endpoints: Endpoints, side: WriteSide) -> Timers
 
     return Timers(
         lambda: _connect(endpoints),
-        {EXPIRE_HOLD: expire},
+        {EXPIRE_HOLD: expire, SYNC_LINK: sync, WORK_OFF: work_off},
         (
             Schedule("sweep_holds", every_seconds(settings.work.hold_sweep_s), sweep),
+            Schedule("keep_links", every_seconds(10), keep_links),
+            Schedule("institutions", every_minutes(told.refresh_institutions_minutes), institutions),
             Schedule("make_partitions", every_minutes(int(timedelta(days=1) / timedelta(minutes=1))), partitions),
             Schedule("verify_ledger", every_minutes(settings.work.verify_every_minutes), verify_ledger),
         ),

@@ -38,6 +38,7 @@ class Plaid:
         self.items = PlaidItems(world, self.keys)
         paths: dict[str, Callable[[Body], Body]] = {
             "/link/token/create": self.link_token_create,
+            "/link/token/get": self.link_token_get,
             "/sandbox/public_token/create": self.sandbox_public_token_create,
             "/item/public_token/exchange": self.public_token_exchange,
             "/item/get": lambda body: {"item": self.items.shown(self.items.named(body)), "status": None},
@@ -73,6 +74,16 @@ class Plaid:
         hosted = f"{self._world.public_url}/plaid/link/{token}"
         return {"link_token": token, "expiration": iso(expires), "hosted_link_url": hosted}
 
+    def link_token_get(self, body: Body) -> Body:
+        """The sessions of a link token, each with what it gave."""
+        require(body, "link_token")
+        kept = self.link_token(body["link_token"])
+        sessions = [
+            {"link_session_id": f"session-{n}", "results": {"item_add_results": [{"public_token": token}]}}
+            for n, token in enumerate(kept.get("given", []))
+        ]
+        return {"link_token": body["link_token"], "expiration": kept["expires"], "link_sessions": sessions}
+
     def link_token(self, token: str) -> Body:
         """What a Link session is about. Raises PlaidError where it is unknown or over."""
         kept = self._book.get("plaid.link_token", token)
@@ -86,7 +97,9 @@ class Plaid:
         if kept["item_id"] is not None:
             self.items.repaired(kept["item_id"])
             return None
-        return self._public_token(bank, customer_id, kept.get("webhook"), kept["products"])
+        public = self._public_token(bank, customer_id, kept.get("webhook"), kept["products"])
+        self._book.put("plaid.link_token", token, {**kept, "given": [*kept.get("given", []), public]})
+        return public
 
     def sandbox_public_token_create(self, body: Body) -> Body:
         require(body, "institution_id", "initial_products")

@@ -45,11 +45,26 @@ class TrueLayerAuth:
         pages.answered["truelayer.auth"] = self._answered
         self.routes = [
             Route("/", self._dialog, methods=["GET"]),
+            Route("/api/providers", self._providers, methods=["GET"]),
             Route("/connect/token", self._guarded(self._token), methods=["POST"]),
             Route("/api/delete", self._guarded(self._delete), methods=["DELETE"]),
         ]
 
     # -- the dialog ------------------------------------------------------------------------------------------------------
+
+    async def _providers(self, request: Request) -> Response:
+        """Everybody's, as real ones are: no secret is needed."""
+        some = [
+            {
+                "provider_id": provider_id(bank.id),
+                "display_name": bank.name,
+                "country": "uk" if bank.country == "GB" else bank.country.lower(),
+                "logo_url": None,
+                "scopes": sorted(SCOPES),
+            }
+            for bank in BANKS.values()
+        ]
+        return json_response(some if request.query_params.get("clientId") == CLIENT_ID else [])
 
     async def _dialog(self, request: Request) -> Response:
         """What is wrong with client or redirect address is told to nobody else: a person is never sent to an unknown place."""

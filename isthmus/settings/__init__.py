@@ -16,6 +16,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from pydantic_settings import SettingsError as UnreadableSetting
 
 from isthmus.settings.api import LOOPBACK, ApiSettings, PlaygroundSettings
+from isthmus.settings.banking import BankingSettings
 from isthmus.settings.secrets import ProviderCertificates, SecretsSettings
 from isthmus.settings.servers import DatabaseSettings, IssuerSettings, KafkaSettings, RedisSettings
 
@@ -128,6 +129,7 @@ class Settings(BaseSettings):
     work: WorkSettings = WorkSettings()
     secrets: SecretsSettings = SecretsSettings()
     log: LogSettings = LogSettings()
+    banking: BankingSettings = BankingSettings()
     sandbox: SandboxSettings = SandboxSettings()
     telemetry: TelemetrySettings = TelemetrySettings()
     fail: str | None = Field(

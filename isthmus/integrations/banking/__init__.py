@@ -1,0 +1,1 @@
+"""Banks through their providers: an adapter each, behind the port of `domain/banking.py`."""

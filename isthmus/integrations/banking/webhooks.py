@@ -1,0 +1,233 @@
+"""The signatures of Plaid's, TrueLayer's and Yapily's webhooks, and what their bodies say.
+
+Sources: plaid.com/docs/api/webhooks/webhook-verification (ES256, five minutes, SHA-256 of the body); TrueLayer/truelayer-signing (detached
+ES512, `jku` from one address, the timestamp among what is signed); docs.yapily.com (HMAC-SHA256 over the body).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import hmac
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+import jwt
+import msgspec
+
+from isthmus.domain.banking import ConsentNews, ProviderRefused
+from isthmus.domain.clock import Clock
+from isthmus.domain.webhooks import WebhookNews, WebhookRefused
+from isthmus.integrations.banking.statuses import consent_state
+
+AGE_MAX = timedelta(minutes=5)
+_AHEAD_MAX = timedelta(seconds=60)
+#: Keys that are not known are asked for at most so often, whoever invents them.
+_ASK_AGAIN_S = 5.0
+_KEYS_MAX = 64
+
+FetchKey = Callable[[str], Awaitable[dict[str, Any]]]
+
+
+class Keys:
+    """Published keys by their id, fetched when one is not known: one at a time, and not again and again."""
+
+    def __init__(self, fetch: FetchKey) -> None:
+        self._fetch = fetch
+        self._known: dict[str, dict[str, Any]] = {}
+        self._asked_at = -_ASK_AGAIN_S
+        self._asking = asyncio.Lock()
+
+    async def find(self, key_id: str) -> dict[str, Any]:
+        """Raises WebhookRefused, ProviderFault."""
+        if key_id in self._known:
+            return self._known[key_id]
+        async with self._asking:
+            if key_id in self._known:
+                return self._known[key_id]
+            if time.monotonic() - self._asked_at < _ASK_AGAIN_S and self._known:
+                raise WebhookRefused("a key that nobody knows")
+            self._asked_at = time.monotonic()
+            try:
+                found = await self._fetch(key_id)
+            except ProviderRefused:
+                raise WebhookRefused("a key that nobody knows") from None
+            if len(self._known) >= _KEYS_MAX:
+                self._known.clear()
+            self._known[key_id] = found
+            return found
+
+
+class PlaidWebhooks:
+    def __init__(self, fetch: FetchKey, clock: Clock) -> None:
+        self._keys = Keys(fetch)
+        self._clock = clock
+
+    async def verify(self, headers: Mapping[str, str], path: str, body: bytes) -> str:  # noqa: ARG002 - as the port has it
+        token = headers.get("plaid-verification", "")
+        try:
+            head = jwt.get_unverified_header(token)
+            if head.get("alg") != "ES256" or not isinstance(head.get("kid"), str):
+                raise WebhookRefused("not signed as Plaid signs")
+            key = await self._keys.find(head["kid"])
+            told = jwt.decode(
+                token,
+                jwt.PyJWK(key).key,
+                algorithms=["ES256"],
+                # Whether it is too old, or ahead, is looked at below, by our own clock.
+                options={"verify_iat": False, "verify_exp": False, "verify_nbf": False},
+            )
+        except (jwt.PyJWTError, ValueError, KeyError, TypeError):
+            raise WebhookRefused("the signature is not Plaid's") from None
+        now = self._clock.now().timestamp()
+        if key.get("expired_at") is not None and key["expired_at"] <= now:
+            raise WebhookRefused("the key is over")
+        issued = told.get("iat")
+        if (
+            not isinstance(issued, int | float)
+            or not -_AHEAD_MAX.total_seconds() <= now - issued <= AGE_MAX.total_seconds()
+        ):
+            raise WebhookRefused("it is too old, or from the future")
+        digest = told.get("request_body_sha256")
+        if not isinstance(digest, str) or not hmac.compare_digest(digest, hashlib.sha256(body).hexdigest()):
+            raise WebhookRefused("the body is not the one that was signed")
+        return hashlib.sha256(token.encode()).hexdigest()
+
+    def read(self, body: bytes) -> WebhookNews:
+        told = _read(body, _PlaidBody)
+        kind = f"{told.webhook_type}.{told.webhook_code}"
+        match told.webhook_code:
+            case (
+                "SYNC_UPDATES_AVAILABLE"
+                | "INITIAL_UPDATE"
+                | "HISTORICAL_UPDATE"
+                | "DEFAULT_UPDATE"
+                | "TRANSACTIONS_REMOVED"
+            ):
+                return WebhookNews(told.item_id, kind, changed=True)
+            case "NEW_ACCOUNTS_AVAILABLE":
+                return WebhookNews(told.item_id, kind, changed=True)
+            case "ERROR":
+                word = told.error.error_code if told.error else "UNKNOWN"
+            case (
+                "PENDING_EXPIRATION"
+                | "PENDING_DISCONNECT"
+                | "LOGIN_REPAIRED"
+                | "USER_PERMISSION_REVOKED"
+                | "USER_ACCOUNT_REVOKED" as code
+            ):
+                word = code
+            case _:
+                return WebhookNews(told.item_id, kind)
+        ends = told.consent_expiration_time
+        return WebhookNews(
+            told.item_id, kind, ConsentNews(consent_state("plaid", word), word, ends), changed=word == "LOGIN_REPAIRED"
+        )
+
+
+class TrueLayerWebhooks:
+    """`jku`: the one address of the keys; `fetch` gets the set that lies there."""
+
+    def __init__(self, jku: str, fetch: Callable[[], Awaitable[Sequence[Mapping[str, str]]]], clock: Clock) -> None:
+        async def by_id(key_id: str) -> dict[str, Any]:
+            for key in await fetch():
+                if key.get("kid") == key_id:
+                    return dict(key)
+            raise WebhookRefused("a key that nobody knows")
+
+        self._jku = jku
+        self._keys = Keys(by_id)
+        self._clock = clock
+
+    async def verify(self, headers: Mapping[str, str], path: str, body: bytes) -> str:
+        import truelayer_signing
+
+        signature, stamp = headers.get("tl-signature", ""), headers.get("x-tl-webhook-timestamp", "")
+        try:
+            head = truelayer_signing.extract_jws_header(signature)
+            if not isinstance(head.jku, str) or not hmac.compare_digest(head.jku.encode(), self._jku.encode()):
+                raise WebhookRefused("its keys are not where TrueLayer's are")
+            key = await self._keys.find(str(head.kid))
+            (
+                truelayer_signing.verify_with_jwks({"keys": [key]}, head)
+                .set_method(truelayer_signing.HttpMethod.POST)
+                .set_path(path)
+                .add_headers({"X-TL-Webhook-Timestamp": stamp})
+                .add_required_header("X-TL-Webhook-Timestamp")
+                .set_body(body.decode())
+                .verify(signature)
+            )
+            age = self._clock.now() - datetime.fromisoformat(stamp.replace("Z", "+00:00"))
+        except WebhookRefused:
+            raise
+        except (truelayer_signing.TlSigningException, ValueError, TypeError, KeyError, AttributeError):
+            raise WebhookRefused("the signature is not TrueLayer's") from None
+        if not -_AHEAD_MAX <= age <= AGE_MAX:
+            raise WebhookRefused("it is too old, or from the future")
+        told = _read(body, _TrueLayerBody)
+        return f"{told.type} {told.event_id}"
+
+    def read(self, body: bytes) -> WebhookNews:
+        """Those of payments are not ours yet; of consents there are none."""
+        return WebhookNews(None, _read(body, _TrueLayerBody).type)
+
+
+class YapilyWebhooks:
+    """`secrets`: more than one while one takes the other's place. `header`: Yapily does not publish its name."""
+
+    def __init__(self, secrets: Sequence[str], header: str = "x-yapily-signature") -> None:
+        self._secrets = [secret.encode() for secret in secrets]
+        self._header = header
+
+    async def verify(self, headers: Mapping[str, str], path: str, body: bytes) -> str:  # noqa: ARG002 - as the port has it
+        given = headers.get(self._header, "").removeprefix("sha256=").encode()
+        genuine = [hmac.new(secret, body, hashlib.sha256).hexdigest().encode() for secret in self._secrets]
+        # All are compared, so that nothing is told by how long it takes.
+        if not any([hmac.compare_digest(given, one) for one in genuine]):  # noqa: C419
+            raise WebhookRefused("the signature is not Yapily's")
+        return hashlib.sha256(body).hexdigest()
+
+    def read(self, body: bytes) -> WebhookNews:
+        told = _read(body, _YapilyBody)
+        event = told.event
+        if not told.type.startswith("consent.") or event is None or event.status is None:
+            return WebhookNews(event.consent_id if event else None, told.type)
+        news = ConsentNews(consent_state("yapily", event.status), event.status)
+        return WebhookNews(event.consent_id or event.id, told.type, news)
+
+
+class _PlaidError(msgspec.Struct):
+    error_code: str = "UNKNOWN"
+
+
+class _PlaidBody(msgspec.Struct):
+    webhook_type: str
+    webhook_code: str
+    item_id: str | None = None
+    error: _PlaidError | None = None
+    consent_expiration_time: datetime | None = None
+
+
+class _TrueLayerBody(msgspec.Struct):
+    type: str
+    event_id: str
+
+
+class _YapilyEvent(msgspec.Struct, rename="camel"):
+    id: str | None = None
+    consent_id: str | None = None
+    status: str | None = None
+
+
+class _YapilyBody(msgspec.Struct):
+    type: str
+    event: _YapilyEvent | None = None
+
+
+def _read(body: bytes, shape: type[Any]) -> Any:
+    try:
+        return msgspec.json.decode(body, type=shape)
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        raise WebhookRefused("the body is not of its form") from None

@@ -1,0 +1,267 @@
+"""Yapily: consents in all their states, and the financial data behind them.
+
+What a person comes back with is a one-time token; the state that it belongs to comes back as `application-user-id`, since each link is
+a user of its own there. A reconfirmation needs nobody at the bank (`extend`).
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import AsyncIterator, Sequence
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+import httpx
+import msgspec
+
+from isthmus.domain.banking import (
+    Begun,
+    ConsentNews,
+    Credential,
+    Granted,
+    Link,
+    Malformed,
+    ProviderAccount,
+    ProviderConsent,
+    ProviderInstitution,
+    ProviderRefused,
+    RedirectTo,
+    SyncPage,
+)
+from isthmus.domain.clock import Clock
+from isthmus.domain.consent_policy import Renewal, jurisdiction_of, policy_of
+from isthmus.domain.secrets import ProviderTokens
+from isthmus.integrations.banking import yapily_transactions
+from isthmus.integrations.banking.calls import Calls
+from isthmus.integrations.banking.json_http import JsonHttp, refusal_of
+from isthmus.integrations.banking.statuses import consent_state
+from isthmus.integrations.banking.windows import Window
+
+NAME = "yapily"
+_PAGE = 1_000
+_PAGES_MAX = 200
+
+
+class _Consent(msgspec.Struct, rename="camel"):
+    id: str
+    status: str
+    institution_id: str = ""
+    application_user_id: str = ""
+    consent_token: str | None = None
+    authorisation_url: str | None = None
+    expires_at: datetime | None = None
+    reconfirm_by: datetime | None = None
+
+
+class _ConsentAnswer(msgspec.Struct):
+    data: _Consent
+
+
+class _Amount(msgspec.Struct):
+    amount: Decimal
+    currency: str
+
+
+class _Balance(msgspec.Struct, rename="camel"):
+    type: str
+    balance_amount: _Amount
+
+
+class _Identification(msgspec.Struct):
+    type: str
+    identification: str
+
+
+class _Account(msgspec.Struct, rename="camel"):
+    id: str
+    currency: str
+    account_type: str = ""
+    nickname: str | None = None
+    account_identifications: list[_Identification] = []
+    account_balances: list[_Balance] = []
+
+
+class _Accounts(msgspec.Struct):
+    data: list[_Account]
+
+
+class _Transactions(msgspec.Struct):
+    data: list[msgspec.Raw]
+
+
+class _Country(msgspec.Struct, rename="camel"):
+    country_code2: str
+
+
+class _Media(msgspec.Struct):
+    source: str
+    type: str = ""
+
+
+class _Institution(msgspec.Struct):
+    id: str
+    name: str
+    countries: list[_Country] = []
+    media: list[_Media] = []
+    features: list[str] = []
+
+
+class _Institutions(msgspec.Struct):
+    data: list[_Institution]
+
+
+class _ErrorBody(msgspec.Struct):
+    status: str = ""
+
+
+class _Error(msgspec.Struct):
+    error: _ErrorBody | None = None
+
+
+class Yapily:
+    """Implements `isthmus.domain.banking.BankProvider`. In tokens `reference` is the consent's id, `access` its consent token."""
+
+    name = NAME
+
+    def __init__(
+        self, url: str, application: str, secret: str, http: httpx.AsyncClient, calls: Calls, clock: Clock
+    ) -> None:
+        told = base64.b64encode(f"{application}:{secret}".encode()).decode()
+        self._headers = {"Authorization": f"Basic {told}"}
+        self._http = JsonHttp(http, calls, url, _refusal)
+        self._clock = clock
+
+    async def begin(self, link: Link) -> Begun:
+        """Asking again makes another consent there; the one before it is never gone to, and ends by itself."""
+        wish = {
+            "applicationUserId": link.state,
+            "institutionId": link.institution,
+            "callback": link.redirect_uri,
+            "oneTimeToken": True,
+        }
+        answer = await self._ask("begin", "POST", "/account-auth-requests", _ConsentAnswer, safe=True, json=wish)
+        return _begun(answer.data)
+
+    async def renew(self, link: Link, tokens: ProviderTokens) -> Begun | Granted:
+        policy = policy_of(NAME, jurisdiction_of(link.country))
+        if policy.renewal is Renewal.CONFIRM and (await self.news(tokens)).state is ProviderConsent.AUTHORISED:
+            confirmed = {"lastConfirmedAt": self._clock.now().isoformat()}
+            path = f"/consents/{tokens.reference}/extend"
+            answer = await self._ask("extend", "POST", path, _ConsentAnswer, safe=True, json=confirmed)
+            return Granted(tokens, answer.data.reconfirm_by)
+        return await self.begin(link)
+
+    async def complete(self, link: Link, credential: Credential, tokens: ProviderTokens | None) -> Granted:  # noqa: ARG002 - as the port has it
+        if credential.code is None:
+            raise ProviderRefused("Yapily's links come back with a one-time token", "NO_CODE")
+        once = {"oneTimeToken": credential.code}
+        got = await self._ask("exchange", "POST", "/consent-one-time-token", _Consent, safe=False, json=once)
+        if got.consent_token is None:
+            raise Malformed("Yapily gave no consent token")
+        granted = ProviderTokens(got.consent_token, reference=got.id)
+        if got.application_user_id != link.state:
+            await self.revoke(granted)
+            raise ProviderRefused("the one-time token is not of this link", "FOREIGN_TOKEN")
+        return Granted(granted, got.expires_at)
+
+    async def refresh(self, tokens: ProviderTokens) -> ProviderTokens:
+        return tokens
+
+    async def news(self, tokens: ProviderTokens) -> ConsentNews:
+        answer = await self._ask("consent", "GET", f"/consents/{tokens.reference}", _ConsentAnswer, safe=True)
+        status = answer.data.status
+        return ConsentNews(consent_state(NAME, status), status, answer.data.expires_at)
+
+    async def accounts(self, tokens: ProviderTokens) -> Sequence[ProviderAccount]:
+        answer = await self._ask("accounts", "GET", "/accounts", _Accounts, safe=True, tokens=tokens)
+        return [_account(one) for one in answer.data]
+
+    async def sync(self, tokens: ProviderTokens, cursor: str | None) -> SyncPage:
+        now = self._clock.now()
+        since = Window.read(cursor).since(now)
+        accounts = await self.accounts(tokens)
+        changed = []
+        for account in accounts:
+            for n in range(_PAGES_MAX):
+                span = {"from": since.isoformat(), "limit": str(_PAGE), "offset": str(n * _PAGE)}
+                path = f"/accounts/{account.reference}/transactions"
+                page = await self._ask(
+                    "transactions", "GET", path, _Transactions, safe=True, tokens=tokens, params=span
+                )
+                for raw in page.data:
+                    told = yapily_transactions.decode(raw)
+                    changed.append(yapily_transactions.canonical(told, account.reference, account.asset, bytes(raw)))
+                if len(page.data) < _PAGE:
+                    break
+        return SyncPage(
+            tuple(accounts),
+            tuple(changed),
+            whole_pending=frozenset(one.reference for one in accounts),
+            cursor=Window(now).text(),
+        )
+
+    async def revoke(self, tokens: ProviderTokens) -> None:
+        try:
+            await self._ask("revoke", "DELETE", f"/consents/{tokens.reference}", dict[str, Any], safe=True)
+        except ProviderRefused as refusal:
+            if refusal.code != "NOT_FOUND":
+                raise
+
+    async def institutions(self, country: str) -> AsyncIterator[ProviderInstitution]:
+        answer = await self._ask("institutions", "GET", "/institutions", _Institutions, safe=True)
+        for one in answer.data:
+            countries = tuple(each.country_code2 for each in one.countries)
+            if country in countries:
+                logo = next((each.source for each in one.media if each.type in ("icon", "logo")), None)
+                able = ["ACCOUNTS", "TRANSACTIONS"]
+                able += ["PAYMENTS"] if any(each.startswith("INITIATE_DOMESTIC") for each in one.features) else []
+                yield ProviderInstitution(one.id, one.name, countries, logo, tuple(able))
+
+    async def _ask(
+        self,
+        name: str,
+        method: str,
+        path: str,
+        shape: type[Any],
+        *,
+        safe: bool,
+        tokens: ProviderTokens | None = None,
+        **more: Any,
+    ) -> Any:
+        headers = self._headers | ({"consent": tokens.access} if tokens else {})
+        return await self._http.ask(name, method, path, shape, safe=safe, headers=headers, **more)
+
+
+def _begun(consent: _Consent) -> Begun:
+    if consent.authorisation_url is None:
+        raise Malformed("Yapily gave no address to send the person to")
+    return Begun(RedirectTo(consent.authorisation_url), reference=consent.id)
+
+
+def _account(account: _Account) -> ProviderAccount:
+    ids = {one.type: one.identification for one in account.account_identifications}
+    balances = {one.type: one.balance_amount for one in account.account_balances}
+    if any(one.currency != account.currency for one in balances.values()):
+        raise Malformed("Yapily told of a balance in another currency than the account's")
+    booked, available = balances.get("CLOSING_BOOKED"), balances.get("INTERIM_AVAILABLE")
+    number = ids.get("ACCOUNT_NUMBER", "")
+    return ProviderAccount(
+        account.id,
+        account.nickname or "",
+        account.currency,
+        kind="SAVINGS" if account.account_type == "SAVINGS" else "CURRENT",
+        iban=ids.get("IBAN"),
+        number=(ids.get("SORT_CODE", "") + number) or None,
+        last_digits=(number or ids.get("IBAN", ""))[-4:] or None,
+        available=available.amount if available else None,
+        booked=booked.amount if booked else None,
+    )
+
+
+def _refusal(status: int, body: bytes) -> ProviderRefused:
+    try:
+        error = msgspec.json.decode(body, type=_Error).error
+    except msgspec.MsgspecError:
+        error = None
+    return refusal_of("Yapily", status, error.status if error else "")
