@@ -40,6 +40,7 @@ _METADATA = "/.well-known/oauth-protected-resource"
 log = structlog.get_logger(__name__)
 
 Check = Callable[[], Awaitable[dict[str, Any]]]
+Door = Callable[[Request], Awaitable[Response]]
 
 
 class NotReady(Exception):
@@ -54,6 +55,7 @@ class Running:
     checks: dict[str, Check]
     metadata: dict[str, Any]
     metadata_url: str | None = None
+    webhooks: Door | None = None
 
 
 Wiring = Callable[[Settings], AbstractAsyncContextManager[Running]]
@@ -114,6 +116,7 @@ def create_app(settings: Settings, wiring: Wiring | None = None) -> Starlette:
             Route("/readyz", _readyz),
             Route("/metrics", _metrics),
             Route("/version", _version),
+            Route("/webhooks/{provider}", _webhook, methods=["POST"]),
             Route(_METADATA, _protected_resource),
             *(playground.routes() if settings.playground_is_served else ()),
         ],
@@ -153,6 +156,11 @@ async def _metrics(request: Request) -> Response:
     return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
 
 
+async def _webhook(request: Request) -> Response:
+    door: Door | None = request.app.state.running.webhooks
+    return Response(status_code=404) if door is None else await door(request)
+
+
 async def _version(_: Request) -> Response:
     return _json({"name": "isthmus", "version": version_of("isthmus")})
 
@@ -185,17 +193,24 @@ async def wired(settings: Settings) -> AsyncIterator[Running]:
     from isthmus.read_models.audit import AuditReader
     from isthmus.read_models.balance_cache import BalanceCache
     from isthmus.read_models.balances import BalanceReader
+    from isthmus.read_models.bank_accounts import BankAccountReader
+    from isthmus.read_models.bank_transactions import BankTransactionReader
+    from isthmus.read_models.consent_feed import ConsentFeed
+    from isthmus.read_models.consents import ConsentReader
     from isthmus.read_models.database import read_pool
     from isthmus.read_models.feeds import BalanceFeed
     from isthmus.read_models.health import log_health
+    from isthmus.read_models.institutions import InstitutionReader
     from isthmus.read_models.journals import JournalReader
     from isthmus.read_models.log import LogReader
     from isthmus.read_models.positions import ProjectionPositions, log_identity
     from isthmus.read_models.texts import TextReader
     from isthmus.read_models.transactions import TransactionReader
+    from isthmus.runtime.banking import banking
     from isthmus.runtime.endpoints import resolve
     from isthmus.runtime.rate_limits import RateLimits
     from isthmus.runtime.trusted_documents import PublishedDocuments
+    from isthmus.runtime.webhook_door import WebhookDoor
     from isthmus.runtime.wiring import write_side
 
     endpoints = resolve(settings, need=("database", "redis", "issuer"))
@@ -226,6 +241,11 @@ async def wired(settings: Settings) -> AsyncIterator[Running]:
         feed = BalanceFeed(pool, redis, positions, settings.api.replay_max)
         await feed.start()
         stack.push_async_callback(feed.aclose)
+        consents = ConsentReader(pool, side.clock.stamp)
+        consent_feed = ConsentFeed(lambda: asyncpg.connect(endpoints.database_url, timeout=5), consents)
+        await consent_feed.start()
+        stack.push_async_callback(consent_feed.aclose)
+        banks = await stack.enter_async_context(banking(settings, side, endpoints.database_url))
         documents = PublishedDocuments(pool)
         await documents.start()
         stack.push_async_callback(documents.aclose)
@@ -262,7 +282,7 @@ async def wired(settings: Settings) -> AsyncIterator[Running]:
             return {}
 
         async def tasks() -> dict[str, Any]:
-            parts = (*side.commands.parts, *feed.parts, positions.part, documents.part, keys.part)
+            parts = (*side.commands.parts, *feed.parts, consent_feed.part, positions.part, documents.part, keys.part)
             if down := [part.name for part in parts if not part.running]:
                 raise NotReady(f"crashed, and waiting to be started again: {', '.join(down)}")
             return {"crashes": {part.name: part.crashes for part in parts if part.crashes}}
@@ -282,6 +302,8 @@ async def wired(settings: Settings) -> AsyncIterator[Running]:
                 commands=side.commands,
                 positions=positions,
                 feed=feed,
+                banking=banks.links,
+                consents=consent_feed,
                 documents=documents,
                 rates=RateLimits(redis, processes=settings.api.processes),
                 read=Readers(
@@ -294,6 +316,10 @@ async def wired(settings: Settings) -> AsyncIterator[Running]:
                     texts=TextReader(pool, side.texts),
                     log=LogReader(pool),
                     api_keys=ApiKeyReader(pool),
+                    bank_accounts=BankAccountReader(pool, side.links),
+                    bank_transactions=BankTransactionReader(pool, side.links),
+                    consents=consents,
+                    institutions=InstitutionReader(pool),
                 ),
                 sessions=sessions,
             ),
@@ -307,4 +333,5 @@ async def wired(settings: Settings) -> AsyncIterator[Running]:
             },
             metadata=protected_resource_metadata(settings, endpoints.issuer_url, endpoints.api_url),
             metadata_url=resource_of(endpoints.api_url) + _METADATA if endpoints.api_url else None,
+            webhooks=WebhookDoor(banks.webhooks, settings.banking.webhook_bytes_max),
         )

@@ -20,6 +20,7 @@ ACCESS: Mapping[str, Scope] = {
     "Query.assets": Scope.READ,
     "Query.auditTrail": Scope.READ,
     "Query.apiKeys": Scope.READ,
+    "Query.institutions": Scope.READ,
     "Mutation.openAccount": Scope.WRITE,
     "Mutation.renameAccount": Scope.WRITE,
     "Mutation.closeAccount": Scope.WRITE,
@@ -29,7 +30,15 @@ ACCESS: Mapping[str, Scope] = {
     "Mutation.settleDeposit": Scope.OPERATE,
     "Mutation.createApiKey": Scope.WRITE,
     "Mutation.revokeApiKey": Scope.WRITE,
+    "Mutation.startBankLink": Scope.WRITE,
+    "Mutation.completeBankLink": Scope.WRITE,
+    "Mutation.renewBankConsent": Scope.WRITE,
+    "Mutation.revokeBankConsent": Scope.WRITE,
+    "Mutation.deleteBankLink": Scope.WRITE,
+    "Mutation.refreshBankLink": Scope.WRITE,
+    "Mutation.tagBankTransaction": Scope.WRITE,
     "Subscription.balanceChanged": Scope.READ,
+    "Subscription.consentChanged": Scope.READ,
 }
 
 #: What nobody does by API key: one that leaked could make others, and outlive its own end.

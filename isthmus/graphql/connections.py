@@ -5,15 +5,20 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, timedelta
 from typing import Generic, TypeVar
+from uuid import UUID
 
 import strawberry
 
 from isthmus.graphql.errors import BadUserInput
 
+FIRST = "How many, 20 unless told, 200 at most."
+AFTER = "The cursor of an item: the page begins behind it."
 FIRST_DEFAULT = 20
 FIRST_MAX = 200
 _CURSOR_MAX = 64
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _POSITION_DIGITS_MAX = 18
 
 Item = TypeVar("Item")
@@ -59,6 +64,27 @@ def position_of(kind: str, cursor: str | None) -> int | None:
             position = int(digits)
             if cursor_of(kind, position) == cursor:
                 return position
+    raise BadUserInput("after: not a cursor of this list.")
+
+
+def timed_cursor(kind: str, at: datetime, key: UUID) -> str:
+    """Of an item whose place is an instant, and its id among those of the same instant."""
+    raw = f"{kind}:{(at - _EPOCH) // timedelta(microseconds=1)}:{key.hex}"
+    return base64.urlsafe_b64encode(raw.encode()).decode().rstrip("=")
+
+
+def timed_position(kind: str, cursor: str | None) -> tuple[datetime, UUID] | None:
+    if cursor is None:
+        return None
+    if cursor.isascii() and len(cursor) <= 2 * _CURSOR_MAX:
+        try:
+            raw = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
+            found, digits, key = raw.decode("ascii").split(":")
+            at, item = _EPOCH + timedelta(microseconds=int(digits)), UUID(key)
+        except (binascii.Error, ValueError, OverflowError):
+            raise BadUserInput("after: not a cursor of this list.") from None
+        if found == kind and timed_cursor(kind, at, item) == cursor:
+            return at, item
     raise BadUserInput("after: not a cursor of this list.")
 
 

@@ -67,6 +67,34 @@ REFUSALS: Mapping[RefusalCode, tuple[str, str]] = {
         "You have as many working API keys as one person may have (20).",
         "Revoke one that is not needed, then make the new one under a new idempotency key.",
     ),
+    RefusalCode.CONSENT_NOT_FOUND: (
+        "There is no such consent among yours.",
+        "Check the id.",
+    ),
+    RefusalCode.CONSENT_OVER: (
+        "The consent was revoked, rejected or has failed.",
+        "Link the bank anew (`startBankLink`).",
+    ),
+    RefusalCode.LINK_NOT_BEGUN: (
+        "What came back from the bank was used before, or was never waited for.",
+        "Begin the link anew.",
+    ),
+    RefusalCode.INSTITUTION_NOT_FOUND: (
+        "The institution is not one that can be linked.",
+        "Take an id from the query `institutions`.",
+    ),
+    RefusalCode.REDIRECT_NOT_REGISTERED: (
+        "`redirectUri` is not registered for this platform, to the letter.",
+        "Use one that is (`ISTHMUS_BANKING__REDIRECT_URIS`).",
+    ),
+    RefusalCode.BANK_REFUSED: (
+        "The provider refused what the person brought back, or the wish itself.",
+        "Begin the link anew.",
+    ),
+    RefusalCode.BANK_TRANSACTION_NOT_FOUND: (
+        "There is no such bank transaction among yours.",
+        "Check the id.",
+    ),
 }
 
 ERRORS: Mapping[ErrorCode, tuple[str, str]] = {

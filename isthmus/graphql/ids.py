@@ -18,6 +18,9 @@ class Kind(Enum):
     ACCOUNT = b"ac"
     AGGREGATE = b"ag"
     API_KEY = b"ak"
+    BANK_ACCOUNT = b"ba"
+    BANK_TRANSACTION = b"bt"
+    CONSENT = b"co"
     JOURNAL = b"jo"
     PERSON = b"pe"
     TRANSACTION = b"tx"
@@ -62,6 +65,31 @@ def api_key_key(text: str) -> UUID:
             return NOWHERE
 
 
+def consent_key(text: str) -> UUID:
+    """The consent's id, or NOWHERE."""
+    match decode(text):
+        case (Kind.CONSENT, (consent_id,)):
+            return consent_id
+        case _:
+            return NOWHERE
+
+
+def bank_transaction_key(text: str) -> UUID:
+    """The bank transaction's id, or NOWHERE."""
+    match decode(text):
+        case (Kind.BANK_TRANSACTION, (transaction_id,)):
+            return transaction_id
+        case _:
+            return NOWHERE
+
+
 def aggregate_id(aggregate_type: str, key: UUID) -> str:
-    known = {"account": Kind.ACCOUNT, "api_key": Kind.API_KEY, "journal": Kind.JOURNAL}
+    known = {
+        "account": Kind.ACCOUNT,
+        "api_key": Kind.API_KEY,
+        "bank_account": Kind.BANK_ACCOUNT,
+        "bank_transaction": Kind.BANK_TRANSACTION,
+        "consent": Kind.CONSENT,
+        "journal": Kind.JOURNAL,
+    }
     return encode(known.get(aggregate_type, Kind.AGGREGATE), key)

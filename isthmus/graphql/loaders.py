@@ -10,10 +10,14 @@ from uuid import UUID
 
 from aiodataloader import DataLoader
 
+from isthmus.domain.institutions import Institution
 from isthmus.graphql.services import Services
 from isthmus.read_models.accounts import AccountRow
 from isthmus.read_models.api_keys import ApiKeyRow
 from isthmus.read_models.balances import Balance, Figures
+from isthmus.read_models.bank_accounts import BankAccountRow
+from isthmus.read_models.bank_transactions import BankPage, BankPageOf, BankTransactionRow
+from isthmus.read_models.consents import ConsentRow
 from isthmus.read_models.database import Sight
 from isthmus.read_models.journals import JournalRow
 from isthmus.read_models.transactions import Page, PageOf, TransactionRow
@@ -38,6 +42,39 @@ class Loaders:
     @cached_property
     def api_keys(self) -> DataLoader[UUID, ApiKeyRow | None]:
         return self._seen(self._services.read.api_keys.load_many)
+
+    @cached_property
+    def bank_accounts(self) -> DataLoader[UUID, BankAccountRow | None]:
+        return self._seen(self._services.read.bank_accounts.load_many)
+
+    @cached_property
+    def consent_accounts(self) -> DataLoader[UUID, list[BankAccountRow]]:
+        return self._seen(self._services.read.bank_accounts.of_consents)
+
+    @cached_property
+    def bank_pages(self) -> DataLoader[BankPageOf, BankPage]:
+        return self._seen(self._services.read.bank_transactions.pages)
+
+    @cached_property
+    def bank_counts(self) -> DataLoader[tuple[UUID, str], int]:
+        return self._seen(self._services.read.bank_transactions.counts)
+
+    @cached_property
+    def bank_transactions(self) -> DataLoader[UUID, BankTransactionRow | None]:
+        return self._seen(self._services.read.bank_transactions.load_many)
+
+    @cached_property
+    def consents(self) -> DataLoader[UUID, ConsentRow | None]:
+        return self._seen(self._services.read.consents.load_many)
+
+    @cached_property
+    def institutions(self) -> DataLoader[str, Institution | None]:
+        read = self._services.read.institutions
+
+        async def load(keys: list[str]) -> list[Institution | None]:
+            return await read.load_many(keys)
+
+        return DataLoader(load)
 
     @cached_property
     def journals(self) -> DataLoader[UUID, JournalRow | None]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any, NewType
 
@@ -13,15 +13,18 @@ from strawberry.types.scalar import ScalarDefinition
 from isthmus.graphql.errors import BadUserInput
 
 AssetCode = NewType("AssetCode", str)
+CountryCode = NewType("CountryCode", str)
 Position = NewType("Position", int)
 
 DECIMAL_LENGTH_MAX = 100
 _DECIMAL = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?")
 _ZERO = re.compile(r"-[0.]+")
 _ASSET_CODE = re.compile(r"[A-Z0-9]{2,12}")
+_DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _DATE_TIME = re.compile(
     r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt][0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]{1,9})?(?:[Zz]|[+-][0-9]{2}:[0-9]{2})"
 )
+_COUNTRY = re.compile(r"[A-Z]{2}")
 _POSITION = re.compile(r"(?:0|[1-9][0-9]{0,18})")
 POSITION_MAX = 2**63 - 1
 
@@ -55,10 +58,25 @@ def print_date_time(value: Any) -> str:
     return value.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
+def parse_date(value: Any) -> date:
+    if not isinstance(value, str) or not _DATE.fullmatch(value):
+        raise BadUserInput('Date: give a day, as in "2026-01-31".')
+    try:
+        return date.fromisoformat(value)
+    except ValueError:
+        raise BadUserInput("Date: there is no such day.") from None
+
+
 def parse_asset_code(value: Any) -> AssetCode:
     if not isinstance(value, str) or not _ASSET_CODE.fullmatch(value):
         raise BadUserInput('AssetCode: give an ISO 4217 code or a crypto symbol, as in "EUR" or "ETH".')
     return AssetCode(value)
+
+
+def parse_country(value: Any) -> CountryCode:
+    if not isinstance(value, str) or not _COUNTRY.fullmatch(value):
+        raise BadUserInput('CountryCode: give two capital letters, as in "GB" or "DE".')
+    return CountryCode(value)
 
 
 def parse_position(value: Any) -> Position:
@@ -86,6 +104,19 @@ SCALARS: dict[object, ScalarDefinition] = {
         description="An ISO 4217 currency code or a crypto symbol from the `assets` registry.",
         serialize=str,
         parse_value=parse_asset_code,
+    ),
+    date: strawberry.scalar(
+        name="Date",
+        description="A day, as in 2026-01-31.",
+        specified_by_url="https://scalars.graphql.org/andimarek/local-date.html",
+        serialize=date.isoformat,
+        parse_value=parse_date,
+    ),
+    CountryCode: strawberry.scalar(
+        name="CountryCode",
+        description="A country, as ISO 3166-1 has it in two capital letters.",
+        serialize=str,
+        parse_value=parse_country,
     ),
     Position: strawberry.scalar(
         name="Position",

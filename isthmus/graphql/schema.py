@@ -21,6 +21,10 @@ from isthmus.resolvers.accounts import LedgerAccount
 from isthmus.resolvers.api_keys import ApiKeyMutations, ApiKeyQueries
 from isthmus.resolvers.assets import AssetQueries
 from isthmus.resolvers.audit import AuditQueries
+from isthmus.resolvers.bank_accounts import BankAccount
+from isthmus.resolvers.consent_mutations import ConsentMutations
+from isthmus.resolvers.consent_subscriptions import ConsentSubscriptions
+from isthmus.resolvers.institutions import InstitutionQueries
 from isthmus.resolvers.journals import Journal
 from isthmus.resolvers.money_mutations import MoneyMutations
 from isthmus.resolvers.subscriptions import BalanceSubscriptions
@@ -30,19 +34,19 @@ from isthmus.resolvers.viewer import ViewerQueries
 
 
 @strawberry.type(description="Questions.")
-class Query(ViewerQueries, AssetQueries, AuditQueries, ApiKeyQueries):
+class Query(ViewerQueries, AssetQueries, AuditQueries, ApiKeyQueries, InstitutionQueries):
     pass
 
 
 @strawberry.type(
     description="Wishes. Each says No in its payload's `errors`, and is safe to send again with the same key."
 )
-class Mutation(AccountMutations, MoneyMutations, ApiKeyMutations):
+class Mutation(AccountMutations, MoneyMutations, ApiKeyMutations, ConsentMutations):
     pass
 
 
 @strawberry.type(description="What happens, as it happens.")
-class Subscription(BalanceSubscriptions):
+class Subscription(BalanceSubscriptions, ConsentSubscriptions):
     pass
 
 
@@ -67,7 +71,7 @@ def build_schema() -> Schema:
         query=Query,
         mutation=Mutation,
         subscription=Subscription,
-        types=[LedgerAccount, Journal, Transaction, *TYPES.values()],
+        types=[LedgerAccount, BankAccount, Journal, Transaction, *TYPES.values()],
         extensions=[UsePrepared],
         config=StrawberryConfig(scalar_map=SCALARS, disable_field_suggestions=True),
     )

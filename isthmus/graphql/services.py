@@ -16,12 +16,18 @@ from isthmus.read_models.api_keys import ApiKeyReader
 from isthmus.read_models.assets import AssetRegistry
 from isthmus.read_models.audit import AuditReader
 from isthmus.read_models.balances import BalanceReader, Figures
+from isthmus.read_models.bank_accounts import BankAccountReader
+from isthmus.read_models.bank_transactions import BankTransactionReader
+from isthmus.read_models.consent_feed import ConsentFeed
+from isthmus.read_models.consents import ConsentReader
 from isthmus.read_models.database import Sight
+from isthmus.read_models.institutions import InstitutionReader
 from isthmus.read_models.journals import JournalReader
 from isthmus.read_models.log import LogReader
 from isthmus.read_models.texts import TextReader
 from isthmus.read_models.transactions import TransactionReader
 from isthmus.runtime.rate_limits import Bucket
+from isthmus.write_models.bank_links import BankLinks
 from isthmus.write_models.envelope import Envelope, Outcome
 
 
@@ -126,6 +132,10 @@ class Readers:
     texts: TextReader
     log: LogReader
     api_keys: ApiKeyReader
+    bank_accounts: BankAccountReader
+    bank_transactions: BankTransactionReader
+    consents: ConsentReader
+    institutions: InstitutionReader
 
 
 @dataclass(frozen=True)
@@ -136,6 +146,8 @@ class Services:
     commands: Commands
     positions: Positions
     feed: Feed
+    banking: BankLinks
+    consents: ConsentFeed
     documents: TrustedDocuments
     rates: Rates
     read: Readers

@@ -10,16 +10,12 @@ from uuid import UUID
 import strawberry
 from strawberry import UNSET
 
-from isthmus.graphql.connections import FIRST_DEFAULT, Edge, PageInfo
+from isthmus.graphql.connections import AFTER, FIRST, FIRST_DEFAULT, Edge, PageInfo
 from isthmus.graphql.context import AppInfo, RequestContext
 from isthmus.graphql.scalars import AssetCode
-from isthmus.read_models.balances import Figures
-from isthmus.resolvers.balances import Balance, balance_of
+from isthmus.resolvers.balances import Balance
 from isthmus.resolvers.nodes import Node
-from isthmus.resolvers.transactions import TransactionConnection, TransactionFilter, transactions_of
-
-FIRST = "How many, 20 unless told, 200 at most."
-AFTER = "The cursor of an item: the page begins behind it."
+from isthmus.resolvers.transactions import TransactionConnection, TransactionFilter
 
 
 @strawberry.enum(description="Where the money of an account lies.")
@@ -52,7 +48,11 @@ class AccountSource(Protocol):
 
     async def transactions(self, context: RequestContext) -> int: ...
 
-    async def figures(self, context: RequestContext, as_of: datetime | None) -> Figures: ...
+    async def shown_balance(self, context: RequestContext, as_of: datetime | None) -> Balance: ...
+
+    async def page(
+        self, context: RequestContext, first: int, after: str | None, filter: TransactionFilter | None
+    ) -> TransactionConnection: ...
 
 
 @strawberry.interface(description="An account: own money, at a bank or on a chain.")
@@ -85,8 +85,7 @@ class Account(Node):
             strawberry.argument(description="An instant that is over; the answer to it never changes."),
         ] = UNSET,
     ) -> Balance:
-        figures = await self.source.figures(info.context, as_of or None)
-        return await balance_of(info.context, figures, await self.source.asset(info.context))
+        return await self.source.shown_balance(info.context, as_of or None)
 
     @strawberry.field(description="What moved in it, newest first.")
     async def transactions(
@@ -96,7 +95,7 @@ class Account(Node):
         after: Annotated[str | None, strawberry.argument(description=AFTER)] = UNSET,
         filter: Annotated[TransactionFilter | None, strawberry.argument(description="Only some of them.")] = UNSET,
     ) -> TransactionConnection:
-        return await transactions_of(info.context, self.source, first, after or None, filter or None)
+        return await self.source.page(info.context, first, after or None, filter or None)
 
 
 @strawberry.type(description="An account of own money, in our ledger.")
@@ -112,7 +111,11 @@ class AccountConnection:
 
     @strawberry.field(description="How many there are on all pages.")
     async def total_count(self, info: AppInfo) -> int:
-        return await info.context.services.read.accounts.count(info.context.caller.person_id, self.kinds)
+        read, person = info.context.services.read, info.context.caller.person_id
+        bank = (
+            await read.bank_accounts.count(person) if self.kinds is None or AccountKind.BANK.name in self.kinds else 0
+        )
+        return bank + await read.accounts.count(person, self.kinds)
 
 
 @strawberry.input(description="Only accounts of some kinds.")

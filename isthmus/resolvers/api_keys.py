@@ -16,12 +16,21 @@ from isthmus.domain import api_keys as domain
 from isthmus.domain.api_keys import ApiKeyMade, KeyScope
 from isthmus.domain.personal import PersonalText
 from isthmus.domain.validation import first_fault, key_fault, text_fault
-from isthmus.graphql.connections import FIRST_DEFAULT, Edge, PageInfo, edges_of, page_info, page_size, position_of
+from isthmus.graphql.connections import (
+    AFTER,
+    FIRST,
+    FIRST_DEFAULT,
+    Edge,
+    PageInfo,
+    edges_of,
+    page_info,
+    page_size,
+    position_of,
+)
 from isthmus.graphql.context import AppInfo
 from isthmus.graphql.ids import Kind, api_key_key, encode
 from isthmus.graphql.scalars import Position
 from isthmus.read_models.api_keys import ApiKeyRow
-from isthmus.resolvers.accounts import AFTER, FIRST
 from isthmus.resolvers.nodes import Node
 from isthmus.resolvers.wishes import INPUT, KEY, Payload, refused, run
 from isthmus.write_models.envelope import Done, Refused

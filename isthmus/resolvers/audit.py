@@ -9,12 +9,21 @@ from typing import Annotated
 import strawberry
 from strawberry import UNSET
 
-from isthmus.graphql.connections import FIRST_DEFAULT, Edge, PageInfo, edges_of, page_info, page_size, position_of
+from isthmus.graphql.connections import (
+    AFTER,
+    FIRST,
+    FIRST_DEFAULT,
+    Edge,
+    PageInfo,
+    edges_of,
+    page_info,
+    page_size,
+    position_of,
+)
 from isthmus.graphql.context import AppInfo
 from isthmus.graphql.ids import aggregate_id
 from isthmus.graphql.scalars import Position
 from isthmus.read_models.audit import AuditRow
-from isthmus.resolvers.accounts import AFTER, FIRST
 
 _CURSOR = "audit"
 _CORRELATION = re.compile(r"[A-Za-z0-9._:-]{1,64}")

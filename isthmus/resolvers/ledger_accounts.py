@@ -20,6 +20,9 @@ from isthmus.graphql.ids import Kind, encode
 from isthmus.read_models.accounts import AccountRow
 from isthmus.read_models.balances import ZERO, Balance, Figures, FutureInstant
 from isthmus.resolvers.accounts import Account, AccountKind, AccountStatus, LedgerAccount
+from isthmus.resolvers.balances import Balance as BalanceShown
+from isthmus.resolvers.balances import balance_of
+from isthmus.resolvers.transactions import TransactionConnection, TransactionFilter, transactions_of
 from isthmus.write_models.envelope import Done, Recorded
 
 
@@ -51,6 +54,15 @@ class LedgerSource:
 
     async def transactions(self, context: RequestContext) -> int:
         return (await self._row(context)).transactions
+
+    async def shown_balance(self, context: RequestContext, as_of: datetime | None) -> BalanceShown:
+        figures = await self.figures(context, as_of)
+        return await balance_of(context, figures, await self.asset(context))
+
+    async def page(
+        self, context: RequestContext, first: int, after: str | None, filter: TransactionFilter | None
+    ) -> TransactionConnection:
+        return await transactions_of(context, self, first, after, filter)
 
     async def figures(self, context: RequestContext, as_of: datetime | None) -> Figures:
         if as_of is not None:

@@ -44,6 +44,17 @@ class UserErrorCode(Enum):
     UNBALANCED = strawberry.enum_value("UNBALANCED", description="Debits and credits differ.")
     API_KEY_NOT_FOUND = strawberry.enum_value("API_KEY_NOT_FOUND", description="There is no such API key of yours.")
     TOO_MANY_API_KEYS = strawberry.enum_value("TOO_MANY_API_KEYS", description="As many API keys as one may have.")
+    CONSENT_NOT_FOUND = strawberry.enum_value("CONSENT_NOT_FOUND", description="There is no such consent of yours.")
+    CONSENT_OVER = strawberry.enum_value("CONSENT_OVER", description="The consent is over, and nothing brings it back.")
+    LINK_NOT_BEGUN = strawberry.enum_value("LINK_NOT_BEGUN", description="Nothing is under way for this consent.")
+    INSTITUTION_NOT_FOUND = strawberry.enum_value("INSTITUTION_NOT_FOUND", description="There is no such institution.")
+    REDIRECT_NOT_REGISTERED = strawberry.enum_value(
+        "REDIRECT_NOT_REGISTERED", description="The address is not one that is registered."
+    )
+    BANK_REFUSED = strawberry.enum_value("BANK_REFUSED", description="The bank, or who speaks for it, refused.")
+    BANK_TRANSACTION_NOT_FOUND = strawberry.enum_value(
+        "BANK_TRANSACTION_NOT_FOUND", description="There is no such transaction of yours."
+    )
 
 
 @strawberry.interface(description="A refusal. Nothing was changed.")
@@ -159,6 +170,41 @@ class TooManyApiKeys(UserError):
     pass
 
 
+@strawberry.type(description="There is no such consent of yours.")
+class ConsentNotFound(UserError):
+    pass
+
+
+@strawberry.type(description="The consent is over, and nothing brings it back: link the bank anew.")
+class ConsentOver(UserError):
+    pass
+
+
+@strawberry.type(description="Nothing is under way for this consent: begin the link anew.")
+class LinkNotBegun(UserError):
+    pass
+
+
+@strawberry.type(description="There is no such institution. Not remembered.")
+class InstitutionNotFound(UserError):
+    pass
+
+
+@strawberry.type(description="The address to come back to is not one that is registered. Not remembered.")
+class RedirectNotRegistered(UserError):
+    pass
+
+
+@strawberry.type(description="The bank, or who speaks for it, refused: begin the link anew.")
+class BankRefused(UserError):
+    pass
+
+
+@strawberry.type(description="There is no such transaction of yours.")
+class BankTransactionNotFound(UserError):
+    pass
+
+
 TYPES: Mapping[type[Refusal], type[UserError]] = {
     refusals.InvalidInput: InvalidInput,
     refusals.InvalidAmount: InvalidAmount,
@@ -181,6 +227,13 @@ TYPES: Mapping[type[Refusal], type[UserError]] = {
     refusals.Unbalanced: Unbalanced,
     refusals.ApiKeyNotFound: ApiKeyNotFound,
     refusals.TooManyApiKeys: TooManyApiKeys,
+    refusals.ConsentNotFound: ConsentNotFound,
+    refusals.ConsentOver: ConsentOver,
+    refusals.LinkNotBegun: LinkNotBegun,
+    refusals.InstitutionNotFound: InstitutionNotFound,
+    refusals.RedirectNotRegistered: RedirectNotRegistered,
+    refusals.BankRefused: BankRefused,
+    refusals.BankTransactionNotFound: BankTransactionNotFound,
 }
 
 

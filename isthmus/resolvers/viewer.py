@@ -8,17 +8,21 @@ from typing import Annotated
 import strawberry
 from strawberry import UNSET
 
-from isthmus.graphql.connections import FIRST_DEFAULT, edges_of, page_info, page_size, position_of
+from isthmus.graphql.connections import AFTER, FIRST, FIRST_DEFAULT, edges_of, page_info, page_size, position_of
 from isthmus.graphql.context import AppInfo
 from isthmus.graphql.ids import Kind, decode, encode
-from isthmus.resolvers.accounts import AFTER, FIRST, AccountConnection, AccountFilter
+from isthmus.read_models.accounts import AccountRow
+from isthmus.read_models.bank_accounts import BankAccountRow
+from isthmus.resolvers.accounts import Account, AccountConnection, AccountFilter, AccountKind
 from isthmus.resolvers.api_keys import api_key_of
+from isthmus.resolvers.bank_accounts import bank_account_of
+from isthmus.resolvers.consents import BankConsentConnection, consent_of
 from isthmus.resolvers.journals import journal_of
 from isthmus.resolvers.ledger_accounts import account_from
 from isthmus.resolvers.nodes import Node
-from isthmus.resolvers.transactions import transaction_of
+from isthmus.resolvers.transactions import bank_transaction_of, transaction_of
 
-_CURSOR = "account"
+_CURSOR, _CONSENTS = "account", "consent"
 
 
 @strawberry.enum(description="What someone is to the platform.")
@@ -51,14 +55,37 @@ class Viewer(Node):
             if filter and filter.kinds is not None and filter.kinds is not UNSET
             else None
         )
-        reader, owner = info.context.services.read.accounts, info.context.caller.person_id
-        rows, more = await reader.page(owner, size, position, kinds)
-        edges = edges_of(_CURSOR, rows, lambda row: row.opened_position, account_from)
+        read, owner = info.context.services.read, info.context.caller.person_id
+        ours, more = await read.accounts.page(owner, size, position, kinds)
+        rows: list[AccountRow | BankAccountRow] = [*ours]
+        if kinds is None or AccountKind.BANK.name in kinds:
+            theirs, more_theirs = await read.bank_accounts.page(owner, size, position)
+            rows = sorted([*ours, *theirs], key=lambda row: row.opened_position)
+            more, rows = more or more_theirs or len(rows) > size, rows[:size]
+        edges = edges_of(_CURSOR, rows, lambda row: row.opened_position, _any_account)
         return AccountConnection(
             kinds=kinds,
             edges=edges,
             page_info=page_info([edge.cursor for edge in edges], more=more, after=after or None),
         )
+
+    @strawberry.field(description="What they let us see at banks, oldest first.")
+    async def bank_consents(
+        self,
+        info: AppInfo,
+        first: Annotated[int, strawberry.argument(description=FIRST)] = FIRST_DEFAULT,
+        after: Annotated[str | None, strawberry.argument(description=AFTER)] = UNSET,
+    ) -> BankConsentConnection:
+        size, position = page_size(first), position_of(_CONSENTS, after or None)
+        rows, more = await info.context.services.read.consents.page(info.context.caller.person_id, size, position)
+        edges = edges_of(_CONSENTS, rows, lambda row: row.requested_position, consent_of)
+        return BankConsentConnection(
+            edges=edges, page_info=page_info([edge.cursor for edge in edges], more=more, after=after or None)
+        )
+
+
+def _any_account(row: AccountRow | BankAccountRow) -> Account:
+    return bank_account_of(row) if isinstance(row, BankAccountRow) else account_from(row)
 
 
 def viewer_of(info: AppInfo) -> Viewer:
@@ -95,6 +122,15 @@ class ViewerQueries:
             case (Kind.TRANSACTION, (account_id, journal_id)):
                 transaction = await loaders.transactions.load((account_id, journal_id))
                 return None if transaction is None else transaction_of(transaction)
+            case (Kind.BANK_ACCOUNT, (key,)):
+                bank_account = await loaders.bank_accounts.load(key)
+                return None if bank_account is None else bank_account_of(bank_account)
+            case (Kind.BANK_TRANSACTION, (key,)):
+                told = await loaders.bank_transactions.load(key)
+                return None if told is None else bank_transaction_of(told)
+            case (Kind.CONSENT, (key,)):
+                consent = await loaders.consents.load(key)
+                return None if consent is None else consent_of(consent)
             case (Kind.API_KEY, (key,)) if info.context.caller.api_key_id is None:
                 api_key = await loaders.api_keys.load(key)
                 return None if api_key is None else api_key_of(api_key)

@@ -40,17 +40,22 @@ async def run(
     scope: UUID | None = None,
 ) -> Done | Refused:
     """`scope` is whose keys these are: the caller's own unless told."""
+    envelope = envelope_of(info, mutation=mutation, key=key, body=body, scope=scope)
+    return await info.context.services.commands.run(command, envelope)
+
+
+def envelope_of(
+    info: AppInfo, *, mutation: str, key: str, body: Mapping[str, object], scope: UUID | None = None
+) -> Envelope:
     context = info.context
-    caller = context.caller
-    envelope = Envelope(
-        actor=caller.actor,
-        person=scope or caller.person_id,
+    return Envelope(
+        actor=context.caller.actor,
+        person=scope or context.caller.person_id,
         mutation=mutation,
         idempotency_key=key,
         body=body,
         correlation_id=context.correlation_id,
     )
-    return await context.services.commands.run(command, envelope)
 
 
 async def refused(
