@@ -36,21 +36,29 @@ from isthmus.read_models.assets import AssetRegistry
 from isthmus.read_models.audit import AuditReader
 from isthmus.read_models.balance_cache import BalanceCache
 from isthmus.read_models.balances import BalanceReader
+from isthmus.read_models.bank_accounts import BankAccountReader
+from isthmus.read_models.bank_transactions import BankTransactionReader
+from isthmus.read_models.consent_feed import ConsentFeed
+from isthmus.read_models.consents import ConsentReader
 from isthmus.read_models.database import read_pool
 from isthmus.read_models.feeds import BalanceFeed
+from isthmus.read_models.institutions import InstitutionReader
 from isthmus.read_models.journals import JournalReader
 from isthmus.read_models.log import LogReader
 from isthmus.read_models.positions import ProjectionPositions, log_identity, stored_positions
 from isthmus.read_models.projections import advance, ensure_positions, read_steps
 from isthmus.read_models.texts import TextReader
 from isthmus.read_models.transactions import TransactionReader
+from isthmus.runtime.banking import banking
 from isthmus.runtime.rate_limits import RateLimits
 from isthmus.runtime.servers import EmbeddedServers
 from isthmus.runtime.trusted_documents import PublishedDocuments
+from isthmus.runtime.webhook_door import WebhookDoor
 from isthmus.runtime.wiring import write_side
 from isthmus.settings import Settings, load_settings
 from isthmus.write_models.envelope import Envelope, Outcome
 from tests.conftest import fresh_database
+from tests.sandbox.running import Sandbox, at_sandbox, sandbox_running
 
 CONTRACT = (Path(__file__).parent.parent / "contract" / "01-spine.graphql").read_text(encoding="utf-8")
 
@@ -104,6 +112,8 @@ class Served:
     database_url: str = ""
     loop: asyncio.AbstractEventLoop | None = None
     app: Any = None
+    banking: Any = None
+    banks: Sandbox | None = None
     replay_max: int = 20
 
     def now(self) -> datetime:
@@ -153,6 +163,11 @@ def wiring_of(served: Served, servers: EmbeddedServers, template: str) -> Callab
             stack.push_async_callback(documents.aclose)
             served.bus = InProcessBus(side.commands, pool)
             reading: Any = counted
+            consents = ConsentReader(reading, side.clock.stamp)
+            consent_feed = ConsentFeed(lambda: asyncpg.connect(database.url), consents)
+            await consent_feed.start()
+            stack.push_async_callback(consent_feed.aclose)
+            served.banking = await stack.enter_async_context(banking(settings, side, database.url))
             readers = Readers(
                 accounts=AccountReader(reading),
                 balances=BalanceReader(reading, BalanceCache(redis, identity), positions),
@@ -163,6 +178,10 @@ def wiring_of(served: Served, servers: EmbeddedServers, template: str) -> Callab
                 texts=TextReader(reading, side.texts),
                 log=LogReader(reading),
                 api_keys=ApiKeyReader(reading),
+                bank_accounts=BankAccountReader(reading, side.links),
+                bank_transactions=BankTransactionReader(reading, side.links),
+                consents=consents,
+                institutions=InstitutionReader(reading),
             )
             services = Services(
                 clock=side.clock,
@@ -171,11 +190,14 @@ def wiring_of(served: Served, servers: EmbeddedServers, template: str) -> Callab
                 commands=served.bus,
                 positions=positions,
                 feed=feed,
+                banking=served.banking.links,
+                consents=consent_feed,
                 documents=documents,
                 rates=RateLimits(redis, processes=settings.api.processes),
                 read=readers,
             )
-            yield Running(services, checks={"database": _ready}, metadata={"resource": "test"})
+            door = WebhookDoor(served.banking.webhooks, settings.banking.webhook_bytes_max)
+            yield Running(services, checks={"database": _ready}, metadata={"resource": "test"}, webhooks=door)
 
     return wiring
 
@@ -203,8 +225,22 @@ class CountedPool:
 
 
 @pytest.fixture(scope="session")
+def banks(served: Served) -> Sandbox:
+    """The sandbox that `served` links banks at."""
+    assert served.banks is not None
+    return served.banks
+
+
+@pytest.fixture(scope="session")
 def served(servers: EmbeddedServers, template: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    served = Served()
+    with sandbox_running(history_days=20) as banks:
+        yield from _served_at(banks, servers, template, tmp_path_factory)
+
+
+def _served_at(
+    banks: Sandbox, servers: EmbeddedServers, template: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Served]:
+    served = Served(banks=banks)
     settings = load_settings(
         data_dir=tmp_path_factory.mktemp("api"),
         api={
@@ -213,6 +249,7 @@ def served(servers: EmbeddedServers, template: str, tmp_path_factory: pytest.Tem
             "allowed_origins": ("https://app.example",),
             "replay_max": served.replay_max,
         },
+        banking=at_sandbox(banks),
     )
     served.app = create_app(settings, wiring_of(served, servers, template))
     with running(served.app) as served.url:

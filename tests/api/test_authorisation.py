@@ -34,6 +34,18 @@ CALLS = {
     "Query.apiKeys": "{ apiKeys { totalCount } }",
     "Mutation.createApiKey": 'mutation { createApiKey(input: {name: "x", scopes: [READ], idempotencyKey: ""}) { position } }',
     "Mutation.revokeApiKey": 'mutation { revokeApiKey(input: {apiKeyId: "x", idempotencyKey: "k"}) { position } }',
+    "Query.institutions": '{ institutions(country: "GB") { pageInfo { hasNextPage } } }',
+    "Mutation.startBankLink": """mutation { startBankLink(input: {institutionId: "x", redirectUri: "x", idempotencyKey: "k"}) {
+        position } }""",
+    "Mutation.completeBankLink": """mutation { completeBankLink(input: {consentId: "x", credential: {code: "x", state: "x"}}) {
+        position } }""",
+    "Mutation.renewBankConsent": """mutation { renewBankConsent(input: {consentId: "x", redirectUri: "x", idempotencyKey: "k"}) {
+        position } }""",
+    "Mutation.revokeBankConsent": 'mutation { revokeBankConsent(input: {consentId: "x", idempotencyKey: "k"}) { position } }',
+    "Mutation.deleteBankLink": 'mutation { deleteBankLink(input: {consentId: "x", idempotencyKey: "k"}) { position } }',
+    "Mutation.refreshBankLink": 'mutation { refreshBankLink(input: {consentId: "x"}) { position } }',
+    "Mutation.tagBankTransaction": """mutation { tagBankTransaction(input: {transactionId: "x", tags: [], idempotencyKey: "k"}) {
+        position } }""",
     "Mutation.settleDeposit": """mutation { settleDeposit(input: {accountId: "x", amount: {amount: "1", asset: "EUR"},
         reference: "nowhere"}) { position } }""",
 }
@@ -174,7 +186,7 @@ def test_an_odd_correlation_id_finds_nothing(ada: Person, correlation_id: str) -
 
 
 def test_every_root_field_is_tried_below() -> None:
-    assert CALLS.keys() | {"Subscription.balanceChanged"} == ACCESS.keys()
+    assert CALLS.keys() | {"Subscription.balanceChanged", "Subscription.consentChanged"} == ACCESS.keys()
 
 
 @pytest.mark.parametrize("role", sorted(Role))

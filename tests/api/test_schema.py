@@ -50,6 +50,12 @@ def test_every_operation_of_the_contract_validates(schema: GraphQLSchema) -> Non
     ]  # fmt: skip
 
 
+def test_every_operation_of_the_open_banking_contract_validates(schema: GraphQLSchema) -> None:
+    document = parse((CONTRACT / "02-open-banking.graphql").read_text(encoding="utf-8"))
+
+    assert validate(schema, document) == []
+
+
 def test_null_is_only_where_the_contract_says(schema: GraphQLSchema) -> None:
     nullable = {
         f"{kind.name}.{name}"
@@ -75,6 +81,35 @@ def test_null_is_only_where_the_contract_says(schema: GraphQLSchema) -> None:
         "PageInfo.endCursor",
         "Transaction.description",
         "Transaction.journal",
+        "Transaction.valueDate",
+        "Transaction.counterparty",
+        "Transaction.provider",
+        "Transaction.providerReference",
+        "Transaction.category",
+        "Counterparty.name",
+        "Counterparty.account",
+        "Counterparty.reference",
+        "Institution.logoUrl",
+        "BankConsent.expiresAt",
+        "BankConsent.daysLeft",
+        "BankSync.syncedAt",
+        "BankSync.fault",
+        "BankSync.nextSyncAllowedAt",
+        "BankAccount.name",
+        "BankAccount.iban",
+        "BankAccount.number",
+        "RedirectAuthorization.expiresAt",
+        "LinkTokenAuthorization.expiresAt",
+        "LinkTokenAuthorization.hostedUrl",
+        "StartBankLinkPayload.consent",
+        "StartBankLinkPayload.authorization",
+        "CompleteBankLinkPayload.consent",
+        "RenewBankConsentPayload.consent",
+        "RenewBankConsentPayload.authorization",
+        "RevokeBankConsentPayload.consent",
+        "DeleteBankLinkPayload.consent",
+        "RefreshBankLinkPayload.consent",
+        "TagBankTransactionPayload.transaction",
         "OpenAccountPayload.account",
         "RenameAccountPayload.account",
         "CloseAccountPayload.account",

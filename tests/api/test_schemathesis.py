@@ -23,6 +23,7 @@ schemathesis.graphql.scalar("Decimal", DECIMALS.map(nodes.String))
 schemathesis.graphql.scalar("DateTime", TIMES.map(nodes.String))
 schemathesis.graphql.scalar("AssetCode", st.sampled_from(["EUR", "ETH", "XXX", "eur"]).map(nodes.String))
 schemathesis.graphql.scalar("Position", st.integers(-1, 10**20).map(str).map(nodes.String))
+schemathesis.graphql.scalar("CountryCode", st.sampled_from(["GB", "DE", "gb", "XXX"]).map(nodes.String))
 
 SCHEMA = schemathesis.graphql.from_file(sdl())
 CODES = frozenset(ErrorCode)

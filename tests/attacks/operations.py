@@ -23,7 +23,8 @@ MONEY = {"amount": "1.00", "asset": "EUR"}
 _PARTS = "position replayed errors { __typename code message path }"
 _SEEN = """__typename id ... on Account { name asset balance { posted { amount } } transactions { totalCount } }
     ... on Journal { reference correlationId entries { amount { amount } } } ... on Transaction { description }
-    ... on Viewer { subject accounts { totalCount } } ... on ApiKey { prefix name scopes }"""
+    ... on Viewer { subject accounts { totalCount } } ... on ApiKey { prefix name scopes }
+    ... on BankConsent { status linked: accounts { id } }"""
 
 
 @dataclass(frozen=True)
@@ -55,12 +56,15 @@ def _copy(value: Any, mine: str) -> Any:
     return {name: _copy(inner, mine) for name, inner in value.items()} if isinstance(value, Mapping) else value
 
 
-def _wish(name: str, fields: Mapping[str, Any], shown: str, role: Role = Role.CUSTOMER) -> Call:
+def _wish(
+    name: str, fields: Mapping[str, Any], shown: str, role: Role = Role.CUSTOMER, ids: Mapping[str, str] | None = None
+) -> Call:
     document = f"mutation($input: {name[0].upper()}{name[1:]}Input!) {{ {name}(input: $input) {{ {shown} {_PARTS} }} }}"
-    ids = {f"input.{key}": "account" for key, value in fields.items() if value is MINE}
+    ids = ids or {f"input.{key}": "account" for key, value in fields.items() if value is MINE}
     return Call(document, {"input": dict(fields)}, ids, role)
 
 
+_CONSENT = "consent { id status accounts { id } }"
 _ACCOUNT, _JOURNAL = "account { id name status }", "journal { id entries { account { id } } }"
 CALLS: Mapping[str, Call] = {
     "Query.viewer": Call("{ viewer { __typename id subject } }"),
@@ -99,6 +103,41 @@ CALLS: Mapping[str, Call] = {
         {"input": {"apiKeyId": MINE, "idempotencyKey": FRESH}},
         {"input.apiKeyId": "api key"},
     ),
+    "Query.institutions": Call('{ institutions(country: "GB") { edges { node { id name } } } }'),
+    "Mutation.startBankLink": _wish(
+        "startBankLink",
+        {"institutionId": "nowhere-gb", "redirectUri": "https://app.example/linked", "idempotencyKey": FRESH},
+        _CONSENT,
+        ids={"input.institutionId": "institution"},
+    ),
+    "Mutation.completeBankLink": _wish(
+        "completeBankLink",
+        {"consentId": MINE, "credential": {"code": "x", "state": "y"}},
+        _CONSENT,
+        ids={"input.consentId": "consent"},
+    ),
+    "Mutation.renewBankConsent": _wish(
+        "renewBankConsent",
+        {"consentId": MINE, "redirectUri": "https://app.example/linked", "idempotencyKey": FRESH},
+        _CONSENT,
+        ids={"input.consentId": "consent"},
+    ),
+    "Mutation.revokeBankConsent": _wish(
+        "revokeBankConsent", {"consentId": MINE, "idempotencyKey": FRESH}, _CONSENT, ids={"input.consentId": "consent"}
+    ),
+    "Mutation.deleteBankLink": _wish(
+        "deleteBankLink", {"consentId": MINE, "idempotencyKey": FRESH}, _CONSENT, ids={"input.consentId": "consent"}
+    ),
+    "Mutation.refreshBankLink": _wish(
+        "refreshBankLink", {"consentId": MINE}, _CONSENT, ids={"input.consentId": "consent"}
+    ),
+    "Mutation.tagBankTransaction": _wish(
+        "tagBankTransaction",
+        {"transactionId": MINE, "tags": ["x"], "idempotencyKey": FRESH},
+        "transaction { id tags }",
+        ids={"input.transactionId": "bank transaction"},
+    ),
+    "Subscription.consentChanged": Call("subscription { consentChanged { consent { id status } } }"),
     "Subscription.balanceChanged": Call(
         "subscription($accountIds: [ID!]) { balanceChanged(accountIds: $accountIds) { account { id } version } }",
         {"accountIds": None},

@@ -13,6 +13,7 @@ import asyncpg
 import pytest
 
 from isthmus.graphql.ids import Kind, decode, encode
+from tests.api import banking
 from tests.api.conftest import CONTRACT, Person, Served, deposit
 from tests.api.test_authorisation import unreachable
 from tests.attacks.operations import CALLS
@@ -27,6 +28,9 @@ _KEPT = (
     "entries",
     "pending_entries",
     "outbox",
+    "consents",
+    "bank_accounts",
+    "bank_transaction_tags",
 )
 
 
@@ -55,6 +59,9 @@ class Things:
     viewer: str
     api_key: str
     correlation: str
+    consent: str
+    bank_account: str
+    bank_transaction: str
 
     @property
     def nodes(self) -> dict[str, str]:
@@ -64,12 +71,15 @@ class Things:
             "transaction": self.transaction,
             "viewer": self.viewer,
             "api key": self.api_key,
+            "consent": self.consent,
+            "bank account": self.bank_account,
+            "bank transaction": self.bank_transaction,
         }
 
 
 @pytest.fixture
-def hers(grace: Person, olga: Person) -> Things:
-    """Grace's: an account with money that moved between two accounts of her own."""
+def hers(served: Served, grace: Person, olga: Person) -> Things:
+    """Grace's: an account with money that moved between two accounts of her own, and a bank that she linked."""
     account, other = grace.open(name="Grace's"), grace.open(name="Grace's other")
     deposit(olga, account, "50.00")
     correlation = f"graces-{uuid4()}"
@@ -93,7 +103,16 @@ def hers(grace: Person, olga: Person) -> Things:
         viewer,
         made["createApiKey"]["apiKey"]["id"],
         correlation,
+        *_linked(served, grace),
     )
+
+
+def _linked(served: Served, person: Person) -> tuple[str, str, str]:
+    assert served.banks is not None
+    banking.know_institutions(served)
+    consent = banking.linked(served, served.banks, person)
+    account = next(one for one in banking.accounts(person) if one["transactions"]["edges"])
+    return consent, account["id"], account["transactions"]["edges"][0]["node"]["id"]
 
 
 def missing(kind: str, hers: Things) -> str:

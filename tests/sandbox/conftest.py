@@ -2,77 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
-import json
-import threading
-import time
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
-from typing import Any
 
-import httpx
 import pytest
-import uvicorn
-from starlette.applications import Starlette
-from starlette.requests import Request
-from starlette.responses import Response
-from starlette.routing import Route
 
-from isthmus.runtime.serving import listening_socket
 from isthmus.sandbox.app import create_sandbox_app
-
-SEED = 7
-REDIRECT = "https://app.example/linked"
-
-
-@contextmanager
-def serving(make: Any) -> Iterator[str]:
-    """An application behind uvicorn, in a thread of its own; `make` gets its address. Yields that."""
-    listener = listening_socket("127.0.0.1", 0)
-    url = f"http://127.0.0.1:{listener.getsockname()[1]}"
-    running: list[uvicorn.Server] = []
-
-    def run() -> None:
-        # What is opened is made, used and closed in one thread.
-        running.append(uvicorn.Server(uvicorn.Config(make(url), log_config=None, lifespan="on")))
-        asyncio.run(running[0].serve(sockets=[listener]))
-
-    thread = threading.Thread(target=run)
-    thread.start()
-    until = time.monotonic() + 30
-    while not running or not running[0].started:
-        assert thread.is_alive(), "it did not start"
-        assert time.monotonic() < until, "it did not start in time"
-        time.sleep(0.01)
-    try:
-        yield url
-    finally:
-        running[0].should_exit = True
-        running[0].force_exit = True  # what was told to hang would hang on
-        thread.join(20)
-        listener.close()
-
-
-@dataclass
-class Sandbox:
-    url: str
-    http: httpx.Client = field(default_factory=lambda: httpx.Client(timeout=20, trust_env=False))
-
-    def tell(self, path: str, **body: Any) -> Any:
-        answer = self.http.post(f"{self.url}/sandbox/{path}", json=body)
-        assert answer.status_code == 200, answer.text
-        return answer.json()
-
-    def accounts(self, bank: str, username: str = "jo") -> list[dict[str, Any]]:
-        some = self.http.get(f"{self.url}/sandbox/accounts").json()
-        return [one for one in some if one["bank"] == bank and one["username"] == username]
-
-    def approve(
-        self, page: str, username: str = "jo", password: str = "sandbox", *, answer: str = "approve"
-    ) -> httpx.Response:
-        """What a person does at the bank's page. The answer is not followed further."""
-        return self.http.post(page, data={"username": username, "password": password, "answer": answer})
+from tests.sandbox.running import REDIRECT, SEED, Inbox, Sandbox, inbox_running, serving
 
 
 @pytest.fixture
@@ -85,38 +20,9 @@ def sandbox() -> Iterator[Sandbox]:
         yield Sandbox(url)
 
 
-@dataclass
-class Inbox:
-    """Takes webhooks at any path. `statuses` are answered first, one each."""
-
-    url: str = ""
-    paths: list[str] = field(default_factory=list)
-    taken: list[tuple[dict[str, str], bytes]] = field(default_factory=list)
-    statuses: list[int] = field(default_factory=list)
-
-    async def take(self, request: Request) -> Response:
-        status = self.statuses.pop(0) if self.statuses else 200
-        if status == 200:
-            self.paths.append(request.url.path)
-            self.taken.append((dict(request.headers), await request.body()))
-        return Response(status_code=status)
-
-    def bodies(self, count: int) -> list[dict[str, Any]]:
-        return [json.loads(body) for _, body in self.wait(count)]
-
-    def wait(self, count: int) -> list[tuple[dict[str, str], bytes]]:
-        until = time.monotonic() + 20
-        while len(self.taken) < count:
-            assert time.monotonic() < until, f"{len(self.taken)} of {count} webhooks came"
-            time.sleep(0.02)
-        return self.taken
-
-
 @pytest.fixture
 def inbox() -> Iterator[Inbox]:
-    made = Inbox()
-    with serving(lambda _: Starlette(routes=[Route("/{path:path}", made.take, methods=["POST"])])) as url:
-        made.url = url
+    with inbox_running() as made:
         yield made
 
 

@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from isthmus.sandbox.plaid import CLIENT_ID, SECRET
-from tests.sandbox.conftest import Sandbox
+from tests.sandbox.running import Sandbox
 
 HEADERS = {"PLAID-CLIENT-ID": CLIENT_ID, "PLAID-SECRET": SECRET}
 

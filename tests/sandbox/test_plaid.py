@@ -26,7 +26,7 @@ from plaid.model.transactions_sync_request import TransactionsSyncRequest
 from plaid.model.webhook_verification_key_get_request import WebhookVerificationKeyGetRequest
 
 from isthmus.sandbox.plaid import CLIENT_ID, SECRET
-from tests.sandbox.conftest import Inbox, Sandbox
+from tests.sandbox.running import Inbox, Sandbox
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from isthmus.sandbox.truelayer_auth import CLIENT_ID, CLIENT_SECRET
-from tests.sandbox.conftest import REDIRECT, Sandbox
+from tests.sandbox.running import REDIRECT, Sandbox
 
 VERIFIER = "v" * 43
 CHALLENGE = base64.urlsafe_b64encode(hashlib.sha256(VERIFIER.encode()).digest()).rstrip(b"=").decode()

@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from isthmus.sandbox.app import create_sandbox_app
 from isthmus.sandbox.truelayer_auth import CLIENT_ID, CLIENT_SECRET
-from tests.sandbox.conftest import REDIRECT, SEED, Inbox, Sandbox, serving
+from tests.sandbox.running import REDIRECT, SEED, Inbox, Sandbox, serving
 
 KID = "client-key-1"
 POST = truelayer_signing.HttpMethod.POST

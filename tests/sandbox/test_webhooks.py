@@ -10,7 +10,7 @@ import pytest
 
 from isthmus.sandbox.plaid import CLIENT_ID, SECRET
 from isthmus.sandbox.yapily_webhooks import EVENT_TYPES, WEBHOOK_SECRET
-from tests.sandbox.conftest import Inbox, Sandbox
+from tests.sandbox.running import Inbox, Sandbox
 from tests.sandbox.test_yapily_data import ask, linked, status
 
 

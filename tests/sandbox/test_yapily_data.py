@@ -10,7 +10,7 @@ import pytest
 
 from isthmus.sandbox.yapily_consents import STATUSES
 from isthmus.sandbox.yapily_wire import APPLICATION, SECRET
-from tests.sandbox.conftest import REDIRECT, Sandbox
+from tests.sandbox.running import REDIRECT, Sandbox
 
 
 def ask(sandbox: Sandbox, method: str, path: str, token: str = "", **sent: Any) -> httpx.Response:

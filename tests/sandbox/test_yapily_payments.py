@@ -9,7 +9,7 @@ import pytest
 
 from isthmus.sandbox.yapily_payments import STATUSES
 from isthmus.sandbox.yapily_sca import CODE
-from tests.sandbox.conftest import REDIRECT, Inbox, Sandbox
+from tests.sandbox.running import REDIRECT, Inbox, Sandbox
 from tests.sandbox.test_yapily_data import ask, come_back, linked, status
 
 BOB = {

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.sandbox.conftest import Sandbox
+from tests.sandbox.running import Sandbox
 from tests.sandbox.test_yapily_data import ask, linked
 
 SORT_CODE, IBAN = "20000012345678", "GB29NWBK60161331926819"

@@ -1,0 +1,120 @@
+"""Rows F18 to F23: providers that hang, lie, stutter and come back. Nothing is taken twice, nothing half, and in the end all of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from isthmus.domain.banking import ConsentNews, ProviderConsent
+from tests.api import banking
+from tests.api.banking import HARBOUR, accounts, came_back, complete, credential_of, linked, start, sync
+from tests.api.conftest import Person, Served
+from tests.api.test_bank_links import credential, served_by
+from tests.sandbox.running import Sandbox
+
+ROUTES = {
+    "truelayer": ("GET /truelayer/api/data/v1/accounts/*/transactions", HARBOUR),
+    "yapily": ("GET /yapily/accounts/*/transactions", HARBOUR),
+    "plaid": ("POST /plaid/transactions/sync", HARBOUR),
+}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _institutions(served: Served) -> None:
+    banking.know_institutions(served)
+
+
+@pytest.fixture(autouse=True)
+def _well_again(banks: Sandbox) -> Iterator[None]:
+    yield
+    assert banks.http.delete(f"{banks.url}/sandbox/misbehaviour").status_code == 200
+
+
+def link_at(served: Served, banks: Sandbox, person: Person, provider: str) -> str:
+    with served_by(served, provider):
+        begun = start(person, HARBOUR)
+    if provider == "plaid":
+        page = f"{banks.url}/plaid/link/{begun['authorization']['linkToken']}?institution_id=ins_harbour"
+        brought = {"publicToken": came_back(banks, {"url": page})["public_token"]}
+    else:
+        brought = credential_of(came_back(banks, begun["authorization"]))
+    done = complete(person, begun["consent"]["id"], brought)
+    assert done["errors"] == [], done
+    consent: str = begun["consent"]["id"]
+    return consent
+
+
+def shown(person: Person) -> list[tuple[str, str, str]]:
+    edges = [edge["node"] for one in accounts(person) for edge in one["transactions"]["edges"]]
+    return sorted((one["providerReference"], one["amount"]["amount"], one["status"]) for one in edges)
+
+
+@pytest.mark.parametrize(
+    ("kind", "more"),
+    [
+        ("error_before", {"status": 500}),
+        ("error_after", {"status": 503}),
+        ("too_many", {}),
+        ("truncated", {}),
+        ("nan", {}),
+        ("wrong_currency", {}),
+        ("page_again", {}),
+    ],
+)
+@pytest.mark.parametrize("provider", ["truelayer", "yapily", "plaid"])
+def test_f19_f21_whatever_goes_wrong_once_in_the_end_everything_is_there_once(
+    served: Served, banks: Sandbox, ada: Person, provider: str, kind: str, more: dict[str, Any]
+) -> None:
+    clean = Person(served)
+    other = link_at(served, banks, clean, provider)
+    assert sync(served, other) == "done"
+    consent, (route, _) = link_at(served, banks, ada, provider), ROUTES[provider]
+    banks.tell("misbehaviour", route=route, kind=kind, times=1, **more)
+
+    outcomes = [sync(served, consent)]
+    while outcomes[-1] != "done" and len(outcomes) < 4:
+        outcomes.append(sync(served, consent))
+
+    assert outcomes[-1] == "done", outcomes
+    assert shown(ada) == shown(clean)
+    assert shown(ada)
+
+
+def test_f18_an_exchange_whose_answer_is_lost_is_not_taken_for_a_failure(
+    served: Served, banks: Sandbox, ada: Person
+) -> None:
+    with served_by(served, "yapily"):
+        begun = start(ada)
+    brought = credential(banks, begun["authorization"])
+    banks.tell("misbehaviour", route="POST /yapily/consent-one-time-token", kind="error_after", times=1, status=502)
+    wish = {"consentId": begun["consent"]["id"], "credential": brought}
+
+    lost = ada.refused(banking.CONTRACT, {"input": wish}, "CompleteBankLink")
+
+    assert lost == "UNAVAILABLE", "unknown, and to be sent again"
+    again = complete(ada, begun["consent"]["id"], brought)
+    assert [error["code"] for error in again["errors"]] == ["BANK_REFUSED"], "the provider had taken it: begin anew"
+
+
+def test_f20_a_word_that_is_new_is_parked_and_the_bank_is_read_on(served: Served, banks: Sandbox, ada: Person) -> None:
+    consent = link_at(served, banks, ada, "yapily")
+    news = ConsentNews(ProviderConsent.UNKNOWN, "A_NEW_WORD")
+    banking.on_loop(served, served.banking.sync.record(banking.key_of(consent), news))
+
+    assert sync(served, consent) == "done"
+    assert accounts(ada)
+
+
+def test_the_law_counts_readings_without_the_customer(served: Served, banks: Sandbox, ada: Person) -> None:
+    consent = linked(served, banks, ada)
+
+    assert [sync(served, consent, attended=False) for _ in range(5)] == ["done"] * 4 + ["quota"]
+    assert sync(served, consent) == "done", "its owner may always look"
+    query = "query($id: ID!) { node(id: $id) { ... on BankConsent { sync { nextSyncAllowedAt syncedAt state } } } }"
+    told = ada.ask(query, {"id": consent})["node"]["sync"]
+    assert told["state"] == "DONE"
+    allowed = datetime.fromisoformat(told["nextSyncAllowedAt"])
+    assert 23 * 3_600 < (allowed - datetime.now(UTC)).total_seconds() <= 24 * 3_600
