@@ -34,7 +34,7 @@ from isthmus.write_models.bank_mirror import SYNC_LINK
 from isthmus.write_models.bank_upkeep import BankUpkeep
 from isthmus.write_models.findings import verify_whole
 from isthmus.write_models.holds import expire_due_holds, expire_hold
-from isthmus.write_models.institutions import refresh
+from isthmus.write_models.institutions import refresh_if_due
 from isthmus.write_models.relay import Fenced, Relay
 from isthmus.write_models.timers import (
     EXPIRE_HOLD,
@@ -141,7 +141,8 @@ def _timers(settings: Settings, endpoints: Endpoints, side: WriteSide, banks: Ba
         await upkeep.want_syncs(timedelta(minutes=told.sync_every_minutes))
 
     async def institutions() -> None:
-        await refresh(banks.pool, banks.providers, told.countries)
+        every = timedelta(minutes=told.refresh_institutions_minutes)
+        await refresh_if_due(banks.pool, banks.providers, told.countries, every)
 
     async def sweep() -> None:
         await expire_due_holds(side.pool, side.commands, side.clock)
@@ -163,7 +164,7 @@ def _timers(settings: Settings, endpoints: Endpoints, side: WriteSide, banks: Ba
         (
             Schedule("sweep_holds", every_seconds(settings.work.hold_sweep_s), sweep),
             Schedule("keep_links", every_seconds(10), keep_links),
-            Schedule("institutions", every_minutes(told.refresh_institutions_minutes), institutions),
+            Schedule("institutions", every_seconds(10), institutions),
             Schedule("make_partitions", every_minutes(int(timedelta(days=1) / timedelta(minutes=1))), partitions),
             Schedule("verify_ledger", every_minutes(settings.work.verify_every_minutes), verify_ledger),
         ),

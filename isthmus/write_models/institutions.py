@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import timedelta
 
 import structlog
 
@@ -26,6 +27,18 @@ async def refresh(pool: Pool, providers: Mapping[str, BankProvider], countries: 
             await _write(connection, name, list(found.values()))
         told[name] = len(found)
     return told
+
+
+async def refresh_if_due(
+    pool: Pool, providers: Mapping[str, BankProvider], countries: Sequence[str], every: timedelta
+) -> None:
+    """Where there is no catalogue yet, or it is older than that."""
+    async with pool.acquire() as connection:
+        due = await connection.fetchval(
+            "select coalesce(max(refreshed_at) < now() - $1::interval, true) from institutions", every
+        )
+    if due and providers:
+        await refresh(pool, providers, countries)
 
 
 async def _write(connection: Connection, provider: str, found: Sequence[ProviderInstitution]) -> None:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from datetime import timedelta
 from typing import Any
 from uuid import uuid4
 
 import pytest
 
+from isthmus.domain.banking import ProviderInstitution, ProviderUnavailable
+from isthmus.write_models.institutions import refresh_if_due
 from tests.api import banking
 from tests.api.banking import (
     CONTRACT,
@@ -235,3 +239,25 @@ def test_tags_stay_and_are_shown(served: Served, banks: Sandbox, ada: Person) ->
     ] == {"tags": ["tax", "2026"]}
     eve = Person(served)
     assert eve.ask("query($id: ID!) { node(id: $id) { id } }", {"id": transaction})["node"] is None
+
+
+def test_the_catalogue_is_made_where_there_is_none_and_when_it_is_old(served: Served, banks: Sandbox) -> None:
+    asked: list[str] = []
+
+    class Counted:
+        name = "counted"
+
+        async def institutions(self, country: str) -> AsyncIterator[ProviderInstitution]:
+            asked.append(country)
+            for one in (ProviderInstitution("x", "x", (country,)),):
+                if one.name == "x":
+                    raise ProviderUnavailable("it is not there")
+                yield one
+
+    def due(every: timedelta) -> int:
+        providers: Any = {"counted": Counted()}
+        banking.on_loop(served, refresh_if_due(served.banking.pool, providers, ("GB",), every))
+        return len(asked)
+
+    assert due(timedelta(days=1)) == 0, "it was made a moment ago"
+    assert due(timedelta(0)) == 1
