@@ -11,7 +11,9 @@ lock, and tests on real connections hold every name that is used here.
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,6 +24,10 @@ from isthmus.graphql.bounded_heads import BoundedHeads
 _CONNECTION = "isthmus.connection"
 #: How long a connection between two requests is left open once the server is to end.
 LINGER_S = 0.3
+#: What the system takes for a connection and has not sent, at most. By itself it takes megabytes for a peer that does not read: memory
+#: that nobody counts, full of what is out of date, before anyone learns that the peer is slow.
+_UNSENT_BYTES_MAX = 262_144
+_NOTSENT_LOWAT = getattr(socket, "TCP_NOTSENT_LOWAT", None)  # Linux, macOS
 
 
 @dataclass
@@ -35,6 +41,13 @@ class Connection:
 class StreamingProtocol(BoundedHeads):
     _connection: Connection | None = None
     _going_away = False
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        taken = transport.get_extra_info("socket")
+        if _NOTSENT_LOWAT is not None and taken is not None:
+            with suppress(OSError):  # not a TCP socket, or not a system that has it
+                taken.setsockopt(socket.IPPROTO_TCP, _NOTSENT_LOWAT, _UNSENT_BYTES_MAX)
 
     def on_headers_complete(self) -> None:
         if self._connection is None:
