@@ -9,10 +9,12 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from isthmus.outages import DATABASE_AWAY
+from isthmus.write_models.together import TooMany
 from isthmus.write_models.webhooks import Taken, Webhooks
 
 #: Longest that a body may take to come.
 _BODY_S = 5.0
+_LATER: tuple[type[Exception], ...] = (TooMany, *DATABASE_AWAY)
 _STATUS = {Taken.ACCEPTED: 202, Taken.REFUSED: 401, Taken.LATER: 503}
 
 log = structlog.get_logger(__name__)
@@ -41,7 +43,7 @@ class WebhookDoor:
             return Response(status_code=413)
         try:
             taken = await self._webhooks.take(provider, dict(request.headers), request.url.path, body)
-        except DATABASE_AWAY as error:
+        except _LATER as error:
             log.warning("a webhook is not kept", provider=provider, error=type(error).__name__)
             return Response(status_code=503, headers={"Retry-After": "5"})
         return Response(status_code=_STATUS[taken])

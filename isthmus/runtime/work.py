@@ -140,6 +140,9 @@ def _timers(settings: Settings, endpoints: Endpoints, side: WriteSide, banks: Ba
         await upkeep.end_links()
         await upkeep.want_syncs(timedelta(minutes=told.sync_every_minutes))
 
+    async def late_webhooks() -> None:
+        await banks.webhooks.late()
+
     async def institutions() -> None:
         every = timedelta(minutes=told.refresh_institutions_minutes)
         await refresh_if_due(banks.pool, banks.providers, told.countries, every)
@@ -164,6 +167,7 @@ def _timers(settings: Settings, endpoints: Endpoints, side: WriteSide, banks: Ba
         (
             Schedule("sweep_holds", every_seconds(settings.work.hold_sweep_s), sweep),
             Schedule("keep_links", every_seconds(10), keep_links),
+            Schedule("late_webhooks", every_seconds(10), late_webhooks),
             Schedule("institutions", every_seconds(10), institutions),
             Schedule("make_partitions", every_minutes(int(timedelta(days=1) / timedelta(minutes=1))), partitions),
             Schedule("verify_ledger", every_minutes(settings.work.verify_every_minutes), verify_ledger),

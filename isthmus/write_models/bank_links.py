@@ -63,7 +63,7 @@ from isthmus.write_models import bank_store
 from isthmus.write_models.bank_mirror import BankMirror
 from isthmus.write_models.bank_store import Underway
 from isthmus.write_models.commands import CommandBus
-from isthmus.write_models.connection import Pool
+from isthmus.write_models.connection import Connection, Pool
 from isthmus.write_models.envelope import Done, Envelope, Outcome, Refused, Unavailable
 
 SCOPES = ("ACCOUNTS", "BALANCES", "TRANSACTIONS")
@@ -283,6 +283,8 @@ class BankLinks:
         await self._run(BeginAuthorisation(link.consent_id, link.person, digest), envelope, f"begun {digest}")
         async with self._pool.acquire() as connection:
             await bank_store.keep_underway(connection, self._secrets, underway)
+            if underway.begun.reference is not None:  # its webhooks may be here before the person is
+                await self._name(connection, link.consent_id, underway.begun.reference)
 
     async def _granted(self, consent: Consent, granted: Granted, envelope: Envelope, which: str) -> None:
         """Tokens first: once the consent is authorised they are counted upon."""
@@ -290,8 +292,7 @@ class BankLinks:
         async with self._pool.acquire() as connection:
             await self._vault.put(connection, consent_id, consent.owner, granted.tokens)
             if granted.tokens.reference is not None:
-                digest = self._mirror.reference_digest(consent.provider, granted.tokens.reference)
-                await connection.execute("update consents set reference_digest = $2 where id = $1", consent_id, digest)
+                await self._name(connection, consent_id, granted.tokens.reference)
         await failpoint_async("bank_links.kept")
         wish = AuthoriseConsent(consent_id, self._clock.now(), granted.expires_at)
         await self._run(wish, envelope, f"authorised {which}")
@@ -303,6 +304,13 @@ class BankLinks:
         except ProviderFault as fault:  # the sync comes to it
             log.warning("accounts of a new link are not known yet", provider=consent.provider, why=str(fault))
         await self._mirror.want_sync(consent_id)
+
+    async def _name(self, connection: Connection, consent_id: UUID, reference: str) -> None:
+        """What webhooks call the consent by."""
+        consent = await bank_store.find_consent(connection, consent_id)
+        assert consent is not None, "it was requested"
+        digest = self._mirror.reference_digest(consent.provider, reference)
+        await connection.execute("update consents set reference_digest = $2 where id = $1", consent_id, digest)
 
     async def _asked(self, call: Awaitable[Answer], outcome: Done | None = None) -> Answer | Refused:
         """What a provider answers; a refusal of its own as one of ours. Raises Unavailable for whatever may be asked again."""

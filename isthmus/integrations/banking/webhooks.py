@@ -10,6 +10,7 @@ import asyncio
 import hashlib
 import hmac
 import time
+from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
@@ -17,16 +18,18 @@ from typing import Any
 import jwt
 import msgspec
 
-from isthmus.domain.banking import ConsentNews, ProviderRefused
+from isthmus.domain.banking import ConsentNews, ProviderFault, ProviderRefused, ProviderUnavailable
 from isthmus.domain.clock import Clock
 from isthmus.domain.webhooks import WebhookNews, WebhookRefused
 from isthmus.integrations.banking.statuses import consent_state
 
 AGE_MAX = timedelta(minutes=5)
 _AHEAD_MAX = timedelta(seconds=60)
-#: Keys that are not known are asked for at most so often, whoever invents them.
-_ASK_AGAIN_S = 5.0
-_KEYS_MAX = 64
+#: A published key is believed for so long; then it is fetched again, since it may have been taken back.
+_KEY_LASTS_S = 3_600.0
+#: So many keys that are not known are asked for in a minute, whoever invents them.
+_ASKS_A_MINUTE = 12
+_KEYS_MAX, _UNKNOWN_MAX = 64, 1_024
 
 FetchKey = Callable[[str], Awaitable[dict[str, Any]]]
 
@@ -34,30 +37,52 @@ FetchKey = Callable[[str], Awaitable[dict[str, Any]]]
 class Keys:
     """Published keys by their id, fetched when one is not known: one at a time, and not again and again."""
 
-    def __init__(self, fetch: FetchKey) -> None:
+    def __init__(self, fetch: FetchKey, seconds: Callable[[], float] = time.monotonic) -> None:
         self._fetch = fetch
-        self._known: dict[str, dict[str, Any]] = {}
-        self._asked_at = -_ASK_AGAIN_S
+        self._seconds = seconds
+        self._known: dict[str, tuple[dict[str, Any], float]] = {}
+        self._unknown: dict[str, float] = {}
+        self._asked: deque[float] = deque(maxlen=_ASKS_A_MINUTE)
         self._asking = asyncio.Lock()
 
     async def find(self, key_id: str) -> dict[str, Any]:
-        """Raises WebhookRefused, ProviderFault."""
-        if key_id in self._known:
-            return self._known[key_id]
+        """Raises WebhookRefused, and ProviderFault where it cannot be told now."""
+        if (found := self._fresh(key_id)) is not None:
+            return found
         async with self._asking:
-            if key_id in self._known:
-                return self._known[key_id]
-            if time.monotonic() - self._asked_at < _ASK_AGAIN_S and self._known:
-                raise WebhookRefused("a key that nobody knows")
-            self._asked_at = time.monotonic()
+            if (found := self._fresh(key_id)) is not None:
+                return found
+            old = self._known.get(key_id)
             try:
-                found = await self._fetch(key_id)
-            except ProviderRefused:
+                self._spend()
+                told = await self._fetch(key_id)
+            except (ProviderRefused, WebhookRefused):
+                self._known.pop(key_id, None)
+                if len(self._unknown) >= _UNKNOWN_MAX:
+                    self._unknown.clear()
+                self._unknown[key_id] = self._seconds()
                 raise WebhookRefused("a key that nobody knows") from None
+            except ProviderFault:
+                if old is not None:
+                    return old[0]
+                raise
             if len(self._known) >= _KEYS_MAX:
                 self._known.clear()
-            self._known[key_id] = found
-            return found
+            self._known[key_id] = told, self._seconds()
+            return told
+
+    def _fresh(self, key_id: str) -> dict[str, Any] | None:
+        now = self._seconds()
+        if now - self._unknown.get(key_id, -60.0) < 60:
+            raise WebhookRefused("a key that nobody knows")
+        found = self._known.get(key_id)
+        return found[0] if found is not None and now - found[1] < _KEY_LASTS_S else None
+
+    def _spend(self) -> None:
+        now = self._seconds()
+        if len(self._asked) == _ASKS_A_MINUTE and now - self._asked[0] < 60:
+            raise ProviderUnavailable("keys were asked for too often")
+        self._asked.append(now)
 
 
 class PlaidWebhooks:
@@ -93,7 +118,8 @@ class PlaidWebhooks:
         digest = told.get("request_body_sha256")
         if not isinstance(digest, str) or not hmac.compare_digest(digest, hashlib.sha256(body).hexdigest()):
             raise WebhookRefused("the body is not the one that was signed")
-        return hashlib.sha256(token.encode()).hexdigest()
+        # Without the signature: of one message there may be several that hold.
+        return hashlib.sha256(token.rpartition(".")[0].encode()).hexdigest()
 
     def read(self, body: bytes) -> WebhookNews:
         told = _read(body, _PlaidBody)
@@ -154,7 +180,7 @@ class TrueLayerWebhooks:
                 truelayer_signing.verify_with_jwks({"keys": [key]}, head)
                 .set_method(truelayer_signing.HttpMethod.POST)
                 .set_path(path)
-                .add_headers({"X-TL-Webhook-Timestamp": stamp})
+                .add_headers(headers)  # which of them are signed is the signature's to say
                 .add_required_header("X-TL-Webhook-Timestamp")
                 .set_body(body.decode())
                 .verify(signature)
@@ -166,7 +192,10 @@ class TrueLayerWebhooks:
             raise WebhookRefused("the signature is not TrueLayer's") from None
         if not -_AHEAD_MAX <= age <= AGE_MAX:
             raise WebhookRefused("it is too old, or from the future")
-        told = _read(body, _TrueLayerBody)
+        try:
+            told = _read(body, _TrueLayerBody)
+        except WebhookRefused:  # genuine, and of a form that is not known yet: set aside once it is read
+            return hashlib.sha256(body).hexdigest()
         return f"{told.type} {told.event_id}"
 
     def read(self, body: bytes) -> WebhookNews:
