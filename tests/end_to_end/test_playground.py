@@ -157,6 +157,9 @@ def test_the_issuers_session_signs_in_silently_and_signing_out_ends_both(browser
     page.wait_for_selector(RUN)  # no form was shown
 
     page.click("text=Sign out")
+    page.wait_for_selector(
+        "text=You will be signed out in this browser"
+    )  # the issuer asks; the playground has buttons too
     page.click("main button, form button:not(.quiet)")
     page.wait_for_selector("text=You are signed out.")
     page.goto(f"{product.base}/playground")
