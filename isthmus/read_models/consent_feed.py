@@ -20,6 +20,8 @@ from isthmus.supervised import Supervised
 CHANNEL = "isthmus_consents"
 _CHECK_S = 5.0
 _PAGE = 200
+#: What a consent becomes without being written to.
+_BY_TIME = "EXPIRED"
 
 
 class ConsentSubscriber:
@@ -33,7 +35,9 @@ class ConsentSubscriber:
         self._queue: OrderedDict[UUID, ConsentRow] = OrderedDict()
 
     def offer(self, row: ConsentRow) -> None:
-        if self._told.get(row.consent_id) == (row.version, row.status):
+        """Rows are read side by side, so that an older one may come after a newer; at one version only time changes a status."""
+        version, status = self._told.get(row.consent_id, (0, ""))
+        if row.version < version or (row.version == version and status in (row.status, _BY_TIME)):
             return
         self._told[row.consent_id] = row.version, row.status
         self._queue.pop(row.consent_id, None)
