@@ -22,7 +22,7 @@ from starlette.routing import Route, WebSocketRoute
 from starlette.types import Receive, Scope, Send
 
 from isthmus import tracing
-from isthmus.graphql import playground
+from isthmus.graphql import bank_pages, playground
 from isthmus.graphql.admission import Admission
 from isthmus.graphql.edge import Edge, failure, http_error
 from isthmus.graphql.endpoint import Endpoint
@@ -118,7 +118,7 @@ def create_app(settings: Settings, wiring: Wiring | None = None) -> Starlette:
             Route("/version", _version),
             Route("/webhooks/{provider}", _webhook, methods=["POST"]),
             Route(_METADATA, _protected_resource),
-            *(playground.routes() if settings.playground_is_served else ()),
+            *((*playground.routes(), *bank_pages.routes()) if settings.playground_is_served else ()),
         ],
     )
     app.state.metrics_token = settings.api.metrics_token

@@ -6,6 +6,8 @@ pages cannot set headers, it is the handshake's `Origin`.
 
 from __future__ import annotations
 
+from typing import Literal, get_args
+
 from starlette.requests import HTTPConnection
 from starlette.responses import Response
 
@@ -13,7 +15,9 @@ from isthmus.auth.browser_sessions import SESSION_LIFE_S, SIGN_IN_LIFE_S, Browse
 from isthmus.auth.caller import Caller
 
 PROOF = "X-Isthmus-CSRF"
-_SESSION, _SIGN_IN = "isthmus_page", "isthmus_page_sign_in"
+#: Pages of ours that a sign-in may lead to.
+Page = Literal["playground", "bank-links"]
+_SESSION, _SIGN_IN, _PAGE = "isthmus_page", "isthmus_page_sign_in", "isthmus_page_after"
 _LENGTH = 43
 
 
@@ -32,6 +36,7 @@ def sign_in_cookie(connection: HTTPConnection, site: Site) -> str | None:
 def set_session_cookie(response: Response, site: Site, value: str) -> None:
     _set(response, site, _SESSION, value, SESSION_LIFE_S)
     _set(response, site, _SIGN_IN, "", 0)
+    _set(response, site, _PAGE, "", 0)
 
 
 def set_sign_in_cookie(response: Response, site: Site, value: str) -> None:
@@ -40,6 +45,16 @@ def set_sign_in_cookie(response: Response, site: Site, value: str) -> None:
 
 def forget_session_cookie(response: Response, site: Site) -> None:
     _set(response, site, _SESSION, "", 0)
+
+
+def page_cookie(connection: HTTPConnection, site: Site) -> Page:
+    """Where a sign-in leads: one of our own pages, whatever the cookie says."""
+    wanted = connection.cookies.get(_name(_PAGE, site))
+    return next((page for page in get_args(Page) if page == wanted), "playground")
+
+
+def set_page_cookie(response: Response, site: Site, page: str | None) -> None:
+    _set(response, site, _PAGE, page if page in get_args(Page) else "", SIGN_IN_LIFE_S)
 
 
 def is_proven(connection: HTTPConnection, site: Site) -> bool:

@@ -6,6 +6,7 @@ The page holds no token: it signs in through `auth/browser_sessions.py`, and its
 from __future__ import annotations
 
 import html
+from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -21,9 +22,12 @@ from isthmus.auth.browser_sessions import BrowserSessions
 from isthmus.auth.issuer_keys import IssuerUnavailable
 from isthmus.auth.relying_party import SignInFailed
 from isthmus.graphql.cookies import (
+    Page,
     forget_session_cookie,
     is_proven,
+    page_cookie,
     session_cookie,
+    set_page_cookie,
     set_session_cookie,
     set_sign_in_cookie,
     sign_in_cookie,
@@ -35,7 +39,7 @@ POLICY = (
     "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; font-src 'self' data:; "
     "object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
 )
-_HEADERS = {
+HEADERS = {
     "Content-Security-Policy": POLICY,
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
@@ -49,7 +53,7 @@ class _Assets(StaticFiles):
 
     async def get_response(self, path: str, scope: Scope) -> Response:
         response = await super().get_response(path, scope)
-        response.headers.update({**_HEADERS, "Cache-Control": "public, max-age=31536000, immutable"})
+        response.headers.update({**HEADERS, "Cache-Control": "public, max-age=31536000, immutable"})
         return response
 
 
@@ -73,21 +77,25 @@ def _sessions(request: Request) -> BrowserSessions:
 
 
 async def _page(request: Request) -> Response:
-    """For whoever is signed in; others are sent to the issuer, which lets in silently whom it knows."""
+    return await page_for_the_signed_in(request, "playground", FILES / "index.html", HEADERS)
+
+
+async def page_for_the_signed_in(request: Request, page: Page, file: Path, headers: Mapping[str, str]) -> Response:
+    """Others are sent to the issuer, which lets in silently whom it knows, and come back to this page."""
     sessions = _sessions(request)
     if request.headers.get("host") != urlsplit(sessions.site.url).netloc:
-        return _redirect(f"{sessions.site.url}/playground")  # cookies know one name of this machine only
+        return _redirect(f"{sessions.site.url}/{page}")  # cookies know one name of this machine only
     cookie = session_cookie(request, sessions.site)
     try:
         if cookie is None or await sessions.caller(cookie) is None:
-            return _redirect("/playground/sign-in")
+            return _redirect("/playground/sign-in" if page == "playground" else f"/playground/sign-in?page={page}")
     except IssuerUnavailable:
         return _told(503, "Nobody can be signed in right now. Try again in a moment.")
-    return FileResponse(FILES / "index.html", headers=_HEADERS)
+    return FileResponse(file, headers=headers)
 
 
 async def _icon(_: Request) -> Response:
-    return FileResponse(FILES / "icon.svg", headers=_HEADERS)
+    return FileResponse(FILES / "icon.svg", headers=HEADERS)
 
 
 async def _sign_in(request: Request) -> Response:
@@ -100,6 +108,7 @@ async def _sign_in(request: Request) -> Response:
         return _told(502, f"Signing in does not work: {failure}.")
     response = _redirect(begun.location)
     set_sign_in_cookie(response, sessions.site, begun.cookie)
+    set_page_cookie(response, sessions.site, request.query_params.get("page"))
     return response
 
 
@@ -114,7 +123,7 @@ async def _callback(request: Request) -> Response:
         return _told(503, "The sign-in issuer cannot be reached. Try again in a moment.")
     except SignInFailed as failure:
         return _told(400, f"You are not signed in: {failure}.")
-    response = _redirect("/playground")  # without the code in its address
+    response = _redirect(f"/{page_cookie(request, sessions.site)}")  # without the code in its address
     set_session_cookie(response, sessions.site, cookie)
     return response
 
@@ -129,7 +138,7 @@ async def _sign_out(request: Request) -> Response:
         target = sessions.site.signed_out_uri if cookie is None else await sessions.end(cookie)
     except IssuerUnavailable:
         return _told(503, "Signing out does not work right now. Try again in a moment.")
-    response = Response(orjson.dumps({"next": target}), media_type="application/json; charset=utf-8", headers=_HEADERS)
+    response = Response(orjson.dumps({"next": target}), media_type="application/json; charset=utf-8", headers=HEADERS)
     forget_session_cookie(response, sessions.site)
     return response
 
@@ -139,7 +148,7 @@ async def _signed_out(_: Request) -> Response:
 
 
 def _redirect(target: str) -> RedirectResponse:
-    return RedirectResponse(target, 303, headers=_HEADERS)
+    return RedirectResponse(target, 303, headers=HEADERS)
 
 
 def _told(status: int, sentence: str) -> Response:
@@ -148,4 +157,4 @@ def _told(status: int, sentence: str) -> Response:
         '<link rel="icon" href="/playground/icon.svg"></head><body style="font-family: system-ui; margin: 3rem">'
         f'<h1>Isthmus playground</h1><p>{html.escape(sentence)}</p><p><a href="/playground">Sign in</a></p></body></html>'
     )
-    return Response(page, status, media_type="text/html; charset=utf-8", headers=_HEADERS)
+    return Response(page, status, media_type="text/html; charset=utf-8", headers=HEADERS)

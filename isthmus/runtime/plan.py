@@ -22,6 +22,8 @@ _DRAIN_S_MAX = 6.0
 _APP_START_S = 45.0
 #: A client without a web page, as the examples and the tour use one, is sent back here from a bank.
 _DEMO_CLIENT_REDIRECT = "isthmus-demo://bank-link"
+#: A bank of the sandbox at each provider, so that all three can be seen; all of them speak for all banks there.
+_DEMO_ROUTES = ("harbour-bank-gb=truelayer", "nordlicht-bank-de=yapily", "first-prairie-us=plaid")
 
 
 @dataclass(frozen=True)
@@ -150,6 +152,8 @@ def _banks(settings: Settings, endpoints: Endpoints) -> dict[str, str]:
             "YAPILY_WEBHOOK_SECRETS": "sandbox-yapily-webhook-secret",
             "WEBHOOK_URL": f"{endpoints.api_url}/webhooks",
         }
+        if not told.routes:
+            given["ROUTES"] = json.dumps(_DEMO_ROUTES)
     return {f"ISTHMUS_BANKING__{name}": value for name, value in given.items()}
 
 

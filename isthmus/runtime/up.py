@@ -173,6 +173,7 @@ class _Run:
             lines.append(f"sandbox    {endpoints.sandbox_url}")
         if self._plan.playground_url is not None:
             lines.append(f"playground {self._plan.playground_url}")
+            lines.append(f"banks      {self._plan.playground_url.removesuffix('playground')}bank-links")
         return [*lines, f"ready {endpoints.api_url}/graphql"]
 
     def _signalled(self, number: signal.Signals) -> None:
