@@ -8,7 +8,7 @@ const RENEW = `mutation RenewBankConsent($input: RenewBankConsentInput!) { renew
 const REVOKE = `mutation RevokeBankConsent($input: RevokeBankConsentInput!) {
   revokeBankConsent(input: $input) { errors { message } } }`;
 const DELETE = `mutation DeleteBankLink($input: DeleteBankLinkInput!) { deleteBankLink(input: $input) { errors { message } } }`;
-const LINKS = `query Links { viewer { bankConsents(first: 50) { edges { node {
+const LINKS = `query Links { viewer { bankConsents(first: 20) { edges { node {
   id status provider daysLeft institution { name } sync { state fetched } ${ACCOUNTS} } } } } }`;
 const CHANGED = 'subscription ConsentChanged { consentChanged { consent { id status daysLeft } } }';
 const OVER = ['REJECTED', 'REVOKED', 'FAILED'];
