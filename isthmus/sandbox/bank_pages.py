@@ -20,7 +20,7 @@ Answered = Callable[[dict[str, object], Customer | None], str]
 
 _KIND = "bank.ask"
 _PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
-<title>{bank}</title>
+<title>{bank}</title><link rel="icon" href="data:,">
 <style>body{{font:16px/1.5 system-ui;max-width:26rem;margin:3rem auto;padding:0 1rem}}input{{display:block;width:100%;margin:.2rem 0 1rem;
 padding:.5rem;box-sizing:border-box}}button{{padding:.5rem 1rem;margin-right:.5rem}}.error{{color:#a00}}</style>
 <h1>{bank}</h1><p>{asks}</p><ul>{lines}</ul>{error}

@@ -37,7 +37,8 @@ class PlaidLink:
         if bank not in BANKS:
             some = [one for one in BANKS.values() if one.country in kept["country_codes"]]
             links = "".join(f'<li><a href="?institution_id=ins_{one.id}">{escape(one.name)}</a></li>' for one in some)
-            return HTMLResponse(f"<!doctype html><title>Link</title><h1>Choose your bank</h1><ul>{links}</ul>")
+            head = '<!doctype html><title>Link</title><link rel="icon" href="data:,">'
+            return HTMLResponse(f"{head}<h1>Choose your bank</h1><ul>{links}</ul>")
         lines = ["see your accounts and balances", "see your transactions"]
         return RedirectResponse(self._pages.ask("plaid.link", bank, "Plaid, for an app", lines, token=token), 303)
 

@@ -1,0 +1,150 @@
+"""A person links a bank in a headless Chromium: signs in, searches, goes to the bank, comes back, and sees what is there."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from urllib.parse import urlsplit
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from isthmus.auth.provider.users import DEMO_PASSWORD
+from tests.conftest import NO_CHROMIUM
+from tests.end_to_end.chromium import Watched, chromium, found
+from tests.end_to_end.product import Product
+
+pytestmark = [
+    pytest.mark.skipif(found() is None, reason=NO_CHROMIUM),
+    pytest.mark.timeout(240),
+]
+PATIENCE_MS = 30_000
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with chromium() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def watched(browser: Browser, product: Product) -> Iterator[Watched]:
+    """Grace, signed in on the way to the page that she asked for."""
+    hosts = (product.base, str(product.running["issuer_url"]), str(product.running["sandbox_url"]))
+    page = browser.new_page()
+    page.set_default_timeout(PATIENCE_MS)
+    expect.set_options(timeout=PATIENCE_MS)
+    made = Watched(page, tuple(urlsplit(host).netloc for host in hosts))
+    page.goto(f"{product.base}/bank-links")
+    page.fill("#email", "grace@example.com")
+    page.fill("#password", DEMO_PASSWORD)
+    page.click("button:not(.quiet)")
+    page.wait_for_url(f"{product.base}/bank-links")
+    yield made
+    page.close()
+
+
+@pytest.fixture
+def page(watched: Watched, product: Product) -> Iterator[Page]:
+    """The banks' page, with nothing linked; whatever a browser complains of is a failure."""
+    page = watched.page
+    page.goto(f"{product.base}/bank-links")
+    yield page
+    with page.expect_response("**/graphql"):
+        page.goto(f"{product.base}/bank-links")
+    while count := page.locator("#links > li").count():
+        page.click("#links > li:first-child > button:text-is('Delete')")
+        expect(page.locator("#links > li")).to_have_count(count - 1)
+    assert watched.complaints == []
+
+
+def to_bank(page: Page, country: str, name: str) -> None:
+    """Searches, until the catalogue has it: `work` makes it in the first seconds of the product."""
+    page.select_option("#search select", country)
+    page.fill("#search input", name)
+    link = page.locator("#found button").first
+    found = page.locator("#found > li").first
+    for _ in range(60):
+        page.click("#search button")
+        found.wait_for()
+        if link.count():
+            break
+        page.wait_for_timeout(500)
+    link.click()
+
+
+def at_bank(page: Page, answer: str) -> None:
+    page.wait_for_url("**/bank/*")
+    page.fill("input[name=username]", "jo")
+    page.fill("input[name=password]", "sandbox")
+    page.click(f"button[value={answer}]")
+    page.wait_for_url("**/bank-links/callback*")
+
+
+@pytest.mark.parametrize(
+    ("country", "name", "bank", "provider"),
+    [
+        ("GB", "harbor", "Harbour Bank", "TRUELAYER"),
+        ("DE", "nordlicht", "Nordlicht Bank", "YAPILY"),
+        ("US", "prairie", "First Prairie", "PLAID"),
+    ],
+)
+def test_a_bank_is_linked_and_shown(
+    page: Page, product: Product, country: str, name: str, bank: str, provider: str
+) -> None:
+    to_bank(page, country, name)
+    if provider == "PLAID":
+        page.wait_for_url("**/plaid/link/*")
+        page.click(f"a:text-is('{bank}')")  # Plaid's own page, which asks again
+    at_bank(page, "approve")
+
+    expect(page.locator("#said")).to_have_text("Linked: AUTHORISED.")
+    expect(page.locator("#links")).to_contain_text("Current account")
+    expect(page.locator("#links")).to_contain_text("Savings")
+    assert page.url == f"{product.base}/bank-links/callback", "without the code"
+    assert page.evaluate("JSON.stringify([{...localStorage}, {...sessionStorage}, document.cookie])") == '[{},{},""]'
+
+    page.click("text=Your banks")
+    shown = page.locator("#links > li")
+    expect(shown).to_have_count(1)
+    expect(shown).to_contain_text(f"{bank} ({provider}): AUTHORISED")
+    expect(shown).to_contain_text("reading DONE")
+    expect(shown).to_contain_text("posted")
+    shown.locator("button:text-is('Take back')").click()
+    expect(shown).to_contain_text("REVOKED")
+
+
+def test_who_declines_is_told_so_and_nothing_is_linked(page: Page) -> None:
+    to_bank(page, "GB", "harbour")
+    at_bank(page, "decline")
+
+    expect(page.locator("#said")).to_have_text("You declined at the bank: nothing was linked.")
+    page.click("text=Your banks")
+    expect(page.locator("#links > li")).to_contain_text("AWAITING_AUTHORISATION")
+
+
+def test_what_another_brought_is_not_taken(page: Page, product: Product) -> None:
+    """A link in a mail, say, with the code of a bank of the sender's."""
+    to_bank(page, "GB", "harbour")
+    page.wait_for_url("**/bank/*")
+
+    page.goto(f"{product.base}/bank-links/callback?code=theirs&state=theirs")
+
+    expect(page.locator("#said")).to_contain_text("This is not the state")
+    page.goto(f"{product.base}/bank-links/callback?code=theirs&code=mine&state=theirs")
+    expect(page.locator("#said")).to_contain_text("Nothing came back from a bank")
+    page.goto(f"{product.base}/bank-links/callback?error=<img src=x onerror=alert(1)>")
+    expect(page.locator("#said")).to_have_text("The bank did not agree (imgsrcxonerroralert1): nothing was linked.")
+
+
+def test_who_began_elsewhere_is_shown_what_to_complete_it_with(browser: Browser, product: Product) -> None:
+    """In a browser that nobody has signed in to."""
+    context = browser.new_context()
+    page = context.new_page()
+    page.goto(f"{product.base}/bank-links/callback?one-time-token=once&application-user-id=state")
+
+    expect(page.locator("#said")).to_contain_text("This link was not begun in this tab.")
+    told = json.loads(page.locator("#paste").inner_text())
+    assert told["input"]["credential"] == {"code": "once", "state": "state"}
+    assert page.url == f"{product.base}/bank-links/callback"
+    context.close()
