@@ -30,18 +30,18 @@ def browser() -> httpx.Client:
     return httpx.Client(timeout=20, follow_redirects=False)
 
 
-def to_callback(client: httpx.Client, product: Product) -> str:
+def to_callback(client: httpx.Client, product: Product, page: str | None = None) -> str:
     """As far as the address with which the issuer sends the browser back."""
-    begun = client.get(f"{product.base}/playground/sign-in")
-    page = client.get(begun.headers["location"])
-    if page.status_code == 200:
-        action = re.search(r'<form method="post" action="([^"]+)">', page.text)
-        token = re.search(r'name="csrf" value="([^"]*)"', page.text)
+    begun = client.get(f"{product.base}/playground/sign-in", params={"page": page} if page else {})
+    shown = client.get(begun.headers["location"])
+    if shown.status_code == 200:
+        action = re.search(r'<form method="post" action="([^"]+)">', shown.text)
+        token = re.search(r'name="csrf" value="([^"]*)"', shown.text)
         assert action is not None
         assert token is not None
         form = {"csrf": token[1], "email": "ada@example.com", "password": DEMO_PASSWORD}
-        page = client.post(f"{product.running['issuer_url']}{html.unescape(action[1])}", data=form)
-    location: str = page.headers["location"]
+        shown = client.post(f"{product.running['issuer_url']}{html.unescape(action[1])}", data=form)
+    location: str = shown.headers["location"]
     assert location.startswith(f"{product.base}/playground/callback?")
     return location
 
