@@ -34,7 +34,8 @@ START = """mutation($input: StartBankLinkInput!) { startBankLink(input: $input) 
 COMPLETE = """mutation($input: CompleteBankLinkInput!) { completeBankLink(input: $input) { errors { message } } }"""
 READ = """query($id: ID!) { node(id: $id) { ... on BankConsent { sync { state }
   accounts { name asset balance { posted { amount } }
-    transactions(first: 20) { totalCount edges { node { id bookedAt description status amount { amount asset } } } } } } } }"""
+    transactions(first: 20) { totalCount edges { node {
+      id bookedAt description counterparty { name } status amount { amount asset } } } } } } } }"""
 CHANGED = "subscription { consentChanged { consent { id status daysLeft } } }"
 
 
@@ -149,7 +150,8 @@ async def transactions(api: Api, consent: str) -> dict[str, Any]:
 
 def line(transaction: dict[str, Any]) -> str:
     day, amount = (transaction["bookedAt"] or "")[:10], transaction["amount"]
-    return f"  {day:<10} {amount['amount']:>10} {amount['asset']}  {transaction['status']:<7}  {transaction['description']}"
+    who = (transaction["counterparty"] or {}).get("name") or transaction["description"]
+    return f"  {day:<10} {amount['amount']:>10} {amount['asset']}  {transaction['status']:<7}  {who}"
 
 
 def say(text: str) -> None:

@@ -38,6 +38,9 @@ class ConsentStatus(Enum):
     FAILED = strawberry.enum_value("FAILED", description="It could not be given.")
 
 
+_OVER = (ConsentStatus.EXPIRED, ConsentStatus.REJECTED, ConsentStatus.REVOKED, ConsentStatus.FAILED)
+
+
 @strawberry.enum(description="What a consent lets us see.")
 class ConsentScope(Enum):
     ACCOUNTS = strawberry.enum_value("ACCOUNTS", description="Accounts.")
@@ -75,10 +78,14 @@ class BankConsent(Node):
     scopes: list[ConsentScope] = strawberry.field(description="What it lets us see.")
     requested_at: datetime = strawberry.field(description="When it was asked for.")
 
-    @strawberry.field(description="Whole days until it ends, 0 on the last; null where it does not end by itself.")
+    @strawberry.field(
+        description="Whole days until it ends, 0 on the last and when it is over; null where it does not end by itself."
+    )
     def days_left(self, info: AppInfo) -> int | None:
         if self.expires_at is None:
             return None
+        if self.status in _OVER:
+            return 0  # whenever it would have ended by itself
         return max(0, (self.expires_at - info.context.services.clock.now()) // _DAY)
 
     @strawberry.field(description="The bank.")

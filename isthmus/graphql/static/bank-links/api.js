@@ -56,13 +56,15 @@ export const TO_BANK = `consent { id } errors { message }
   authorization { ... on RedirectAuthorization { url } ... on LinkTokenAuthorization { hostedUrl } }`;
 
 export const ACCOUNTS = `accounts { name iban balance { posted { amount asset } } transactions(first: 5) {
-  totalCount edges { node { bookedAt description status amount { amount asset } } } } }`;
+  totalCount edges { node { bookedAt description counterparty { name } status amount { amount asset } } } } }`;
 
 /** The accounts of a consent, with what moved in them last. */
 export function accountList(consent) {
   return consent.accounts.map(({ name, iban, balance, transactions }) => {
-    const last = transactions.edges.map(({ node }) =>
-      made('li', `${(node.bookedAt ?? '').slice(0, 10)} ${node.description}: ${node.amount.amount} ${node.status.toLowerCase()}`));
+    const last = transactions.edges.map(({ node: { bookedAt, description, counterparty, status, amount } }) => {
+      const who = counterparty?.name ?? description;
+      return made('li', `${(bookedAt ?? '').slice(0, 10)} ${who}: ${amount.amount} ${amount.asset}, ${status.toLowerCase()}`);
+    });
     const shown = `${name} ${iban ?? ''}: ${balance.posted.amount} ${balance.posted.asset}, ${transactions.totalCount} transactions`;
     return made('li', shown, made('ul', '', ...last));
   });
