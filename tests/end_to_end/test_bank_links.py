@@ -111,6 +111,13 @@ async def until(true: Callable[[], Awaitable[bool] | bool], what: str, seconds: 
         await asyncio.sleep(0.1)
 
 
+async def catalogue_is_made(client: Client) -> bool:
+    """Of what each provider tells, one after the other, in the first seconds of the product."""
+    query = """query($in: CountryCode!) { institutions(country: $in, search: "bank prairie") { edges { node { providers } } } }"""
+    pages = [(await client.ask(query, {"in": country})).data["institutions"]["edges"] for country in ("GB", "DE", "US")]
+    return all(page and set(page[0]["node"]["providers"]) == set(PROVIDERS.values()) for page in pages)
+
+
 async def link(client: Client, bank: Bank, institution: str, ends_in: timedelta | None = None) -> str:
     """The consent. `ends_in`: the bank's clock stands so, while its customer is there, that its consent ends this soon."""
     if ends_in is not None:
@@ -140,6 +147,11 @@ async def links(client: Client) -> dict[str, Any]:
     return {edge["node"]["id"]: edge["node"] for edge in edges}
 
 
+async def bank_accounts(client: Client) -> int:
+    answer = await client.ask("{ viewer { accounts(filter: { kinds: [BANK] }) { totalCount } } }")
+    return int(answer.data["viewer"]["accounts"]["totalCount"])
+
+
 def moved(consent: dict[str, Any]) -> list[str]:
     return [edge["node"]["description"] for one in consent["accounts"] for edge in one["transactions"]["edges"]]
 
@@ -153,15 +165,9 @@ async def ended(client: Client, mutation: str, consent: str) -> None:
 
 @pytest.mark.timeout(120)
 async def test_banks_from_the_first_look_to_the_last_trace(bank: Bank, grace: Client, watched: Watched) -> None:
-    query = """query($in: CountryCode!) { institutions(country: $in, search: "bank prairie") { edges { node { providers } } } }"""
+    await until(lambda: catalogue_is_made(grace), "the catalogue is made by `work`, of what each provider tells")
 
-    async def known() -> bool:
-        pages = [
-            (await grace.ask(query, {"in": country})).data["institutions"]["edges"] for country in ("GB", "DE", "US")
-        ]
-        return all(page and set(page[0]["node"]["providers"]) == set(PROVIDERS.values()) for page in pages)
-
-    await until(known, "the catalogue is made by `work`, of what each provider tells")
+    before = await bank_accounts(grace)
 
     # -- each provider, and what the bank itself says ------------------------------------------------------------------------
     harbour, prairie = await link(grace, bank, HARBOUR), await link(grace, bank, PRAIRIE)
@@ -209,6 +215,5 @@ async def test_banks_from_the_first_look_to_the_last_trace(bank: Bank, grace: Cl
     assert moved((await links(grace))[harbour]), "what it told is kept"
     for consent in (harbour, prairie, near, soon, fresh):
         await ended(grace, "deleteBankLink", consent)
-    assert not await links(grace)
-    query = "{ viewer { accounts(filter: { kinds: [BANK] }) { totalCount } } }"
-    assert (await grace.ask(query)).data["viewer"]["accounts"]["totalCount"] == 0
+    assert not (await links(grace)).keys() & {harbour, prairie, near, soon, fresh}
+    assert await bank_accounts(grace) == before

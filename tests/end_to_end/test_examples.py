@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 from tests.end_to_end.client import Client
 from tests.end_to_end.product import Background, Product, environment
+from tests.end_to_end.test_bank_links import Bank, catalogue_is_made, ended, until
 from tests.end_to_end.test_contract import credit
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -20,8 +21,10 @@ _SERVING = re.compile(r"^ready (http://127\.0\.0\.1:\d+)/graphql$")
 
 
 @asynccontextmanager
-async def example(product: Product, name: str, *arguments: str) -> AsyncIterator[asyncio.StreamReader]:
-    """Its standard output."""
+async def example(
+    product: Product, name: str, *arguments: str, ends_with: int = 130
+) -> AsyncIterator[asyncio.StreamReader]:
+    """Its standard output. It is ended by Ctrl-C, unless it ends by itself with another status."""
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         str(EXAMPLES / name),
@@ -33,8 +36,9 @@ async def example(product: Product, name: str, *arguments: str) -> AsyncIterator
     try:
         yield process.stdout
     finally:
-        process.send_signal(signal.SIGINT)
-        assert await asyncio.wait_for(process.wait(), 20) == 130
+        if process.returncode is None and ends_with == 130:
+            process.send_signal(signal.SIGINT)
+        assert await asyncio.wait_for(process.wait(), 20) == ends_with
 
 
 def a_serve(product: Product, port: str = "0") -> tuple[Background, str]:
@@ -72,3 +76,32 @@ async def test_live_balances_misses_nothing_while_its_server_is_away(product: Pr
         serve.process.kill()
         serve.process.wait(10)
     assert versions == [1, 2, 3, 4, 5, 6], "each change once, those included that it was not there for"
+
+
+async def test_link_bank_shows_what_the_bank_tells_until_its_consent_is_over(product: Product, grace: Client) -> None:
+    bank = Bank(str(product.running["sandbox_url"]))
+    await until(lambda: catalogue_is_made(grace), "the catalogue is made by `work`")
+    seen: list[str] = []
+
+    async with example(
+        product, "link_bank.py", product.base, "grace@example.com", "US", "prairie", ends_with=0
+    ) as told:
+
+        async def line(pattern: str) -> re.Match[str]:
+            async with asyncio.timeout(40):
+                while True:
+                    seen.append((await told.readline()).decode())
+                    assert seen[-1], seen
+                    if found := re.match(pattern, seen[-1]):
+                        return found
+
+        consent = (await line(r"First Prairie, by PLAID: consent (\S+)$"))[1]
+        await line(r"jo approves at http://127\.0\.0\.1:\d+/bank/")
+        await line(r"Current account +-?\d+\.\d\d USD  [1-9]\d* transactions$")
+        await line(r"consent AUTHORISED, days left: None$")
+        current = next(one for one in await bank.accounts("prairie") if one["name"] == "Current account")
+        await bank.tell("movements", account=current["id"], amount=-1234, name="Corner shop")
+        await line(r"  \d{4}-\d\d-\d\d +-12\.34 USD  POSTED   Corner shop$")
+        await ended(grace, "revokeBankConsent", consent)
+        await line(r"consent REVOKED")
+    await ended(grace, "deleteBankLink", consent)
