@@ -54,7 +54,8 @@ def page_cookie(connection: HTTPConnection, site: Site) -> Page:
 
 
 def set_page_cookie(response: Response, site: Site, page: str | None) -> None:
-    _set(response, site, _PAGE, page if page in get_args(Page) else "", SIGN_IN_LIFE_S)
+    wanted = next((known for known in get_args(Page) if known == page), "")
+    _set(response, site, _PAGE, wanted, SIGN_IN_LIFE_S)
 
 
 def is_proven(connection: HTTPConnection, site: Site) -> bool:

@@ -192,6 +192,27 @@ def test_a_link_token_is_told_where_the_provider_has_a_component_of_its_own(
     assert {one["asset"] for one in done["completeBankLink"]["consent"]["accounts"]} == {"USD"}
 
 
+def test_a_renewal_in_the_providers_own_component_is_completed_with_its_link_token(
+    served: Served, banks: Sandbox, ada: Person
+) -> None:
+    """Plaid's update mode gives no public token."""
+    ask = over_http(served)
+    with served_by(served, "plaid"):
+        begun = begin(ask, ada, PRAIRIE)
+    page = f"{banks.url}/plaid/link/{begun['authorization']['linkToken']}?institution_id=ins_prairie"
+    banking.complete(ada, begun["consent"]["id"], {"publicToken": came_back(banks, {"url": page})["public_token"]})
+    query = """mutation($input: RenewBankConsentInput!) { renewBankConsent(input: $input) { errors { code }
+        authorization { ... on LinkTokenAuthorization { linkToken hostedUrl } } } }"""
+    wish = {"consentId": begun["consent"]["id"], "redirectUri": REDIRECT, "idempotencyKey": uuid4().hex}
+
+    renewed = ada.ask(query, {"input": wish})["renewBankConsent"]["authorization"]
+    told = came_back(banks, {"url": f"{renewed['hostedUrl']}?institution_id=ins_prairie"})
+    assert told == {"link_token": renewed["linkToken"]}
+    done = banking.complete(ada, begun["consent"]["id"], {"publicToken": told["link_token"]})
+
+    assert (done["errors"], done["consent"]["status"]) == ([], "AUTHORISED")
+
+
 @pytest.fixture(scope="module")
 def maria(served: Served, banks: Sandbox) -> Person:
     """Has 22 accounts at one bank, and in one of them more than a page of transactions."""

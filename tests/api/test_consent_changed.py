@@ -129,7 +129,7 @@ async def test_every_change_is_told_and_the_warning_ahead_of_the_end(
 
         await tell(served, consent, ProviderConsent.REVOKED)
         assert (await following())["status"] == "REVOKED"
-        await tell(served, consent, ProviderConsent.AUTHORISED, near)  # late, and out of order
+        await tell(served, consent, ProviderConsent.EXPIRED)  # late, and out of order
         again = await asyncio.to_thread(start, ada)
         assert (await following())["id"] == again["consent"]["id"], "what is over stays so: nothing was said of it"
 
@@ -149,9 +149,11 @@ async def test_an_end_by_the_banks_word_is_told(served: Served, banks: Sandbox, 
 async def test_nobody_but_the_owner_is_told(
     served: Served, banks: Sandbox, ada: Person, grace: Person, watching: Way
 ) -> None:
-    async with watching(served, grace) as following:
+    async with watching(served, grace) as following, watching(served, ada) as other:
         hers = await asyncio.to_thread(linked, served, banks, ada)
         await tell(served, hers, ProviderConsent.REVOKED)
+        while (await other())["status"] != "REVOKED":
+            continue
         mine = await asyncio.to_thread(start, grace)
 
         assert (await following())["id"] == mine["consent"]["id"], "and nothing before it"
