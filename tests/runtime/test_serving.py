@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -96,3 +97,11 @@ def test_a_taken_port_is_told_in_a_sentence() -> None:
     with pytest.raises(SettingsError, match=rf"^cannot listen on 127\.0\.0\.1:{port} \(.*\); name another --port$"):
         listening_socket("127.0.0.1", port)
     taken.close()
+
+
+def test_what_is_accepted_sends_small_writes_at_once_under_asyncios_own_loop_too() -> None:
+    listener = listening_socket("127.0.0.1", 0)
+    try:
+        assert listener.proto == socket.IPPROTO_TCP, "asyncio sets TCP_NODELAY only where it reads this"
+    finally:
+        listener.close()
