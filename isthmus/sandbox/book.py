@@ -19,7 +19,7 @@ from isthmus.sandbox.clock import iso
 
 PENDING, BOOKED, CANCELLED = "PENDING", "BOOKED", "CANCELLED"
 #: More that the feed of changes says.
-POSTED, CHANGED = "POSTED", "CHANGED"
+POSTED, CHANGED, WITHDRAWN = "POSTED", "CHANGED", "WITHDRAWN"
 
 _SCHEMA = """
 create table if not exists facts (name text primary key, value text not null);
@@ -34,7 +34,7 @@ create table if not exists movements (
     id text primary key, account text not null references accounts, at text not null, amount integer not null, currency text not null,
     name text not null, reference text not null, category text not null, counterparty_account text, state text not null,
     books_at text not null, booked_at text);
-create index if not exists movements_by_account on movements (account, at desc, id);
+create index if not exists movements_by_day on movements (account, coalesce(booked_at, at) desc, id);
 create index if not exists movements_due on movements (books_at) where state = 'PENDING';
 create table if not exists changes (
     seq integer primary key autoincrement, account text not null, movement text not null, change text not null);
@@ -92,7 +92,8 @@ class Movement:
 
 @dataclass(frozen=True)
 class Change:
-    """`change`: what the movement came into (PENDING; BOOKED at once; POSTED after it was pending; CANCELLED), or CHANGED.
+    """`change`: what the movement came into (PENDING; BOOKED at once; POSTED after it was pending; CANCELLED; WITHDRAWN after it was
+    booked), or CHANGED.
 
     `first_seq` is where the feed first tells of the movement; `settled_seq` where it was posted or cancelled, if it was pending.
     """
@@ -205,11 +206,12 @@ class Book:
         limit: int = -1,
         offset: int = 0,
     ) -> list[Movement]:
-        """The newest first, of [since, until]."""
+        """The newest first, of [since, until], by the time of their booking where they are booked."""
         marks = ", ".join("?" for _ in states)
         rows = self._db.execute(
-            f"select * from movements where account = ? and state in ({marks}) and at >= ? and at <= ? "
-            "order by at desc, id limit ? offset ?",
+            f"select * from movements where account = ? and state in ({marks}) "
+            "and coalesce(booked_at, at) >= ? and coalesce(booked_at, at) <= ? "
+            "order by coalesce(booked_at, at) desc, id limit ? offset ?",
             (account_id, *states, since, until, limit, offset),
         )
         return [Movement(**row) for row in rows]
@@ -240,7 +242,8 @@ class Book:
             self._db.execute(
                 "update movements set state = ?, booked_at = ? where id = ?", (state, booked_at, movement.id)
             )
-            self._tell([(movement.account, movement.id, POSTED if state == BOOKED else state)])
+            change = WITHDRAWN if movement.state == BOOKED else POSTED if state == BOOKED else state
+            self._tell([(movement.account, movement.id, change)])
 
     def amend(self, movement: Movement, *, name: str, amount: int) -> None:
         with self.writing():

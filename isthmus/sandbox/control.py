@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import timedelta
 from typing import Any
 
@@ -12,11 +12,13 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from isthmus.sandbox.answers import World, json_body, json_response, text
-from isthmus.sandbox.book import BOOKED, CANCELLED, PENDING, Account, Movement
+from isthmus.sandbox.book import BOOKED, CANCELLED, PENDING, Account, Customer, Movement
 from isthmus.sandbox.clock import iso, read_iso
 from isthmus.sandbox.misbehaviour import Misbehaviour, Rule
+from isthmus.sandbox.seeding import BANKS, PASSWORD
 
 Work = Callable[[dict[str, Any]], Any]
+_TIMES_MAX = 10_000
 
 
 class Control:
@@ -32,7 +34,10 @@ class Control:
             _route("/sandbox/clock", self._set_clock, "POST"),
             _route("/sandbox/accounts", lambda _: [self._account(one) for one in world.book.accounts()], "GET"),
             _route("/sandbox/accounts", self._open, "POST"),
+            _route("/sandbox/customers", self._join, "POST"),
+            Route("/sandbox/movements", self._movements, methods=["GET"]),
             _route("/sandbox/movements", self._add, "POST"),
+            _route("/sandbox/movements/withdraw", self._withdraw, "POST"),
             _route("/sandbox/movements/settle", self._settle, "POST"),
             _route("/sandbox/movements/amend", self._amend, "POST"),
             _route("/sandbox/misbehaviour", self._misbehave, "POST"),
@@ -75,30 +80,63 @@ class Control:
         self._world.catch_up()
         return self._account(account)
 
+    def _join(self, body: dict[str, Any]) -> dict[str, Any]:
+        """A new customer of a bank, without an account yet."""
+        bank, username = BANKS[body["bank"]], str(body["username"])
+        if self._world.book.customer(bank.id, username) is not None:
+            raise ValueError("there is such a customer")
+        name = str(body.get("full_name", username))
+        customer = Customer(self._world.seeding.draw_id(bank.id, username), bank.id, username, PASSWORD, name)
+        self._world.book.add_customer(customer)
+        return {"bank": bank.id, "username": username, "full_name": name}
+
+    async def _movements(self, request: Request) -> Response:
+        """All of `account`, in whatever state, the newest first: the bank's own book."""
+        self._world.catch_up()
+        some = self._world.book.movements(request.query_params.get("account", ""), states=(BOOKED, PENDING, CANCELLED))
+        return json_response([asdict(one) for one in some])
+
     def _add(self, body: dict[str, Any]) -> dict[str, Any]:
-        """`account`, `amount` in minor units, `name`; `pending` with `books_in_s`, else booked at once."""
+        """`account`, `amount` in minor units, `name`; `pending` with `books_in_s`, else booked at once. `times`: so many alike.
+        Returns the last."""
         account = self._world.book.account(body["account"])
         if account is None:
             raise ValueError("no such account")
         now = self._world.clock.now()
         pending = bool(body.get("pending"))
         books_at = now + timedelta(seconds=float(body.get("books_in_s", 86_400))) if pending else now
-        movement = Movement(
-            id=self._world.token("")[:32],
-            account=account.id,
-            at=iso(now),
-            amount=int(body["amount"]),
-            currency=account.currency,
-            name=body["name"],
-            reference=body.get("reference", ""),
-            category=body.get("category", "OTHER"),
-            counterparty_account=body.get("counterparty_account"),
-            state=PENDING if pending else BOOKED,
-            books_at=iso(books_at),
-            booked_at=None if pending else iso(now),
-        )
-        self._world.book.add_movements([movement])
+        some = [
+            Movement(
+                id=self._world.token("")[:32],
+                account=account.id,
+                at=iso(now),
+                amount=int(body["amount"]),
+                currency=account.currency,
+                name=body["name"],
+                reference=body.get("reference", ""),
+                category=body.get("category", "OTHER"),
+                counterparty_account=body.get("counterparty_account"),
+                state=PENDING if pending else BOOKED,
+                books_at=iso(books_at),
+                booked_at=None if pending else iso(now),
+            )
+            for _ in range(min(max(int(body.get("times", 1)), 1), _TIMES_MAX))
+        ]
+        self._world.book.add_movements(some)
         self._world.tell([account.id])
+        return asdict(some[-1])
+
+    def _withdraw(self, body: dict[str, Any]) -> dict[str, Any]:
+        """A bank takes back what it had booked. `again`: it books the same anew, under another id; then that is returned."""
+        movement = self._movement(body)
+        if movement.state != BOOKED:
+            raise ValueError("it is not booked")
+        with self._world.book.writing():
+            self._world.book.set_state(movement, CANCELLED, movement.books_at)
+            if body.get("again"):
+                movement = replace(movement, id=self._world.token("")[:32])
+                self._world.book.add_movements([movement])
+        self._world.tell([movement.account])
         return asdict(movement)
 
     def _settle(self, body: dict[str, Any]) -> dict[str, Any]:

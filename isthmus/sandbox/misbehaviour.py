@@ -18,6 +18,9 @@ KINDS = (
     "too_many",
     "truncated",
     "nan",
+    "enormous",
+    "many_places",
+    "huge",
     "wrong_currency",
     "page_again",
     "drip",
@@ -26,6 +29,8 @@ _HANG_S_MAX = 60.0
 #: Answers that are kept, one a route, to be given again.
 _KEPT_MAX = 1_000
 _AMOUNTS = re.compile(rb'("(?:amount|current|available|Amount|value)"\s*:\s*)"?-?[0-9.]+"?')
+_SPOILED = {"nan": rb"\1NaN", "enormous": rb"\g<1>1e400", "many_places": rb"\g<1>-0.1234567890123456789"}
+_HUGE_BYTES = 10 * 1024 * 1024
 _CURRENCIES = re.compile(rb'"(GBP|EUR|USD)"')
 
 
@@ -126,8 +131,10 @@ async def _spoiled(rule: Rule, start: Message, body: bytes, receive: Receive, se
                 await send({"type": "http.response.body", "body": body[n : n + 1], "more_body": True})
                 await asyncio.sleep(rule.seconds)
             await send({"type": "http.response.body", "body": b""})
-        case "nan":
-            await _whole(send, start, _AMOUNTS.sub(rb"\1NaN", body))
+        case "nan" | "enormous" | "many_places":
+            await _whole(send, start, _AMOUNTS.sub(_SPOILED[rule.kind], body))
+        case "huge":
+            await _whole(send, start, body + b" " * _HUGE_BYTES)  # JSON all the same
         case "wrong_currency":
             await _whole(send, start, _CURRENCIES.sub(b'"JPY"', body))
         case _:

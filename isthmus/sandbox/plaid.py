@@ -160,14 +160,15 @@ class Plaid:
     def _account(self, account: Account) -> Body:
         booked, available = self._book.balances(account.id)
         current = account.kind == "CURRENT"
+        official = self._book.fact("plaid.unofficial_currency") != account.id
         return {
             "account_id": account.id,
             "balances": {
                 "available": number(available),
                 "current": number(booked),
                 "limit": None,
-                "iso_currency_code": account.currency,
-                "unofficial_currency_code": None,
+                "iso_currency_code": account.currency if official else None,
+                "unofficial_currency_code": None if official else "DOGE",
             },
             "mask": account.number[-4:],
             "name": account.name,

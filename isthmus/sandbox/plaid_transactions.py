@@ -105,21 +105,24 @@ class Updates:
 
 def _entries(change: Change, movement: Movement, cursor: _Cursor, *, named: bool) -> list[tuple[str, Body]]:
     """What an update says of a change: nothing of what came and went within it."""
-    known = change.first_seq <= cursor.start
+    known, over = change.first_seq <= cursor.start, movement.state == CANCELLED
     gone = {"transaction_id": _pending_id(movement), "account_id": movement.account}
     match change.change:
         case "PENDING":
             settled = change.settled_seq is not None and change.settled_seq <= cursor.end
             return [] if settled else [("added", _transaction(movement))]
         case "BOOKED":
-            return [("added", _transaction(movement))]
+            return [] if over else [("added", _transaction(movement))]
         case "POSTED":
-            posted = _transaction(movement, posted=True, was_pending=named)
-            return [("removed", gone), ("added", posted)] if known else [("added", posted)]
+            posted = [] if over else [("added", _transaction(movement, posted=True, was_pending=named))]
+            return [("removed", gone), *posted] if known else posted
         case "CANCELLED":
             return [("removed", gone)] if known else []
+        case "WITHDRAWN":
+            told = known if change.settled_seq is None else change.settled_seq <= cursor.start
+            return [("removed", {**gone, "transaction_id": movement.id})] if told else []
         case _:
-            return [("modified", _transaction(movement))] if known and movement.state != CANCELLED else []
+            return [("modified", _transaction(movement))] if known and not over else []
 
 
 def _pending_id(movement: Movement) -> str:
