@@ -18,7 +18,7 @@ import orjson
 from isthmus.domain.accounts import AccountClosed, AccountFrozen, AccountOpened, AccountRenamed, AccountUnfrozen
 from isthmus.domain.api_keys import ApiKeyMade, ApiKeyRevoked
 from isthmus.domain.bank_accounts import BankAccountLinked, BankAccountUnlinked, BankTransactionTagged
-from isthmus.domain.consents import (
+from isthmus.domain.consent_events import (
     AuthorisationBegun,
     AuthorisationReturned,
     ConsentAuthorised,

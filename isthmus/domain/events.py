@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from isthmus.domain.api_keys import ApiKeyEvent
 from isthmus.domain.bank_accounts import BankAccountEvent, BankTransactionTagged
-from isthmus.domain.consents import ConsentEvent
+from isthmus.domain.consent_events import ConsentEvent
 from isthmus.domain.ledger import LedgerEvent
 
 Event = LedgerEvent | ApiKeyEvent | ConsentEvent | BankAccountEvent | BankTransactionTagged

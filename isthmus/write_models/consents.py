@@ -11,7 +11,7 @@ from typing import Any
 from uuid import UUID
 
 from isthmus.domain.bank_accounts import BankAccountLinked, BankAccountUnlinked, BankTransactionTagged
-from isthmus.domain.consents import (
+from isthmus.domain.consent_events import (
     AuthorisationBegun,
     AuthorisationReturned,
     ConsentAuthorised,

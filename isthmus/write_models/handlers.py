@@ -11,7 +11,17 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from isthmus.domain import accounts, api_keys, bank_accounts, consents, deposits, internal_transfers, journals, ledger
+from isthmus.domain import (
+    accounts,
+    api_keys,
+    bank_accounts,
+    consent_events,
+    consents,
+    deposits,
+    internal_transfers,
+    journals,
+    ledger,
+)
 from isthmus.domain.accounts import CloseAccount, FreezeAccount, OpenAccount, RenameAccount, UnfreezeAccount
 from isthmus.domain.api_keys import MakeApiKey, RevokeApiKey
 from isthmus.domain.bank_accounts import LinkBankAccounts, TagBankTransaction, UnlinkBankAccounts
@@ -98,8 +108,8 @@ def _reverse(loaded: Loaded, wish: ReverseJournal) -> Decision:
     return journals.reverse(loaded.book, original, wish.original_id in loaded.reversed, wish.journal_id, reference)
 
 
-def _consent(loaded: Loaded, wish: Any) -> consents.Consent | None:
-    return consents.fold(loaded.streams.get(wish.consent_id, ()))
+def _consent(loaded: Loaded, wish: Any) -> consent_events.Consent | None:
+    return consent_events.fold(loaded.streams.get(wish.consent_id, ()))
 
 
 def _bank_accounts(loaded: Loaded, keys: Iterable[UUID]) -> dict[UUID, bank_accounts.BankAccount | None]:

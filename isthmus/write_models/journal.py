@@ -13,7 +13,7 @@ from isthmus import tracing
 from isthmus.domain.accounts import AccountOpened, AccountRenamed, Direction
 from isthmus.domain.api_keys import ApiKeyEvent
 from isthmus.domain.bank_accounts import BankAccountEvent, BankTransactionTagged
-from isthmus.domain.consents import ConsentEvent
+from isthmus.domain.consent_events import ConsentEvent
 from isthmus.domain.event_codec import EVENT_TYPES, dump, fields_of, stream_of
 from isthmus.domain.events import Event
 from isthmus.domain.identifiers import IdSource

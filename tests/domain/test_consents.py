@@ -9,19 +9,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from isthmus.domain import consents
+from isthmus.domain import consent_events, consents
 from isthmus.domain.banking import ConsentNews, ProviderConsent
-from isthmus.domain.consent_policy import Jurisdiction, jurisdiction_of, policy_of
-from isthmus.domain.consents import (
+from isthmus.domain.consent_events import (
     FINAL,
-    AuthoriseConsent,
-    BeginAuthorisation,
     Consent,
     ConsentExpired,
     ConsentExpiryNear,
     ConsentRequested,
     ConsentStatus,
     ConsentStatusParked,
+)
+from isthmus.domain.consent_policy import Jurisdiction, jurisdiction_of, policy_of
+from isthmus.domain.consents import (
+    AuthoriseConsent,
+    BeginAuthorisation,
     DeleteLink,
     RecordConsentNews,
     ReturnFromBank,
@@ -37,12 +39,12 @@ REQUESTED = ConsentRequested(ID, ADA, "harbour-bank-gb", "yapily", Jurisdiction.
 def after(consent: Consent, decided: object) -> Consent:
     assert not isinstance(decided, Refusal), decided
     for event in decided:  # type: ignore[attr-defined]
-        consent = consents.evolve(consent, event)
+        consent = consent_events.evolve(consent, event)
     return consent
 
 
 def authorised(at: datetime = NOW, ends: datetime | None = None) -> Consent:
-    consent = consents.fold([REQUESTED])
+    consent = consent_events.fold([REQUESTED])
     assert consent is not None
     return after(consent, consents.authorise(consent, AuthoriseConsent(ID, at, ends)))
 
@@ -90,7 +92,7 @@ def test_a_person_is_warned_once_a_week_before_and_again_for_another_end() -> No
 
 
 def test_what_comes_back_is_taken_once() -> None:
-    consent = consents.fold([REQUESTED])
+    consent = consent_events.fold([REQUESTED])
     assert consent is not None
     begun = after(consent, consents.begin_authorisation(consent, BeginAuthorisation(ID, ADA, "state")))
     wish = ReturnFromBank(ID, ADA, "state", "code")
@@ -135,7 +137,7 @@ STEPS = st.lists(
 
 @given(STEPS)
 def test_whatever_is_told_in_whatever_order_nothing_that_is_over_comes_back(steps: list[tuple[str, object]]) -> None:
-    consent, now, over = consents.fold([REQUESTED]), NOW, False
+    consent, now, over = consent_events.fold([REQUESTED]), NOW, False
     assert consent is not None
     for what, more in steps:
         decided: object = []
