@@ -88,6 +88,25 @@ def timed_position(kind: str, cursor: str | None) -> tuple[datetime, UUID] | Non
     raise BadUserInput("after: not a cursor of this list.")
 
 
+def named_cursor(kind: str, name: str) -> str:
+    """Of an item whose place follows from its name, wherever that is by now."""
+    return base64.urlsafe_b64encode(f"{kind}:{name}".encode()).decode().rstrip("=")
+
+
+def named_position(kind: str, cursor: str | None) -> str | None:
+    if cursor is None:
+        return None
+    if cursor.isascii() and len(cursor) <= 2 * _CURSOR_MAX:
+        try:
+            raw = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
+            found, _, name = raw.decode("ascii").partition(":")
+        except (binascii.Error, ValueError):
+            found = name = ""
+        if found == kind and name and named_cursor(kind, name) == cursor:
+            return name
+    raise BadUserInput("after: not a cursor of this list.")
+
+
 def page_info(cursors: Sequence[str], *, more: bool, after: str | None) -> PageInfo:
     return PageInfo(
         has_next_page=more,

@@ -15,10 +15,10 @@ from isthmus.graphql.connections import (
     FIRST_DEFAULT,
     Edge,
     PageInfo,
-    cursor_of,
+    named_cursor,
+    named_position,
     page_info,
     page_size,
-    position_of,
 )
 from isthmus.graphql.context import AppInfo
 from isthmus.graphql.errors import BadUserInput
@@ -85,11 +85,9 @@ class InstitutionQueries:
     ) -> InstitutionConnection:
         if search and len(search) > _SEARCH_MAX:
             raise BadUserInput(f"search: at most {_SEARCH_MAX} characters.")
-        size, offset = page_size(first), position_of(_CURSOR, after or None) or 0
-        rows, more = await info.context.services.read.institutions.page(country, search or None, size, offset)
-        edges = [
-            Edge(node=institution_of(row), cursor=cursor_of(_CURSOR, offset + n)) for n, row in enumerate(rows, start=1)
-        ]
+        size, behind = page_size(first), named_position(_CURSOR, after or None)
+        rows, more = await info.context.services.read.institutions.page(country, search or None, size, behind)
+        edges = [Edge(node=institution_of(row), cursor=named_cursor(_CURSOR, row.institution_id)) for row in rows]
         return InstitutionConnection(
             edges=edges, page_info=page_info([edge.cursor for edge in edges], more=more, after=after or None)
         )
