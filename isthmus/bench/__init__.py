@@ -6,4 +6,4 @@ imported when its bench is asked for.
 
 from __future__ import annotations
 
-BENCHES = ("ledger", "api", "live", "webhooks", "overhead")
+BENCHES = ("ledger", "api", "live", "webhooks", "sync", "overhead")

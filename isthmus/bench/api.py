@@ -14,7 +14,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -138,8 +138,8 @@ def product_environment() -> dict[str, str]:
 
 
 @contextmanager
-def up(data_dir: Path) -> Iterator[str]:
-    """`isthmus up` on a folder of its own; yields the API's base address."""
+def up(data_dir: Path, more: Mapping[str, str] | None = None) -> Iterator[str]:
+    """`isthmus up` on a folder of its own, with `more` in its environment; yields the API's base address."""
     command = [
         sys.executable,
         "-P",
@@ -153,7 +153,8 @@ def up(data_dir: Path) -> Iterator[str]:
         str(data_dir / "data"),
     ]
     with open(data_dir / "up.log", "w") as log:
-        process = subprocess.Popen(command, env=product_environment(), stdout=subprocess.PIPE, stderr=log, text=True)  # noqa: S603
+        environment = {**product_environment(), **(more or {})}
+        process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=log, text=True)  # noqa: S603
         try:
             assert process.stdout is not None
             for line in process.stdout:
