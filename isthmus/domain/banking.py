@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import date, datetime
 from decimal import Decimal
 from enum import StrEnum
 from typing import Protocol
@@ -123,13 +123,17 @@ class SyncPage:
     """A page of an update. `cursor` asks for the next page, or begins the next update where there is no `more`.
 
     `changed` is what is new or other than it was. `whole_pending`: accounts of which this update tells everything that is pending, so
-    that what was pending and is not told any more is gone. Not `ready`: the provider is still gathering; ask again later.
+    that what was pending and is not told any more is gone. `booked_since`: of those accounts it tells everything that was booked after
+    that day as well. `left_out`: what could not be taken and is of no concern to the rest, a few words each. Not `ready`: the provider
+    is still gathering; ask again later.
     """
 
     accounts: tuple[ProviderAccount, ...] = ()
     changed: tuple[BankTransaction, ...] = ()
     removed: tuple[Removed, ...] = ()
     whole_pending: frozenset[str] = frozenset()
+    booked_since: date | None = None
+    left_out: tuple[str, ...] = ()
     cursor: str | None = None
     more: bool = False
     ready: bool = True

@@ -18,17 +18,19 @@ from isthmus.read_models.database import ACQUIRE_TIMEOUT_S, Sight
 
 _COLUMNS = """
 select a.id as account_id, a.owner, a.consent_id, a.institution_id, a.provider, a.asset, e.committed_at as opened_at,
-    e.position as opened_position, m.link_id, m.kind, m.sealed, m.available, m.booked, m.as_of, m.transactions,
-    s.synced_at, s.fault"""
+    e.position as opened_position, m.link_id, m.kind, m.sealed, m.available, m.booked, m.as_of, m.outdated, m.transactions,
+    s.synced_at, s.fault, c.status = 'AUTHORISED' as authorised, c.expires_at"""
 _FROM = """
 from bank_accounts a join event_store e on e.aggregate_id = a.id and e.version = 1
-join bank_account_mirrors m on m.account_id = a.id left join bank_syncs s on s.consent_id = a.consent_id"""
+join bank_account_mirrors m on m.account_id = a.id join consents c on c.id = a.consent_id
+left join bank_syncs s on s.consent_id = a.consent_id"""
 _ROWS = _COLUMNS + _FROM
 
 
 @dataclass(frozen=True)
 class BankAccountRow:
-    """`text` is None once the link's key is gone. `available` and `booked` as they were at `as_of`."""
+    """`text` is None once the link's key is gone. `available` and `booked` as they were at `as_of`; `outdated`: the bank says that they
+    have changed since. `authorised` and `expires_at` are the consent's."""
 
     account_id: UUID
     owner: UUID
@@ -42,10 +44,17 @@ class BankAccountRow:
     available: Decimal | None
     booked: Decimal | None
     as_of: datetime | None
+    outdated: bool
     transactions: int
     synced_at: datetime | None
     fault: str | None
+    authorised: bool
+    expires_at: datetime | None
     text: AccountText | None
+
+    def readable(self, now: datetime) -> bool:
+        """Whether the bank may be asked."""
+        return self.authorised and (self.expires_at is None or self.expires_at > now)
 
 
 class BankAccountReader:

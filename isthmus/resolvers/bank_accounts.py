@@ -60,9 +60,10 @@ class BankSource:
 
     async def fresh(self, context: RequestContext) -> BankAccountRow:
         """The row, after the bank was asked where it is too old and the bank may be asked."""
-        if await context.services.banking.freshen(self.row.consent_id, self.row.as_of):
-            return await context.loaders.bank_accounts.clear(self.key).load(self.key) or self.row
-        return self.row
+        row = self.row
+        if await context.services.banking.balances.freshen(row.consent_id, row.as_of, outdated=row.outdated):
+            return await context.loaders.bank_accounts.clear(self.key).load(self.key) or row
+        return row
 
     async def shown_balance(self, context: RequestContext, as_of: datetime | None) -> Balance:
         if as_of is not None:
@@ -142,7 +143,10 @@ class BankAccount(Account):
         assert isinstance(source, BankSource), "a bank's account comes from a bank"
         row = await source.fresh(info.context)
         services = info.context.services
-        return row.as_of is None or services.clock.now() - row.as_of > services.banking.balance_lasts + _LEEWAY
+        now = services.clock.now()
+        if row.as_of is None or row.outdated or not row.readable(now):
+            return True
+        return now - row.as_of > services.banking.balances.lasts + _LEEWAY
 
 
 def _row(account: Account) -> BankAccountRow:

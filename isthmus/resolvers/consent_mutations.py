@@ -18,8 +18,8 @@ from isthmus.graphql.scalars import Position
 from isthmus.resolvers.consents import BankConsent, consent_of
 from isthmus.resolvers.transactions import Transaction, bank_transaction_of
 from isthmus.resolvers.wishes import INPUT, KEY, Payload, envelope_of, refused
-from isthmus.write_models.bank_links import Linked
 from isthmus.write_models.envelope import Done, Refused
+from isthmus.write_models.link_wishes import Linked
 
 _TEXT_MAX = 2_048
 _TAGS_MAX, _TAG_MAX = 20, 50

@@ -63,7 +63,9 @@ class BankSync:
         description="Transactions that the reading under way, or the last one, has taken in."
     )
     synced_at: datetime | None = strawberry.field(description="When everything was read last; null where never.")
-    fault: str | None = strawberry.field(description="Why the last reading failed; null where it did not.")
+    fault: str | None = strawberry.field(
+        description="Why the last reading failed, or what of it was left out; null where neither."
+    )
     next_sync_allowed_at: datetime | None = strawberry.field(
         description="From when on the bank may be read again without its customer; null where it may be now."
     )

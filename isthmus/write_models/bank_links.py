@@ -9,10 +9,8 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import hmac
-import secrets as randomness
 from collections.abc import Awaitable, Mapping
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import TypeVar
 from uuid import UUID
 from weakref import WeakValueDictionary
@@ -24,21 +22,15 @@ from isthmus.domain.banking import (
     BankProvider,
     Credential,
     Granted,
-    Link,
-    LinkToken,
     ProviderFault,
     ProviderRefused,
-    RedirectTo,
 )
 from isthmus.domain.clock import Clock
+from isthmus.domain.consent_events import RENEWABLE, Consent, ConsentRequested, ConsentStatus
 from isthmus.domain.consent_policy import jurisdiction_of
 from isthmus.domain.consents import (
-    RENEWABLE,
     AuthoriseConsent,
     BeginAuthorisation,
-    Consent,
-    ConsentRequested,
-    ConsentStatus,
     DeleteLink,
     FailConsent,
     RequestConsent,
@@ -46,7 +38,7 @@ from isthmus.domain.consents import (
     RevokeConsent,
 )
 from isthmus.domain.identifiers import IdSource
-from isthmus.domain.institutions import Institution, Routing
+from isthmus.domain.institutions import Routing
 from isthmus.domain.personal import PersonalText
 from isthmus.domain.refusals import (
     BankRefused,
@@ -54,35 +46,24 @@ from isthmus.domain.refusals import (
     ConsentOver,
     InstitutionNotFound,
     LinkNotBegun,
-    RedirectNotRegistered,
     Refusal,
 )
 from isthmus.domain.secrets import LinkSecrets, ProviderTokens, TokenVault
 from isthmus.failpoints import failpoint_async
 from isthmus.write_models import bank_store
+from isthmus.write_models.bank_balances import LOOK_S, BankBalances
 from isthmus.write_models.bank_mirror import BankMirror
 from isthmus.write_models.bank_store import Underway
 from isthmus.write_models.commands import CommandBus
 from isthmus.write_models.connection import Connection, Pool
 from isthmus.write_models.envelope import Done, Envelope, Outcome, Refused, Unavailable
+from isthmus.write_models.link_wishes import Linked, digest, follow_up, new_link, no, unregistered
 
 SCOPES = ("ACCOUNTS", "BALANCES", "TRANSACTIONS")
-
-#: Longest that somebody who looks at a balance, or ends a consent, waits for the bank.
-_LOOK_S = 3.0
 
 Answer = TypeVar("Answer")
 
 log = structlog.get_logger(__name__)
-
-
-@dataclass(frozen=True)
-class Linked:
-    """What became of a wish. `authorization`: where the person has to go; None where nowhere."""
-
-    consent_id: UUID
-    outcome: Done
-    authorization: RedirectTo | LinkToken | None = None
 
 
 class BankLinks:
@@ -115,7 +96,7 @@ class BankLinks:
         self._ids = ids
         self._registered = registered
         self._key_secret = key_secret
-        self.balance_lasts = balance_lasts
+        self.balances = BankBalances(pool, providers, vault, mirror, clock, balance_lasts)
         self._locks: WeakValueDictionary[UUID, asyncio.Lock] = WeakValueDictionary()
 
     async def start(self, person: UUID, institution_id: str, redirect_uri: str, envelope: Envelope) -> Linked | Refused:
@@ -124,9 +105,9 @@ class BankLinks:
             institution = await bank_store.find_institution(connection, institution_id)
         provider = self._routing.provider_of(institution) if institution else None
         if institution is None or provider is None:
-            return _no(InstitutionNotFound("There is no such institution.", ("input", "institutionId")))
+            return no(InstitutionNotFound("There is no such institution.", ("input", "institutionId")))
         if redirect_uri not in self._registered:
-            return _no(_unregistered())
+            return no(unregistered())
         wish = RequestConsent(
             self._ids(), person, institution_id, provider, jurisdiction_of(institution.countries[0]), SCOPES
         )
@@ -141,7 +122,7 @@ class BankLinks:
                 consent = await bank_store.find_consent(connection, requested.consent_id)
             assert consent is not None, "it was requested"
             if underway is None and consent.status is ConsentStatus.AWAITING_AUTHORISATION:
-                link = self._link(consent, institution, redirect_uri)
+                link = new_link(consent, institution, redirect_uri)
                 begun = await self._asked(self._providers[consent.provider].begin(link))
                 if isinstance(begun, Refused):
                     await self._run(FailConsent(consent.consent_id, "REFUSED"), envelope, "failed")
@@ -153,16 +134,16 @@ class BankLinks:
     async def renew(self, person: UUID, consent_id: UUID, redirect_uri: str, envelope: Envelope) -> Linked | Refused:
         """Prolong a consent, with its history and its accounts' ids."""
         if redirect_uri not in self._registered:
-            return _no(_unregistered())
+            return no(unregistered())
         async with self._alone(consent_id):
             async with self._pool.acquire() as connection:
                 consent = await bank_store.find_consent(connection, consent_id)
                 institution = await bank_store.find_institution(connection, consent.institution_id) if consent else None
                 tokens = await self._vault.get(connection, consent_id)
             if consent is None or consent.owner != person or institution is None:
-                return _no(ConsentNotFound("There is no such consent.", ("input", "consentId")))
-            link = self._link(consent, institution, redirect_uri)
-            wish = BeginAuthorisation(consent_id, person, _digest(link.state))
+                return no(ConsentNotFound("There is no such consent.", ("input", "consentId")))
+            link = new_link(consent, institution, redirect_uri)
+            wish = BeginAuthorisation(consent_id, person, digest(link.state))
             outcome = await self._commands.run(wish, envelope)
             if isinstance(outcome, Refused):
                 return outcome
@@ -186,9 +167,9 @@ class BankLinks:
         self, person: UUID, consent_id: UUID, credential: Credential, state: str | None, envelope: Envelope
     ) -> Linked | Refused:
         """Take what a person came back with. The same again, after whatever happened in between, leads to the same end."""
-        used = _digest(credential.code or credential.public_token or "")
+        used = digest(credential.code or credential.public_token or "")
         async with self._alone(consent_id):
-            wish = ReturnFromBank(consent_id, person, _digest(state) if state is not None else None, used)
+            wish = ReturnFromBank(consent_id, person, digest(state) if state is not None else None, used)
             outcome = await self._commands.run(wish, envelope)
             if isinstance(outcome, Refused):
                 return outcome
@@ -201,7 +182,7 @@ class BankLinks:
             if underway is None or consent.credential_digest != used:
                 if consent.credential_digest == used and consent.status in RENEWABLE:
                     return Linked(consent_id, outcome)  # it came to its end before
-                return _no(LinkNotBegun("Nothing is under way for this consent.", ("input", "consentId")), outcome)
+                return no(LinkNotBegun("Nothing is under way for this consent.", ("input", "consentId")), outcome)
             known = tokens or ProviderTokens("", reference=underway.begun.reference)
             granted = await self._asked(
                 self._providers[consent.provider].complete(underway.link, credential, known), outcome
@@ -236,31 +217,6 @@ class BankLinks:
         await self._mirror.want_sync(consent_id, attended=True)
         return None
 
-    async def freshen(self, consent_id: UUID, as_of: datetime | None) -> bool:
-        """Ask the bank for balances that are older than they may be, while their owner looks at them. Whether they are newer now."""
-        if as_of is not None and self._clock.now() - as_of < self.balance_lasts:
-            return False
-        try:
-            async with self._alone(consent_id), asyncio.timeout(_LOOK_S):
-                async with self._pool.acquire() as connection:
-                    consent = await bank_store.find_consent(connection, consent_id)
-                    tokens = await self._vault.get(connection, consent_id)
-                    newest = await bank_store.newest_balance(connection, consent_id)
-                if consent is None or tokens is None or not consent.readable(self._clock.now()):
-                    return False
-                if newest is not None and self._clock.now() - newest < self.balance_lasts:
-                    return True  # whoever came before has asked
-                provider = self._providers[consent.provider]
-                fresh = await provider.refresh(tokens)
-                if fresh != tokens:
-                    async with self._pool.acquire() as connection:
-                        await self._vault.put(connection, consent_id, consent.owner, fresh)
-                await self._mirror.link(consent, await provider.accounts(fresh))
-            return True
-        except (ProviderFault, TimeoutError) as fault:
-            log.info("balances stay as they are", why=str(fault))
-            return False
-
     async def tag(self, person: UUID, transaction_id: UUID, tags: PersonalText, envelope: Envelope) -> Outcome:
         return await self._commands.run(TagBankTransaction(transaction_id, person, tags), envelope)
 
@@ -272,15 +228,15 @@ class BankLinks:
     async def _ended(self, consent_id: UUID, outcome: Outcome) -> Outcome:
         if isinstance(outcome, Done):
             try:
-                async with asyncio.timeout(_LOOK_S):
+                async with asyncio.timeout(LOOK_S):
                     await self._mirror.end(consent_id, self._providers)
             except TimeoutError:
                 log.info("a bank that does not answer is told later that a consent is over")
         return outcome
 
     async def _begin(self, underway: Underway, envelope: Envelope) -> None:
-        link, digest = underway.link, _digest(underway.link.state)
-        await self._run(BeginAuthorisation(link.consent_id, link.person, digest), envelope, f"begun {digest}")
+        link, state = underway.link, digest(underway.link.state)
+        await self._run(BeginAuthorisation(link.consent_id, link.person, state), envelope, f"begun {state}")
         async with self._pool.acquire() as connection:
             await bank_store.keep_underway(connection, self._secrets, underway)
             if underway.begun.reference is not None:  # its webhooks may be here before the person is
@@ -318,7 +274,7 @@ class BankLinks:
             return await call
         except ProviderRefused as refusal:
             log.info("a bank refused", why=str(refusal))
-            return _no(BankRefused(f"The bank refused: {refusal}."), outcome)
+            return no(BankRefused(f"The bank refused: {refusal}."), outcome)
         except ProviderFault as fault:
             raise Unavailable(str(fault)) from None
 
@@ -327,44 +283,6 @@ class BankLinks:
         consent_id = getattr(command, "consent_id")  # noqa: B009
         return await self._commands.run(command, follow_up(envelope, command, consent_id, which))
 
-    def _link(self, consent: Consent, institution: Institution, redirect_uri: str) -> Link:
-        return Link(
-            consent.consent_id,
-            consent.owner,
-            institution.providers[consent.provider],
-            institution.countries[0],
-            redirect_uri,
-            state=randomness.token_urlsafe(32),
-            verifier=randomness.token_urlsafe(48),
-            scopes=consent.scopes,
-        )
-
     def _alone(self, consent_id: UUID) -> asyncio.Lock:
         """One at a time in this process, which is where a person's doubled request comes to."""
         return self._locks.setdefault(consent_id, asyncio.Lock())
-
-
-def follow_up(envelope: Envelope, command: object, about: UUID, which: str) -> Envelope:
-    """A command that follows from another, under a key of its own: however often it is come to, it happens once."""
-    name = type(command).__name__
-    return Envelope(
-        actor=envelope.actor,
-        person=envelope.person,
-        mutation=name,
-        idempotency_key=f"{about} {which}",
-        body={"about": str(about), "which": which},
-        correlation_id=envelope.correlation_id,
-        causation_id=envelope.causation_id,
-    )
-
-
-def _digest(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
-def _unregistered() -> Refusal:
-    return RedirectNotRegistered("That address is not one that is registered.", ("input", "redirectUri"))
-
-
-def _no(refusal: Refusal, outcome: Done | None = None) -> Refused:
-    return Refused(refusal, outcome.position if outcome else 0)

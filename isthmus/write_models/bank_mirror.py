@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from uuid import UUID, uuid5
@@ -18,9 +19,9 @@ import structlog
 
 from isthmus.domain.bank_accounts import FoundAccount, LinkBankAccounts, UnlinkBankAccounts
 from isthmus.domain.bank_texts import ACCOUNT_CONTEXT, AccountText
-from isthmus.domain.banking import BankProvider, ProviderAccount, ProviderFault
+from isthmus.domain.banking import BankProvider, Malformed, ProviderAccount, ProviderFault
 from isthmus.domain.clock import Clock
-from isthmus.domain.consents import FINAL, Consent
+from isthmus.domain.consent_events import FINAL, Consent
 from isthmus.domain.secrets import LinkSecrets, TokenVault
 from isthmus.write_models import bank_store
 from isthmus.write_models.commands import PLATFORM, CommandBus
@@ -30,6 +31,10 @@ from isthmus.write_models.timers import enqueue
 
 SYNC_LINK = "sync_bank_link"
 ACTOR = "service:banking"
+_REFERENCE_MAX = 256
+_CURRENCY = re.compile(r"[A-Z]{3}")
+#: Of a balance, before and behind its point.
+_DIGITS_MAX, _PLACES_MAX = 18, 18
 
 log = structlog.get_logger(__name__)
 
@@ -61,29 +66,42 @@ class BankMirror:
         self._clock = clock
         self._identity_key = identity_key
 
-    async def link(self, consent: Consent, found: Sequence[ProviderAccount]) -> dict[str, Known]:
-        """Accounts that a bank shows: the ids they have, or have from now on. By the provider's names for them."""
+    async def link(self, consent: Consent, found: Sequence[ProviderAccount]) -> dict[str, Known] | None:
+        """Accounts that a bank shows: the ids they have, or have from now on. By the provider's names for them. None where the consent
+        is over for good: then nothing is kept of them."""
         if not found:
             return {}
+        for account in found:
+            _check(account)
         async with self._pool.acquire() as connection:
+            if not await self._stands(connection, consent):
+                return None
             ids = [await self._id_of(connection, consent, account) for account in found]
-        wish = LinkBankAccounts(
-            consent.consent_id,
-            consent.owner,
-            consent.institution_id,
-            consent.provider,
-            tuple(FoundAccount(key, account.asset) for key, account in zip(ids, found, strict=True)),
-        )
-        # Whether there is anything to say is decided by the accounts' streams: the key need only be another each time.
-        which = f"{consent.consent_id} {self._clock.now().isoformat()} {sorted(map(str, ids))}"
-        await self._commands.run(wish, system_envelope(wish, which, f"consent-{consent.consent_id}"))
+        if not await self._all_linked(consent, ids):
+            wish = LinkBankAccounts(
+                consent.consent_id,
+                consent.owner,
+                consent.institution_id,
+                consent.provider,
+                tuple(FoundAccount(key, account.asset) for key, account in zip(ids, found, strict=True)),
+            )
+            # What there is to say is decided by the accounts' streams: the key need only be another each time.
+            which = f"{consent.consent_id} {self._clock.now().isoformat()} {sorted(map(str, ids))}"
+            await self._commands.run(wish, system_envelope(wish, which, f"consent-{consent.consent_id}"))
         async with self._pool.acquire() as connection, connection.transaction():
+            if not await self._stands(connection, consent):
+                return None  # whoever deletes the link finds no row and no key that was made after it looked
             await self._keep_accounts(connection, consent, list(zip(ids, found, strict=True)))
         return {account.reference: Known(key, account.asset) for key, account in zip(ids, found, strict=True)}
 
     def reference_digest(self, provider: str, reference: str) -> bytes:
         """What a consent is found by when its provider names it: the name itself is kept nowhere but among its tokens."""
         return hmac.digest(self._identity_key, f"{provider} {reference}".encode(), hashlib.sha256)
+
+    async def outdate(self, consent_id: UUID) -> None:
+        """The bank says that something has changed: whoever looks next has it asked, however young the balances are."""
+        async with self._pool.acquire() as connection:
+            await connection.execute("update bank_account_mirrors set outdated = true where link_id = $1", consent_id)
 
     async def want_sync(self, consent_id: UUID, *, attended: bool = False) -> None:
         """Have the link read soon, by whichever process comes to it. Again while it waits adds nothing. `attended`: its owner asks."""
@@ -132,20 +150,39 @@ class BankMirror:
             await connection.execute("delete from bank_account_mirrors where link_id = $1", consent.consent_id)
             await connection.execute("delete from bank_syncs where consent_id = $1", consent.consent_id)
 
+    async def _all_linked(self, consent: Consent, ids: Sequence[UUID]) -> bool:
+        """Most readings find no account that is new: then there is no wish."""
+        async with self._pool.acquire() as connection:
+            linked: int = await connection.fetchval(
+                "select count(*) from bank_accounts where id = any($1::uuid[]) and linked and consent_id = $2 and provider = $3",
+                list(ids),
+                consent.consent_id,
+                consent.provider,
+            )
+        return linked == len(set(ids))
+
+    async def _stands(self, connection: Connection, consent: Consent) -> bool:
+        """Until the transaction's end it does not change."""
+        status = await connection.fetchval("select status from consents where id = $1 for share", consent.consent_id)
+        return status not in FINAL
+
     async def _id_of(self, connection: Connection, consent: Consent, account: ProviderAccount) -> UUID:
         """The same account has the same id: by its full number; where a provider does not tell that, by its last digits, if one of
         the person's at this bank fits and no more."""
         strong, weak = self._identity(consent, account), self._weak_identity(consent, account)
         rows = await connection.fetch(
-            "select m.account_id, m.identity, m.weak_identity, m.reference, a.provider from bank_account_mirrors m "
-            "join bank_accounts a on a.id = m.account_id where a.owner = $1 and a.institution_id = $2 and a.asset = $3",
+            "select m.account_id, m.identity, m.weak_identity, m.reference, a.provider, a.asset from bank_account_mirrors m "
+            "join bank_accounts a on a.id = m.account_id where a.owner = $1 and a.institution_id = $2",
             consent.owner,
             consent.institution_id,
-            account.asset,
         )
         for row in rows:
             if (row["provider"], row["reference"]) == (consent.provider, account.reference):
+                if row["asset"] != account.asset:
+                    raise Malformed("an account is told in another currency than before")
                 return UUID(str(row["account_id"]))
+        rows = [row for row in rows if row["asset"] == account.asset]
+        for row in rows:
             if strong is not None and row["identity"] == strong:
                 return UUID(str(row["account_id"]))
         alike = [row for row in rows if weak is not None and row["weak_identity"] == weak]
@@ -170,7 +207,8 @@ class BankMirror:
                 "weak_identity = coalesce(excluded.weak_identity, bank_account_mirrors.weak_identity), "
                 "available = coalesce(excluded.available, bank_account_mirrors.available), "
                 "booked = coalesce(excluded.booked, bank_account_mirrors.booked), "
-                "as_of = coalesce(excluded.as_of, bank_account_mirrors.as_of)",
+                "as_of = coalesce(excluded.as_of, bank_account_mirrors.as_of), "
+                "outdated = bank_account_mirrors.outdated and excluded.as_of is null",
                 key,
                 consent.consent_id,
                 one.reference,
@@ -194,6 +232,20 @@ class BankMirror:
     def _hashed(self, consent: Consent, text: str) -> bytes:
         about = f"{consent.owner} {consent.institution_id} {text}"
         return hmac.digest(self._identity_key, about.encode(), hashlib.sha256)
+
+
+def _check(account: ProviderAccount) -> None:
+    """Raises Malformed for what no account can be, and no row of ours hold."""
+    if not 0 < len(account.reference) <= _REFERENCE_MAX or not account.reference.isprintable():
+        raise Malformed("an account's name at its provider is none")
+    if _CURRENCY.fullmatch(account.asset) is None:
+        raise Malformed("an account has no currency")
+    for amount in (account.available, account.booked):
+        if amount is None:
+            continue
+        places = amount.as_tuple().exponent
+        if not isinstance(places, int) or places < -_PLACES_MAX or amount.adjusted() >= _DIGITS_MAX:
+            raise Malformed("a balance is no amount")
 
 
 def system_envelope(command: object, which: str, correlation_id: str) -> Envelope:

@@ -4,33 +4,39 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime, time
-from typing import TYPE_CHECKING, Any
-from uuid import UUID
+from dataclasses import dataclass, replace
+from datetime import UTC, date, datetime, time, timedelta
+from typing import Any
+from uuid import UUID, uuid4
 
 import msgspec
 
 from isthmus.domain.bank_texts import RAW_CONTEXT, TRANSACTION_CONTEXT, TransactionText, text_of_transaction
-from isthmus.domain.bank_transactions import BankTransaction, BankTransactionStatus, Counterparty
-from isthmus.domain.consents import Consent
+from isthmus.domain.bank_transactions import (
+    BankTransaction,
+    BankTransactionStatus,
+    Counterparty,
+    MalformedTransaction,
+)
+from isthmus.domain.consent_events import Consent
 from isthmus.domain.secrets import LinkSecrets
-from isthmus.write_models.bank_matching import Row, plan
+from isthmus.write_models.bank_matching import WINDOW_DAYS, Row, plan
 from isthmus.write_models.bank_mirror import Known
+from isthmus.write_models.bank_update import Update
 from isthmus.write_models.connection import Connection
-
-if TYPE_CHECKING:
-    from isthmus.write_models.bank_sync import Update
 
 _COLUMNS = (
     "id, account_id, link_id, provider, reference, was_reference, amount, asset, status, booked_at, booked_on, value_on, made_on, "
     "category, sealed, raw"
 )
+# What is gone is looked at only as far back as anything that is told now can be its booking.
 _SEEN = f"""
-select {_COLUMNS} from bank_transactions where account_id = $1 and
-    (status in ('PENDING', 'VOIDED') or (provider = $2 and (reference = any($3::text[]) or was_reference = any($3::text[]))))"""
+select {_COLUMNS} from bank_transactions where account_id = $1 and (status = 'PENDING'
+    or (status = 'VOIDED' and booked_at >= $4) or (status = 'POSTED' and booked_on > $5)
+    or (provider = $2 and (reference = any($3::text[]) or was_reference = any($3::text[]))))"""
 _CHANGED = """
 update bank_transactions set link_id = $2, reference = $3, was_reference = $4, amount = $5, status = $6, booked_at = $7, booked_on = $8,
-    value_on = $9, made_on = $10, category = $11, sealed = $12, raw = $13 where id = $1"""
+    value_on = $9, made_on = $10, category = $11, sealed = $12, raw = $13, provider = $14 where id = $1"""
 
 
 async def write_update(
@@ -47,11 +53,9 @@ async def write_update(
         account = known.get(name)
         if account is None:
             continue  # an account that the bank no longer shows
-        references = {one.reference for one in told[name] if one.reference} | {
-            one.posts for one in told[name] if one.posts
-        }
+        since = update.booked_since(name)
         rows = await _rows(
-            connection, secrets, consent, account.account_id, name, sorted(references | set(removed[name]))
+            connection, secrets, consent, account.account_id, name, _Sought.of(told[name], removed[name], since)
         )
         made = plan(
             consent.provider,
@@ -60,8 +64,9 @@ async def write_update(
             told[name],
             removed[name],
             whole_pending=name in update.whole_pending,
+            booked_since=since,
         )
-        await _insert(connection, secrets, consent, made.fresh)
+        await _insert(connection, secrets, consent, await _unused(connection, made.fresh))
         await _change(connection, secrets, consent, made.changed)
         if made.voided:
             await connection.execute(
@@ -75,16 +80,29 @@ async def write_update(
             )
 
 
+@dataclass(frozen=True)
+class _Sought:
+    """Which rows an update may be about: those of its names, those that went since `gone_since`, those booked after `booked_since`."""
+
+    references: list[str]
+    gone_since: datetime
+    booked_since: date | None
+
+    @classmethod
+    def of(cls, told: Sequence[BankTransaction], removed: Sequence[str], booked_since: date | None) -> _Sought:
+        references = {one.reference for one in told} | {one.posts for one in told} | set(removed)
+        first = min((one.booked_on for one in told if one.booked_on is not None), default=date.max)
+        gone_since = datetime.combine(first, time(), UTC) - timedelta(days=WINDOW_DAYS + 1)
+        return cls(sorted(one for one in references if one), gone_since, booked_since)
+
+
 async def _rows(
-    connection: Connection,
-    secrets: LinkSecrets,
-    consent: Consent,
-    account_id: UUID,
-    name: str,
-    references: Sequence[str],
+    connection: Connection, secrets: LinkSecrets, consent: Consent, account_id: UUID, name: str, sought: _Sought
 ) -> list[Row]:
     """What cannot be opened any more (its link was deleted) is nobody's row."""
-    found = await connection.fetch(_SEEN, account_id, consent.provider, list(references))
+    found = await connection.fetch(
+        _SEEN, account_id, consent.provider, sought.references, sought.gone_since, sought.booked_since
+    )
     texts = await secrets.open_across(
         connection, [(row["link_id"], row["sealed"]) for row in found], TRANSACTION_CONTEXT
     )
@@ -97,10 +115,22 @@ async def _rows(
             row["was_reference"] if row["provider"] == consent.provider else None,
             row["status"],
             _told(row, name, text, raw or b""),
+            foreign=row["provider"] != consent.provider,
         )
         for row, text, raw in zip(found, texts, raws, strict=True)
         if text is not None
     ]
+
+
+async def _unused(connection: Connection, rows: Sequence[Row]) -> list[Row]:
+    """A row that has another name by now keeps its id: what comes anew under its first name gets another."""
+    used = {
+        row["id"]
+        for row in await connection.fetch(
+            "select id from bank_transactions where id = any($1::uuid[])", [row.row_id for row in rows]
+        )
+    }
+    return [replace(row, row_id=uuid4()) if row.row_id in used else row for row in rows]
 
 
 async def _insert(connection: Connection, secrets: LinkSecrets, consent: Consent, rows: Sequence[Row]) -> None:
@@ -152,6 +182,7 @@ async def _change(connection: Connection, secrets: LinkSecrets, consent: Consent
                 row.told.category,
                 text,
                 raw,
+                consent.provider,
             )
             for row, text, raw in zip(rows, texts, raws, strict=True)
         ],
@@ -192,5 +223,6 @@ def _instant(one: BankTransaction) -> datetime:
     day = one.day
     if one.at is not None and (day is None or one.at.astimezone(UTC).date() == day):
         return one.at
-    assert day is not None, "a dialect tells a day or an instant"
+    if day is None:
+        raise MalformedTransaction("a transaction has no day")
     return datetime.combine(day, time(), UTC)

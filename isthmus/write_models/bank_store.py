@@ -10,7 +10,7 @@ from uuid import UUID
 import msgspec
 
 from isthmus.domain.banking import Begun, Link, LinkToken, RedirectTo
-from isthmus.domain.consents import Consent, fold
+from isthmus.domain.consent_events import Consent, fold
 from isthmus.domain.institutions import Institution, is_institution_id
 from isthmus.domain.secrets import LinkSecrets
 from isthmus.write_models.connection import Connection
@@ -110,9 +110,11 @@ async def forget_underway(connection: Connection, consent_id: UUID) -> None:
     await connection.execute("delete from bank_authorisations where consent_id = $1", consent_id)
 
 
-async def newest_balance(connection: Connection, consent_id: UUID) -> datetime | None:
+async def oldest_balance(connection: Connection, consent_id: UUID) -> datetime | None:
+    """When the link's balances were told. None where one was not, or is outdated."""
     found: datetime | None = await connection.fetchval(
-        "select min(m.as_of) from bank_accounts a join bank_account_mirrors m on m.account_id = a.id where a.consent_id = $1 and a.linked",
+        "select case when bool_or(m.outdated or m.as_of is null) then null else min(m.as_of) end from bank_accounts a "
+        "join bank_account_mirrors m on m.account_id = a.id where a.consent_id = $1 and a.linked",
         consent_id,
     )
     return found

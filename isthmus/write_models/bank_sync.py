@@ -8,33 +8,33 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 from uuid import UUID
 
 import structlog
 from prometheus_client import Counter, Histogram
 
-from isthmus.domain.bank_transactions import BankTransaction, MalformedTransaction
+from isthmus.domain.bank_transactions import MalformedTransaction
 from isthmus.domain.banking import (
     AccessEnded,
     BankProvider,
     ChangedWhilePaging,
     ConsentNews,
     Malformed,
-    ProviderAccount,
     ProviderConsent,
     ProviderFault,
-    Removed,
 )
 from isthmus.domain.clock import Clock
+from isthmus.domain.consent_events import Consent
 from isthmus.domain.consent_policy import policy_of
-from isthmus.domain.consents import Consent, RecordConsentNews
+from isthmus.domain.consents import RecordConsentNews
 from isthmus.domain.secrets import LinkSecrets, ProviderTokens, TokenVault
 from isthmus.failpoints import failpoint_async
 from isthmus.write_models import bank_store
 from isthmus.write_models.bank_mirror import BankMirror, system_envelope
 from isthmus.write_models.bank_rows import write_update
+from isthmus.write_models.bank_update import Update
 from isthmus.write_models.commands import CommandBus
 from isthmus.write_models.connection import Pool
 
@@ -51,7 +51,7 @@ _DAY = timedelta(days=1)
 
 _syncs = Counter(
     "isthmus_bank_syncs_total",
-    "Readings of a link by outcome: done, not_ready, quota, over, unavailable, malformed, access_ended.",
+    "Readings of a link by outcome: done, not_ready, quota, over, overtaken, unavailable, malformed, access_ended.",
     ["provider", "outcome"],
 )
 _seconds = Histogram(
@@ -59,17 +59,6 @@ _seconds = Histogram(
 )
 
 log = structlog.get_logger(__name__)
-
-
-@dataclass
-class Update:
-    """Pages that belong together. Of what is told twice the last counts."""
-
-    accounts: dict[str, ProviderAccount] = field(default_factory=dict)
-    changed: list[BankTransaction] = field(default_factory=list)
-    removed: list[Removed] = field(default_factory=list)
-    whole_pending: set[str] = field(default_factory=set)
-    cursor: str | None = None
 
 
 class BankSync:
@@ -135,7 +124,9 @@ class BankSync:
             if update is None:
                 await self._over(consent_id, "WAITING", None)
                 return "not_ready"
-            await self._take(consent, update, cursor)
+            if not await self._take(consent, update, cursor):
+                await self._overtaken(consent_id)
+                return "overtaken"
         except AccessEnded as fault:
             await self._news(consent, fresh, fault)
             await self._over(consent_id, "FAILED", "the bank wants its customer to sign in again")
@@ -155,17 +146,14 @@ class BankSync:
     ) -> Update | None:
         """All pages of the update that begins at `cursor`. None where the provider is still gathering."""
         for _ in range(_RESTARTS_MAX):
-            update, at = Update(), cursor
+            update, at = Update(first=cursor is None), cursor
             try:
                 for _ in range(_PAGES_MAX):
                     page = await provider.sync(tokens, at)
                     if not page.ready:
                         return None
-                    update.accounts |= {one.reference: one for one in page.accounts}
-                    update.changed += page.changed
-                    update.removed += page.removed
-                    update.whole_pending |= page.whole_pending
-                    update.cursor = at = page.cursor
+                    update.add(page)
+                    at = page.cursor
                     await self._progress(consent.consent_id, len(update.changed))
                     if not page.more:
                         return update
@@ -174,8 +162,11 @@ class BankSync:
                 continue
         raise ProviderFaultAgain(f"{consent.provider}'s pages changed {_RESTARTS_MAX} times while they were read")
 
-    async def _take(self, consent: Consent, update: Update, begun_at: str | None) -> None:
+    async def _take(self, consent: Consent, update: Update, begun_at: str | None) -> bool:
+        """False where nothing is taken: the consent has changed, or another reading was faster."""
         known = await self._mirror.link(consent, list(update.accounts.values()))
+        if known is None:
+            return False
         foreign = next((one for one in update.changed if one.account not in known), None)
         if foreign is not None:
             raise Malformed("a transaction is of an account that the bank does not show")
@@ -185,22 +176,24 @@ class BankSync:
                 "select status from consents where id = $1 for share", consent.consent_id
             )
             if standing != consent.status:
-                return  # taken back while it was read: nothing more is kept
+                return False
             at = await connection.fetchval(
                 "select cursor from bank_syncs where consent_id = $1 for update", consent.consent_id
             )
             if at != begun_at:
-                return  # whoever had the lease meanwhile was faster
+                return False
             await failpoint_async("bank_sync.before_rows")
             await write_update(connection, self._secrets, consent, known, update)
             await connection.execute(
-                "update bank_syncs set cursor = $2, state = 'DONE', fault = null, failures = 0, finished_at = $3, synced_at = $3 "
+                "update bank_syncs set cursor = $2, state = 'DONE', fault = $4, failures = 0, finished_at = $3, synced_at = $3 "
                 "where consent_id = $1",
                 consent.consent_id,
                 update.cursor,
                 now,
+                "; ".join(sorted(update.left_out)) or None,
             )
             await failpoint_async("bank_sync.before_commit")
+        return True
 
     async def _within_quota(self, consent: Consent) -> bool:
         """Takes one of the day's readings without the customer, where the law counts them."""
@@ -242,6 +235,15 @@ class BankSync:
                 fault,
                 self._clock.now(),
                 int(fault is not None),
+            )
+
+    async def _overtaken(self, consent_id: UUID) -> None:
+        """Whoever was faster may have said that all is done."""
+        async with self._pool.acquire() as connection:
+            await connection.execute(
+                "update bank_syncs set state = 'WAITING', finished_at = $2 where consent_id = $1 and state = 'RUNNING'",
+                consent_id,
+                self._clock.now(),
             )
 
     async def _news(self, consent: Consent, tokens: ProviderTokens, fault: AccessEnded) -> None:

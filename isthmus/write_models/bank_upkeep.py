@@ -50,7 +50,8 @@ class BankUpkeep:
                 "select c.id, e.committed_at < now() - $1::interval as waited from consents c "
                 "join lateral (select committed_at from event_store e where e.aggregate_id = c.id order by version desc limit 1) e on true "
                 "where c.status in ('REVOKED', 'REJECTED', 'FAILED') and (exists (select from provider_tokens t where t.link_id = c.id) "
-                "or (c.deleted and exists (select from link_keys k where k.link_id = c.id))) limit $2",
+                "or (c.deleted and (exists (select from link_keys k where k.link_id = c.id) "
+                "or exists (select from bank_accounts a where a.consent_id = c.id and a.linked)))) limit $2",
                 PATIENCE,
                 _BATCH,
             )

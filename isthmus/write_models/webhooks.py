@@ -171,6 +171,7 @@ class Webhooks:
         if told.news is not None:
             await self._sync.record(consent_id, told.news)
         if told.changed:
+            await self._mirror.outdate(consent_id)
             await self._mirror.want_sync(consent_id, attended=True)  # the bank asks to be read
         await failpoint_async("webhooks.worked")
         _taken.labels(provider, "done").inc()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import random
+import time
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
@@ -54,14 +56,23 @@ class Mirror:
 
     rows: dict[UUID, Row] = field(default_factory=dict)
 
-    def take(self, told: Sequence[BankTransaction], removed: Sequence[str] = (), *, whole: bool = False) -> None:
+    def take(
+        self,
+        told: Sequence[BankTransaction],
+        removed: Sequence[str] = (),
+        *,
+        whole: bool = False,
+        booked_since: date | None = None,
+    ) -> None:
         names = {one.reference for one in told} | {one.posts for one in told} | set(removed)
         seen = [
             row
             for row in self.rows.values()
-            if row.status in ("PENDING", "VOIDED") or {row.reference, row.was_reference} & (names - {None})
+            if row.status in ("PENDING", "VOIDED")
+            or booked_since
+            or {row.reference, row.was_reference} & (names - {None})
         ]
-        made = plan("plaid", ACCOUNT, seen, told, removed, whole_pending=whole)
+        made = plan("plaid", ACCOUNT, seen, told, removed, whole_pending=whole, booked_since=booked_since)
         for row in (*made.fresh, *made.changed):
             self.rows[row.row_id] = row
         for row_id in made.voided:
@@ -194,3 +205,60 @@ def test_however_an_update_is_paged_repeated_and_ordered_the_rows_are_the_banks(
 
     assert mirror.shown() == {(f"t{one.number}", one.amount, "POSTED") for one in movements}
     assert len(mirror.rows) == len(movements), "each has one row, and its id, for life"
+
+
+def test_two_bookings_of_one_pending_transaction_are_two_and_the_first_is_its_own() -> None:
+    mirror = Mirror()
+    mirror.take([pending("p1")])
+    before = mirror.only().row_id
+    mirror.take([posted("t1", "-2.00", posts="p1"), posted("t2", "-3.00", posts="p1")], ["p1"])
+    mirror.take([posted("t3", "-1.00", posts="p1")])
+
+    assert mirror.shown() == {("t1", "-2.00", "POSTED"), ("t2", "-3.00", "POSTED"), ("t3", "-1.00", "POSTED")}
+    assert next(row for row in mirror.rows.values() if row.reference == "t1").row_id == before
+    assert Counter(row.was_reference for row in mirror.rows.values())["p1"] == 1
+
+
+def test_a_booking_that_is_taken_back_and_told_again_keeps_its_id() -> None:
+    mirror = Mirror()
+    mirror.take([posted("t1"), posted("t5", "-9.00")])
+    before = {row.reference: row.row_id for row in mirror.rows.values()}
+
+    mirror.take([posted("t2")], ["t1"])
+    mirror.take([posted("t6", "-9.00", day=2)], ["t5"])
+
+    rows = {row.reference: row.row_id for row in mirror.rows.values() if row.status != "VOIDED"}
+    assert rows["t2"] == before["t1"]
+    assert rows["t6"] != before["t5"], "of another day: another one"
+
+
+def test_what_a_window_does_not_tell_any_more_was_taken_back() -> None:
+    mirror = Mirror()
+    mirror.take([posted("t1", day=1), posted("t2", "-6.00", day=5), posted("t3", "-7.00", day=6)])
+    mirror.take([posted("t3", "-7.00", day=6)], booked_since=DAY + timedelta(days=2))
+
+    assert mirror.shown() == {("t1", "-5.00", "POSTED"), ("t3", "-7.00", "POSTED")}, (
+        "what is before it is not asked for"
+    )
+    mirror.take([posted("t2", "-6.00", day=5), posted("t3", "-7.00", day=6)], booked_since=DAY + timedelta(days=2))
+    assert len(mirror.rows) == 3, "it comes back as what it was"
+
+
+def test_which_pending_one_it_books_is_not_forgotten_when_it_is_told_twice() -> None:
+    mirror = Mirror()
+    mirror.take([pending("p1")])
+    before = mirror.only().row_id
+    mirror.take([posted("t1", "-8.00", posts="p1"), posted("t1", "-8.50")], ["p1"])
+
+    assert mirror.only().row_id == before
+    assert mirror.shown() == {("t1", "-8.50", "POSTED")}
+
+
+def test_thousands_alike_are_matched_in_no_time() -> None:
+    mirror = Mirror()
+    mirror.take([posted(f"a{n}", day=n % 9) for n in range(3_000)])
+    begun = time.perf_counter()
+    mirror.take([posted(f"b{n}", day=n % 9) for n in range(3_000)], [f"a{n}" for n in range(3_000)])
+
+    assert time.perf_counter() - begun < 5
+    assert len(mirror.shown()) == 3_000

@@ -44,6 +44,7 @@ _PAGE = 500
 _THREADS = 16
 _SOCKET_S = (3.0, 8.0)
 _INSTITUTIONS_PAGE = 500
+NO_CURRENCY = "an account is left out: its currency is none of ISO 4217"
 
 
 class _LinkToken(msgspec.Struct):
@@ -206,7 +207,7 @@ class Plaid:
         answer = await self._ask(
             "accounts/balance/get", "accounts_balance_get", _Accounts, safe=True, access_token=tokens.access
         )
-        return [_account(one) for one in answer.accounts]
+        return _accounts(answer.accounts)
 
     async def sync(self, tokens: ProviderTokens, cursor: str | None) -> SyncPage:
         more = {"cursor": cursor} if cursor else {}
@@ -222,15 +223,17 @@ class Plaid:
         )
         if not page.next_cursor:
             return SyncPage(ready=False)
-        assets = {one.account_id: one.balances.iso_currency_code for one in page.accounts}
-        changed = [
-            plaid_transactions.canonical(plaid_transactions.decode(raw), assets, bytes(raw))
-            for raw in (*page.added, *page.modified)
-        ]
+        accounts = _accounts(page.accounts)
+        assets: dict[str, str | None] = {one.reference: one.asset for one in accounts}
+        left_out = {one.account_id for one in page.accounts} - assets.keys()
+        told = [(plaid_transactions.decode(raw), bytes(raw)) for raw in (*page.added, *page.modified)]
         return SyncPage(
-            tuple(_account(one) for one in page.accounts),
-            tuple(changed),
+            tuple(accounts),
+            tuple(
+                plaid_transactions.canonical(one, assets, raw) for one, raw in told if one.account_id not in left_out
+            ),
             tuple(Removed(one.account_id, one.transaction_id) for one in page.removed),
+            left_out=(NO_CURRENCY,) if left_out else (),
             cursor=page.next_cursor,
             more=page.has_more,
         )
@@ -339,10 +342,12 @@ class Plaid:
         return self._api
 
 
-def _account(account: _Account) -> ProviderAccount:
-    currency = account.balances.iso_currency_code
-    if currency is None:
-        raise Malformed("Plaid told of an account without a currency")
+def _accounts(told: Sequence[_Account]) -> list[ProviderAccount]:
+    """Those whose currency is one of ISO 4217: Plaid has others too (`unofficial_currency_code`), which nothing here can hold."""
+    return [_account(one, one.balances.iso_currency_code) for one in told if one.balances.iso_currency_code]
+
+
+def _account(account: _Account, currency: str) -> ProviderAccount:
     return ProviderAccount(
         account.account_id,
         account.name,

@@ -1,6 +1,7 @@
 """TrueLayer: its sign-in dialog with PKCE, tokens that are renewed before they end, and the data API v1.
 
-There is no cursor: each update asks for what was booked since a few days before the last one, and for all that is pending.
+There is no cursor: each update asks for what was booked since a few days before the last one, and for all that is pending, account by
+account.
 """
 
 from __future__ import annotations
@@ -35,12 +36,14 @@ from isthmus.integrations.banking import truelayer_transactions
 from isthmus.integrations.banking.calls import Calls
 from isthmus.integrations.banking.json_http import JsonHttp, refusal_of
 from isthmus.integrations.banking.statuses import consent_state
-from isthmus.integrations.banking.windows import Window
+from isthmus.integrations.banking.windows import Walk
 
 NAME = "truelayer"
 _SCOPES = "info accounts balance transactions offline_access"
 #: A token that ends sooner than this is renewed first.
 _LEEWAY = timedelta(minutes=2)
+#: So much of an account's history is asked for at once: two years of a busy one are more than an answer may hold.
+_SPAN = timedelta(days=183)
 
 
 class _Tokens(msgspec.Struct):
@@ -175,31 +178,35 @@ class TrueLayer:
         return [await self._with_balance(tokens, one) for one in accounts]
 
     async def sync(self, tokens: ProviderTokens, cursor: str | None) -> SyncPage:
-        now = self._clock.now()
-        window = Window.read(cursor)
-        accounts = [
-            await self._with_balance(tokens, one)
-            for one in (await self._get("accounts", tokens, "/data/v1/accounts", _Accounts)).results
-        ]
-        changed = []
-        for account in accounts:
-            path = f"/data/v1/accounts/{account.reference}/transactions"
-            span = {"from": window.since(now).isoformat(), "to": now.isoformat()}
-            booked = await self._get("transactions", tokens, path, _Transactions, params=span)
+        walk, accounts = Walk.begun(cursor), list[ProviderAccount]()
+        if walk is None:
+            accounts = list(await self.accounts(tokens))
+            walk = Walk.begin(cursor, self._clock.now(), accounts)
+        if not walk.left:
+            return SyncPage(tuple(accounts), cursor=walk.text())
+        (account, asset), booked_since = walk.left[0], walk.booked_since
+        path, start = f"/data/v1/accounts/{account}/transactions", walk.since + walk.at * _SPAN
+        done = start + _SPAN >= walk.until
+        span = {"from": start.isoformat(), "to": (walk.until if done else start + _SPAN).isoformat()}
+        booked = await self._get("transactions", tokens, path, _Transactions, params=span)
+        told = [(raw, False) for raw in booked.results]
+        if done:  # after what is booked: what is booked in between comes with the next update
             pending = await self._get("transactions_pending", tokens, f"{path}/pending", _Transactions)
-            for raws, is_pending in ((booked.results, False), (pending.results, True)):
-                for raw in raws:
-                    told = truelayer_transactions.decode(raw)
-                    changed.append(
-                        truelayer_transactions.canonical(
-                            told, account.reference, account.asset, bytes(raw), pending=is_pending
-                        )
-                    )
+            told += [(raw, True) for raw in pending.results]
+        changed = [
+            truelayer_transactions.canonical(
+                truelayer_transactions.decode(raw), account, asset, bytes(raw), pending=is_pending
+            )
+            for raw, is_pending in told
+        ]
+        walk = walk.on((), account_done=done)
         return SyncPage(
             tuple(accounts),
             tuple(changed),
-            whole_pending=frozenset(one.reference for one in accounts),
-            cursor=Window(now).text(),
+            whole_pending=frozenset([account]),
+            booked_since=booked_since,
+            cursor=walk.text(),
+            more=walk.more,
         )
 
     async def revoke(self, tokens: ProviderTokens) -> None:

@@ -17,6 +17,7 @@ import msgspec
 
 from isthmus.domain.banking import (
     Begun,
+    ChangedWhilePaging,
     ConsentNews,
     Credential,
     Granted,
@@ -36,11 +37,10 @@ from isthmus.integrations.banking import yapily_transactions
 from isthmus.integrations.banking.calls import Calls
 from isthmus.integrations.banking.json_http import JsonHttp, refusal_of
 from isthmus.integrations.banking.statuses import consent_state
-from isthmus.integrations.banking.windows import Window
+from isthmus.integrations.banking.windows import Walk
 
 NAME = "yapily"
 _PAGE = 1_000
-_PAGES_MAX = 200
 
 
 class _Consent(msgspec.Struct, rename="camel"):
@@ -86,8 +86,17 @@ class _Accounts(msgspec.Struct):
     data: list[_Account]
 
 
+class _Pagination(msgspec.Struct, rename="camel"):
+    total_count: int | None = None
+
+
+class _Meta(msgspec.Struct):
+    pagination: _Pagination | None = None
+
+
 class _Transactions(msgspec.Struct):
     data: list[msgspec.Raw]
+    meta: _Meta | None = None
 
 
 class _Country(msgspec.Struct, rename="camel"):
@@ -178,27 +187,31 @@ class Yapily:
         return [_account(one) for one in answer.data]
 
     async def sync(self, tokens: ProviderTokens, cursor: str | None) -> SyncPage:
-        now = self._clock.now()
-        since = Window.read(cursor).since(now)
-        accounts = await self.accounts(tokens)
-        changed = []
-        for account in accounts:
-            for n in range(_PAGES_MAX):
-                span = {"from": since.isoformat(), "limit": str(_PAGE), "offset": str(n * _PAGE)}
-                path = f"/accounts/{account.reference}/transactions"
-                page = await self._ask(
-                    "transactions", "GET", path, _Transactions, safe=True, tokens=tokens, params=span
-                )
-                for raw in page.data:
-                    told = yapily_transactions.decode(raw)
-                    changed.append(yapily_transactions.canonical(told, account.reference, account.asset, bytes(raw)))
-                if len(page.data) < _PAGE:
-                    break
+        walk, accounts = Walk.begun(cursor), list[ProviderAccount]()
+        if walk is None:
+            accounts = list(await self.accounts(tokens))
+            walk = Walk.begin(cursor, self._clock.now(), accounts)
+        if not walk.left:
+            return SyncPage(tuple(accounts), cursor=walk.text())
+        (account, asset), booked_since = walk.left[0], walk.booked_since
+        span = {"from": walk.since.isoformat(), "limit": str(_PAGE), "offset": str(walk.at * _PAGE)}
+        path = f"/accounts/{account}/transactions"
+        page = await self._ask("transactions", "GET", path, _Transactions, safe=True, tokens=tokens, params=span)
+        total = page.meta.pagination.total_count if page.meta and page.meta.pagination else None
+        if walk.at and total != walk.total:
+            raise ChangedWhilePaging("Yapily's pages changed while they were read")
+        changed = [
+            yapily_transactions.canonical(yapily_transactions.decode(raw), account, asset, bytes(raw))
+            for raw in page.data
+        ]
+        walk = walk.on(changed, account_done=len(page.data) < _PAGE, total=total)
         return SyncPage(
             tuple(accounts),
             tuple(changed),
-            whole_pending=frozenset(one.reference for one in accounts),
-            cursor=Window(now).text(),
+            whole_pending=frozenset([account]),
+            booked_since=booked_since,
+            cursor=walk.text(),
+            more=walk.more,
         )
 
     async def revoke(self, tokens: ProviderTokens) -> None:
