@@ -96,11 +96,7 @@ class SyncMachine(RuleBasedStateMachine):
 
     @rule(which=WHICH, amount=AMOUNTS, name=NAMES, pending=st.booleans(), hours=st.integers(1, 190))
     def moves(self, which: int, amount: int, name: str, pending: bool, hours: int) -> None:
-        account = self.accounts[which % len(self.accounts)]
-        told = self.rig.banks.tell(
-            "movements", account=account, amount=amount, name=name, pending=pending, books_in_s=hours * 3_600
-        )
-        self.looks[told["id"]].add((amount, name))
+        self._moves(which, amount, name, pending, hours)
 
     @rule(which=WHICH, cancelled=st.booleans())
     def settles(self, which: int, cancelled: bool) -> None:
@@ -124,6 +120,22 @@ class SyncMachine(RuleBasedStateMachine):
         if again:
             self.looks[told["id"]] |= self.looks[one["id"]]
             self.same_as[told["id"]] = one["id"]
+
+    @rule(which=WHICH, amount=AMOUNTS, name=NAMES, hours=st.integers(0, 60))
+    def is_held_and_read_and_booked(self, which: int, amount: int, name: str, hours: int) -> None:
+        one = self._moves(which, amount, name, True, 72)
+        self.all_is_well()
+        if hours:
+            self.time_passes(hours)
+        self.rig.banks.tell("movements/settle", movement=one["id"])
+
+    @rule(which=WHICH, amount=AMOUNTS, name=NAMES)
+    def is_booked_and_read_and_booked_again(self, which: int, amount: int, name: str) -> None:
+        one = self._moves(which, amount, name, False, 1)
+        self.all_is_well()
+        told = self.rig.banks.tell("movements/withdraw", movement=one["id"], again=True)
+        self.looks[told["id"]] |= self.looks[one["id"]]
+        self.same_as[told["id"]] = one["id"]
 
     @rule(hours=st.integers(1, 100))
     def time_passes(self, hours: int) -> None:
@@ -190,12 +202,23 @@ class SyncMachine(RuleBasedStateMachine):
         tried["twice at once"] += 1
         self._noted(*outcomes)
 
-    @rule(
-        after=st.integers(1, 3),
-        which=WHICH,
-        what=st.sampled_from(("moves", "settles", "changes", "takes_back", "page_again", "lease", "fails")),
-    )
-    def something_happens_between_pages(self, after: int, which: int, what: str) -> None:
+    @rule(after=st.integers(1, 3), which=WHICH)
+    def the_bank_books_between_pages(self, after: int, which: int) -> None:
+        self._between(after, which, ("moves", "settles")[which % 2])
+
+    @rule(after=st.integers(1, 3), which=WHICH)
+    def the_bank_changes_its_mind_between_pages(self, after: int, which: int) -> None:
+        self._between(after, which, ("changes", "takes_back")[which % 2])
+
+    @rule(after=st.integers(1, 3), which=WHICH)
+    def answers_fail_between_pages(self, after: int, which: int) -> None:
+        self._between(after, which, ("page_again", "fails")[which % 2])
+
+    @rule(after=st.integers(1, 3))
+    def another_process_is_faster(self, after: int) -> None:
+        self._between(after, 0, "lease")
+
+    def _between(self, after: int, which: int, what: str) -> None:
         first = self.rig.providers[self.provider].pages
 
         def between(page: int) -> Any:
@@ -319,6 +342,15 @@ class SyncMachine(RuleBasedStateMachine):
         return len(looks) == 1 and all(looks.isdisjoint(ever) for ever in others) and booked - made <= _AT_ONCE
 
     # -- helpers ----------------------------------------------------------------------------------------------------------------
+
+    def _moves(self, which: int, amount: int, name: str, pending: bool, hours: int) -> dict[str, Any]:
+        account = self.accounts[which % len(self.accounts)]
+        told = self.rig.banks.tell(
+            "movements", account=account, amount=amount, name=name, pending=pending, books_in_s=hours * 3_600
+        )
+        self.looks[told["id"]].add((amount, name))
+        made: dict[str, Any] = told
+        return made
 
     def _some(self, which: int, *states: str) -> dict[str, Any] | None:
         account = self.accounts[which % len(self.accounts)]
