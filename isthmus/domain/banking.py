@@ -50,7 +50,7 @@ class LinkToken:
 @dataclass(frozen=True)
 class Link:
     """One link of one person to one bank. `institution` is the provider's own name for it; `state` comes back with the person;
-    `verifier` is PKCE's, for providers that have it."""
+    `verifier` is PKCE's, for providers that have it; `begun_as` is what `begin` gave as its reference, once it has."""
 
     consent_id: UUID
     person: UUID
@@ -60,6 +60,7 @@ class Link:
     state: str = field(repr=False)
     verifier: str = field(repr=False)
     scopes: tuple[str, ...] = ()
+    begun_as: str | None = None
 
 
 @dataclass(frozen=True)

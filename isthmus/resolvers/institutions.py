@@ -34,6 +34,12 @@ class BankProviderName(Enum):
     PLAID = strawberry.enum_value("plaid", description="Plaid.")
     TRUELAYER = strawberry.enum_value("truelayer", description="TrueLayer.")
     YAPILY = strawberry.enum_value("yapily", description="Yapily.")
+    GOCARDLESS = strawberry.enum_value("gocardless", description="GoCardless Bank Account Data.")
+    OTHER = strawberry.enum_value("other", description="One that was added after this schema was made.")
+
+    @classmethod
+    def _missing_(cls, value: object) -> BankProviderName | None:
+        return cls.OTHER if isinstance(value, str) else None
 
 
 @strawberry.enum(description="What can be done with accounts at an institution.")

@@ -7,13 +7,13 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 
-import httpx
-
 from isthmus.domain.banking import BankProvider
 from isthmus.domain.identifiers import uuid7_source
 from isthmus.domain.institutions import Routing
+from isthmus.integrations.banking.outside import doors
 from isthmus.integrations.banking.registry import providers_of, senders_of
 from isthmus.integrations.secrets.derived import DerivedSealing
+from isthmus.integrations.secrets.sealed_keys import SealedKeys
 from isthmus.runtime.wiring import WriteSide
 from isthmus.settings import Settings
 from isthmus.write_models.bank_links import BankLinks
@@ -46,7 +46,6 @@ async def closing(pool: Pool) -> AsyncIterator[None]:
 async def banking(settings: Settings, side: WriteSide, database_url: str) -> AsyncIterator[Banking]:
     """Has connections of its own: who moves money waits for nobody who talks with a bank."""
     told = settings.banking
-    limits = httpx.Limits(max_connections=64, max_keepalive_connections=16)
     pool = await writer_pool(
         database_url,
         statement_timeout_ms=settings.database.statement_timeout_ms,
@@ -54,8 +53,9 @@ async def banking(settings: Settings, side: WriteSide, database_url: str) -> Asy
         idle_timeout_ms=settings.database.idle_in_transaction_timeout_ms,
         size=6,
     )
-    async with closing(pool), httpx.AsyncClient(timeout=told.deadline_s, limits=limits, trust_env=False) as http:
-        providers = providers_of(told, http, side.clock)
+    certificates, sealed = settings.secrets.certificates, SealedKeys(side.master_key)
+    async with closing(pool), doors(told.deadline_s, certificates, sealed, side.clock) as outside:
+        providers = providers_of(told, outside, side.clock)
         identity = side.master_key.derive("bank account identity")
         mirror = BankMirror(pool, side.commands, side.links, side.tokens, side.clock, identity)
         links = BankLinks(
@@ -74,5 +74,5 @@ async def banking(settings: Settings, side: WriteSide, database_url: str) -> Asy
         )
         sync = BankSync(pool, side.commands, providers, side.links, side.tokens, mirror, side.clock)
         sealing = DerivedSealing(side.master_key.derive("webhooks"))
-        webhooks = Webhooks(pool, senders_of(told, providers, http, side.clock), sealing, mirror, sync)
+        webhooks = Webhooks(pool, senders_of(told, providers, outside, side.clock), sealing, mirror, sync)
         yield Banking(providers, links, pool, mirror, sync, webhooks)

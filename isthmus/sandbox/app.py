@@ -17,6 +17,8 @@ from isthmus.sandbox.bank_pages import BankPages
 from isthmus.sandbox.book import Book
 from isthmus.sandbox.clock import Clock, read_iso
 from isthmus.sandbox.control import Control
+from isthmus.sandbox.gocardless import GoCardless
+from isthmus.sandbox.gocardless_data import GoCardlessData
 from isthmus.sandbox.misbehaviour import Misbehaviour
 from isthmus.sandbox.plaid import Plaid
 from isthmus.sandbox.plaid_link import PlaidLink
@@ -59,7 +61,10 @@ def create_sandbox_app(
     consents = YapilyConsents(world, pages, redirect_uris, yapily_webhooks)
     yapily_payments, sca = YapilyPayments(world, consents, yapily_webhooks), YapilySca(world, consents)
     yapily = (consents, YapilyData(world, consents), yapily_payments, sca, yapily_webhooks)
+    gocardless = GoCardless(world, pages, redirect_uris)
     control.actions = {
+        "gocardless.forget_tokens": lambda _: gocardless.forget_tokens(),
+        "gocardless.status": lambda told: gocardless.set_status(told["requisition"], told["status"]),
         "plaid.needs_login": lambda told: plaid.items.needs_login(told["item_id"]),
         "plaid.expires": lambda told: plaid.items.expires_at(told["item_id"], read_iso(told["at"])),
         "plaid.revoked": lambda told: plaid.items.revoked(told["item_id"]),
@@ -95,6 +100,7 @@ def create_sandbox_app(
             *truelayer_webhooks.routes,
             Mount("/truelayer/auth", routes=auth.routes),
             Mount("/truelayer/api", routes=[*TrueLayerData(world, auth).routes, *payments.routes]),
+            Mount("/gocardless", routes=[*gocardless.routes, *GoCardlessData(world, gocardless).routes]),
             Mount("/yapily", routes=[each for part in yapily for each in part.routes]),
         ],
         lifespan=lifespan,

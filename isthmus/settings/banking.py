@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, Field, SecretStr
+from pydantic import BaseModel, ConfigDict, Field, SecretStr
+
+
+class ProviderCredentials(BaseModel):
+    """What we sign in with at a provider."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    id: str
+    secret: SecretStr
+    url: str | None = None
 
 
 class BankingSettings(BaseModel):
     providers: tuple[str, ...] = Field(
         ("truelayer", "yapily", "plaid"),
         description="Who speaks for banks, as a JSON list: of two that speak for the same one the first does. Those without credentials "
-        "below are left out.",
+        "below are left out. There is gocardless, too.",
     )
     routes: tuple[str, ...] = Field(
         (),
@@ -38,6 +48,11 @@ class BankingSettings(BaseModel):
         description="Where providers reach /webhooks of the API from outside. In `up`, by default: there, on this machine.",
     )
     webhook_bytes_max: int = Field(262_144, ge=1_024, description="Longest webhook that is kept as evidence.")
+    credentials: dict[str, ProviderCredentials] = Field(
+        {},
+        description="Credentials of providers that have no settings of their own below, as a JSON object: "
+        '{"gocardless": {"id": "…", "secret": "…"}}, with `url` where it is not the usual one.',
+    )
     plaid_url: str = Field("https://production.plaid.com", description="Plaid's API.")
     plaid_client_id: str | None = Field(None, description="Our name at Plaid.")
     plaid_secret: SecretStr | None = Field(None, description="Our secret at Plaid.")

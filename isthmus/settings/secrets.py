@@ -9,7 +9,8 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, m
 
 
 class ProviderCertificates(BaseModel):
-    """Files in PEM. A QWAC is a client certificate, a QSEAL one that signs (eIDAS); both come with their keys."""
+    """Files in PEM. A QWAC is a client certificate, a QSEAL one that signs (eIDAS); both come with their keys, which may be sealed.
+    `authorities`: whose certificates are believed when the provider shows its own; by default the system's."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -17,6 +18,7 @@ class ProviderCertificates(BaseModel):
     client_key: Path | None = None
     signing_certificate: Path | None = None
     signing_key: Path | None = None
+    authorities: Path | None = None
 
     @model_validator(mode="after")
     def _pairs(self) -> ProviderCertificates:
@@ -53,7 +55,7 @@ class SecretsSettings(BaseModel):
     certificates: dict[str, ProviderCertificates] = Field(
         {},
         description="Files (PEM) by provider, as a JSON object of client_certificate, client_key (mutual TLS, QWAC), "
-        "signing_certificate and signing_key (QSEAL).",
+        "signing_certificate and signing_key (QSEAL), and authorities (whom the provider's own is checked with).",
     )
 
     @field_validator("vault_url")

@@ -98,7 +98,15 @@ async def find_underway(
         return None
     kept = msgspec.json.decode(plain, type=_Kept)
     link = Link(
-        consent_id, person, kept.institution, kept.country, kept.redirect_uri, kept.state, kept.verifier, kept.scopes
+        consent_id,
+        person,
+        kept.institution,
+        kept.country,
+        kept.redirect_uri,
+        kept.state,
+        kept.verifier,
+        kept.scopes,
+        begun_as=kept.reference,
     )
     if kept.url is not None:
         return Underway(link, Begun(RedirectTo(kept.url, kept.expires_at), kept.reference))

@@ -46,6 +46,8 @@ def came_back(
 def credential_of(told: dict[str, str]) -> dict[str, str]:
     if "one-time-token" in told:
         return {"code": told["one-time-token"], "state": told["application-user-id"]}
+    if "ref" in told:
+        return {"code": told["ref"], "state": told["ref"]}
     return {"code": told["code"], "state": told["state"]}
 
 

@@ -38,7 +38,7 @@ def test_institutions_are_found_by_what_is_remembered_of_their_name(ada: Person)
 
     assert found["edges"][0]["node"]["name"] == "Harbour Bank"
     assert found["edges"][0]["node"]["countries"] == ["GB"]
-    assert found["edges"][0]["node"]["providers"] == ["PLAID", "TRUELAYER", "YAPILY"]
+    assert found["edges"][0]["node"]["providers"] == ["GOCARDLESS", "PLAID", "TRUELAYER", "YAPILY"]
 
 
 def test_a_linked_bank_shows_its_accounts_and_transactions(served: Served, banks: Sandbox, ada: Person) -> None:
@@ -58,7 +58,7 @@ def test_a_linked_bank_shows_its_accounts_and_transactions(served: Served, banks
     assert [edge["node"]["bookedAt"] for edge in edges] == sorted((e["node"]["bookedAt"] for e in edges), reverse=True)
 
 
-@pytest.mark.parametrize("provider", ["truelayer", "yapily", "plaid"])
+@pytest.mark.parametrize("provider", ["truelayer", "yapily", "plaid", "gocardless"])
 def test_every_provider_tells_the_same_book(served: Served, banks: Sandbox, ada: Person, provider: str) -> None:
     with served_by(served, provider):
         begun = start(ada, NORDLICHT)

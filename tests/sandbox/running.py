@@ -101,6 +101,14 @@ def at_sandbox(sandbox: Sandbox, **more: Any) -> dict[str, Any]:
         "yapily_application": "sandbox-yapily",
         "yapily_secret": "sandbox-yapily-secret",
         "yapily_webhook_secrets": "sandbox-yapily-webhook-secret",
+        "providers": ("truelayer", "yapily", "plaid", "gocardless"),
+        "credentials": {
+            "gocardless": {
+                "id": "sandbox-gocardless",
+                "secret": "sandbox-gocardless-secret",
+                "url": f"{url}/gocardless",
+            }
+        },
         **more,
     }
 

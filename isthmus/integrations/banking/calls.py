@@ -2,13 +2,17 @@
 
 Retries are stamina's, the circuit breaker is purgatory's. A call that is not `safe` (asking twice would do it twice) is made once; when
 it then does not answer, its outcome is unknown, which is told as such.
+
+A breaker is the process's own: what one process cannot reach another may, and none of them depends on a third to know. So each finds
+out for itself, with a handful of calls, and the gauge is of the process that shows it.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, TypeVar
@@ -45,7 +49,7 @@ Answer = TypeVar("Answer")
 
 @dataclass(frozen=True)
 class Manners:
-    """`deadline_s` is for one attempt, and holds however slowly an answer drips in."""
+    """`deadline_s` is for one attempt, and holds however slowly an answer drips in. So many failures in a row open the breaker."""
 
     deadline_s: float = 8.0
     attempts: int = 3
@@ -86,7 +90,7 @@ class Calls:
     async def _once(self, name: str, call: Callable[[], Awaitable[Answer]], *, safe: bool) -> Answer:
         begun, outcome = time.monotonic(), "failed"
         try:
-            async with await self._breakers.get_breaker(self.provider):
+            async with self._guarded():
                 try:
                     async with asyncio.timeout(self._manners.deadline_s):
                         answer = await call()
@@ -105,6 +109,20 @@ class Calls:
         finally:
             _calls.labels(self.provider, name, outcome).inc()
             _seconds.labels(self.provider, name).observe(time.monotonic() - begun)
+
+    @asynccontextmanager
+    async def _guarded(self) -> AsyncIterator[None]:
+        """Within the breaker. A caller who gives up says nothing of the provider, neither good nor bad."""
+        breaker = await self._breakers.get_breaker(self.provider)
+        await breaker.__aenter__()
+        try:
+            yield
+        except asyncio.CancelledError:
+            raise
+        except BaseException as error:
+            await breaker.__aexit__(type(error), error, error.__traceback__)
+            raise
+        await breaker.__aexit__(None, None, None)
 
     def _told(self, name: str, event: str, about: Any) -> None:
         if event == "state_changed":

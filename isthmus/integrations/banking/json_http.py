@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from math import isfinite
 from typing import Any, TypeVar
 
 import httpx
@@ -12,19 +15,30 @@ from isthmus.domain.banking import AccessEnded, Malformed, OutcomeUnknown, Provi
 from isthmus.integrations.banking.calls import Calls, silence
 
 ANSWER_BYTES_MAX = 8 * 1024 * 1024
+#: Who is told "too often" without a time is not asked again within the same call.
+_REST_S = 60.0
 
 Shape = TypeVar("Shape")
 Refusing = Callable[[int, bytes], ProviderRefused]
 
 
 class JsonHttp:
-    """`refusal` makes of a status from 400 to 499 and its body what the provider means by it."""
+    """`refusal` makes of a status from 400 to 499 and its body what the provider means by it. `rest_headers`: where it says for how many
+    seconds it wants to be left alone, beside Retry-After."""
 
-    def __init__(self, http: httpx.AsyncClient, calls: Calls, base_url: str, refusal: Refusing) -> None:
+    def __init__(
+        self,
+        http: httpx.AsyncClient,
+        calls: Calls,
+        base_url: str,
+        refusal: Refusing,
+        rest_headers: Sequence[str] = (),
+    ) -> None:
         self._http = http
         self._calls = calls
         self._base_url = base_url.rstrip("/")
         self._refusal = refusal
+        self._rest_headers = ("retry-after", *rest_headers)
 
     async def ask(
         self,
@@ -68,10 +82,11 @@ class JsonHttp:
         except httpx.HTTPError:
             raise silence(provider, safe=safe) from None
         if status == 429:
-            raise ProviderUnavailable(f"{provider} is asked too often", _retry_after_s(answer.headers))
+            rest_s = _rest_s(answer.headers, self._rest_headers)
+            raise ProviderUnavailable(f"{provider} is asked too often", _REST_S if rest_s is None else rest_s)
         if status >= 500:
             if safe:
-                raise ProviderUnavailable(f"{provider} answered {status}", _retry_after_s(answer.headers))
+                raise ProviderUnavailable(f"{provider} answered {status}", _rest_s(answer.headers, self._rest_headers))
             raise OutcomeUnknown(f"{provider} answered {status}: it may have done what was asked")
         if status >= 400:
             raise self._refusal(status, bytes(body))
@@ -94,8 +109,19 @@ def refusal_of(provider: str, status: int, code: str) -> ProviderRefused:
     return ProviderRefused(f"{provider} refused ({shown or status})", shown)
 
 
-def _retry_after_s(headers: Mapping[str, str]) -> float | None:
+def _rest_s(headers: Mapping[str, str], names: Sequence[str]) -> float | None:
+    """The longest that one of them says, in seconds or (RFC 9110) as a date; None where none does."""
+    told = [rest for name in names if (rest := _seconds(headers.get(name, ""))) is not None]
+    return max(told, default=None)
+
+
+def _seconds(text: str) -> float | None:
     try:
-        return max(0.0, float(headers.get("retry-after", "")))
+        seconds = float(text)
     except ValueError:
-        return None
+        try:
+            at = parsedate_to_datetime(text)
+        except ValueError:
+            return None
+        seconds = (at.astimezone(UTC) - datetime.now(UTC)).total_seconds()
+    return max(0.0, seconds) if isfinite(seconds) else None

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-import httpx
 import msgspec
 
 from isthmus.domain.banking import BankProvider
 from isthmus.domain.clock import Clock
 from isthmus.domain.webhooks import WebhookSender
+from isthmus.integrations.banking import gocardless
 from isthmus.integrations.banking.calls import Calls, Manners
 from isthmus.integrations.banking.json_http import JsonHttp, refusal_of
+from isthmus.integrations.banking.outside import Doors, Outside
 from isthmus.integrations.banking.plaid import Plaid
 from isthmus.integrations.banking.truelayer import TrueLayer
 from isthmus.integrations.banking.webhooks import PlaidWebhooks, TrueLayerWebhooks, YapilyWebhooks
 from isthmus.integrations.banking.yapily import Yapily
+from isthmus.settings import SettingsError
 from isthmus.settings.banking import BankingSettings
 
 
@@ -23,35 +25,52 @@ class _KeySet(msgspec.Struct):
     keys: list[dict[str, str]]
 
 
-Make = Callable[[BankingSettings, httpx.AsyncClient, Calls, Clock], BankProvider | None]
+Make = Callable[[Outside], BankProvider | None]
 
 
-def _plaid(told: BankingSettings, _: httpx.AsyncClient, calls: Calls, __: Clock) -> BankProvider | None:
+def _plaid(out: Outside) -> BankProvider | None:
+    told = out.told
     if told.plaid_client_id is None or told.plaid_secret is None:
         return None
     webhook = f"{told.webhook_url.rstrip('/')}/plaid" if told.webhook_url else None
     secret = told.plaid_secret.get_secret_value()
-    return Plaid(told.plaid_url, told.plaid_client_id, secret, calls, client_name="Isthmus", webhook=webhook)
+    return Plaid(
+        told.plaid_url,
+        told.plaid_client_id,
+        secret,
+        out.calls,
+        client_name="Isthmus",
+        webhook=webhook,
+        tls=out.tls,
+    )
 
 
-def _truelayer(told: BankingSettings, http: httpx.AsyncClient, calls: Calls, clock: Clock) -> BankProvider | None:
+def _truelayer(out: Outside) -> BankProvider | None:
+    told = out.told
     if told.truelayer_client_id is None or told.truelayer_secret is None:
         return None
     secret = told.truelayer_secret.get_secret_value()
     return TrueLayer(
-        told.truelayer_auth_url, told.truelayer_data_url, told.truelayer_client_id, secret, http, calls, clock
+        told.truelayer_auth_url,
+        told.truelayer_data_url,
+        told.truelayer_client_id,
+        secret,
+        out.http,
+        out.calls,
+        out.clock,
     )
 
 
-def _yapily(told: BankingSettings, http: httpx.AsyncClient, calls: Calls, clock: Clock) -> BankProvider | None:
+def _yapily(out: Outside) -> BankProvider | None:
+    told = out.told
     if told.yapily_application is None or told.yapily_secret is None:
         return None
     secret = told.yapily_secret.get_secret_value()
-    return Yapily(told.yapily_url, told.yapily_application, secret, http, calls, clock)
+    return Yapily(told.yapily_url, told.yapily_application, secret, out.http, out.calls, out.clock)
 
 
 def senders_of(
-    told: BankingSettings, providers: Mapping[str, BankProvider], http: httpx.AsyncClient, clock: Clock
+    told: BankingSettings, providers: Mapping[str, BankProvider], doors: Doors, clock: Clock
 ) -> dict[str, WebhookSender]:
     """Who sends webhooks, of the providers that are there."""
     senders: dict[str, WebhookSender] = {}
@@ -60,7 +79,12 @@ def senders_of(
         senders["plaid"] = PlaidWebhooks(plaid.webhook_key, clock)
     if "truelayer" in providers:
         calls = Calls("truelayer_keys", Manners(deadline_s=told.deadline_s, attempts=1))
-        keys = JsonHttp(http, calls, told.truelayer_jku, lambda status, _: refusal_of("TrueLayer", status, ""))
+        keys = JsonHttp(
+            doors.of("truelayer_keys")[0],
+            calls,
+            told.truelayer_jku,
+            lambda status, _: refusal_of("TrueLayer", status, ""),
+        )
 
         async def fetch() -> Sequence[Mapping[str, str]]:
             return (await keys.ask("jwks", "GET", "", _KeySet, safe=True)).keys
@@ -72,14 +96,22 @@ def senders_of(
     return senders
 
 
-PROVIDERS: Mapping[str, Make] = {"plaid": _plaid, "truelayer": _truelayer, "yapily": _yapily}
+PROVIDERS: Mapping[str, Make] = {
+    "plaid": _plaid,
+    "truelayer": _truelayer,
+    "yapily": _yapily,
+    "gocardless": gocardless.made,
+}
 
 
-def providers_of(told: BankingSettings, http: httpx.AsyncClient, clock: Clock) -> dict[str, BankProvider]:
-    """Those that are named and have credentials, in the order of the setting. `http` is closed by whoever opened it."""
+def providers_of(told: BankingSettings, doors: Doors, clock: Clock) -> dict[str, BankProvider]:
+    """Those that are named and have credentials, in the order of the setting. Raises SettingsError."""
     made: dict[str, BankProvider] = {}
     for name in told.providers:
-        provider = PROVIDERS[name](told, http, Calls(name, Manners(deadline_s=told.deadline_s)), clock)
+        if name not in PROVIDERS:
+            raise SettingsError(f"ISTHMUS_BANKING__PROVIDERS: there is no {name}, only {', '.join(PROVIDERS)}")
+        http, tls = doors.of(name)
+        provider = PROVIDERS[name](Outside(told, http, Calls(name, Manners(deadline_s=told.deadline_s)), clock, tls))
         if provider is not None:
             made[name] = provider
     return made

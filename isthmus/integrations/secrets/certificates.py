@@ -1,13 +1,16 @@
 """The certificates and keys that a bank's provider knows us by: a client certificate (QWAC) and a signing key (QSEAL).
 
 They are read when they are needed and checked whole: what is missing, is no PEM, is no pair, or has expired is said with the provider
-and the setting, before any provider says something less clear.
+and the setting, before any provider says something less clear. A key may be sealed (`sealed_keys`); opened it is in memory only.
 """
 
 from __future__ import annotations
 
+import os
 import ssl
+import tempfile
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -15,8 +18,15 @@ from typing import Literal
 
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+    load_pem_private_key,
+)
 
+from isthmus.integrations.secrets.sealed_keys import SealedKeys, is_sealed
 from isthmus.settings import ProviderCertificates
 
 Purpose = Literal["client", "signing"]
@@ -41,28 +51,56 @@ class Pair:
         return min((one.not_valid_after_utc for one in self.certificates), default=None)
 
 
-def signing_pair(provider: str, files: ProviderCertificates, now: datetime) -> Pair | None:
-    """None where none is set. Raises CertificateError."""
-    return _pair(provider, "signing", files.signing_certificate, files.signing_key, now)
+def signing_pair(
+    provider: str, files: ProviderCertificates, now: datetime, sealed: SealedKeys | None = None
+) -> Pair | None:
+    """None where none is set. `sealed` opens a key that is. Raises CertificateError."""
+    return _pair(provider, "signing", files.signing_certificate, files.signing_key, now, sealed)
 
 
-def client_pair(provider: str, files: ProviderCertificates, now: datetime) -> Pair | None:
-    """None where none is set. Raises CertificateError."""
-    return _pair(provider, "client", files.client_certificate, files.client_key, now)
+def client_pair(
+    provider: str, files: ProviderCertificates, now: datetime, sealed: SealedKeys | None = None
+) -> Pair | None:
+    """As `signing_pair`."""
+    return _pair(provider, "client", files.client_certificate, files.client_key, now, sealed)
 
 
-def client_tls(provider: str, files: ProviderCertificates, now: datetime) -> ssl.SSLContext:
+def client_tls(
+    provider: str, files: ProviderCertificates, now: datetime, sealed: SealedKeys | None = None
+) -> ssl.SSLContext:
     """What an HTTP client of the provider is made with (`verify=`); without a certificate of ours, plain TLS. Raises CertificateError."""
-    context = ssl.create_default_context()
-    if client_pair(provider, files, now) is not None:
-        assert files.client_certificate is not None, "a pair has one"
-        try:
-            context.load_cert_chain(files.client_certificate, files.client_key)
-        except (ssl.SSLError, OSError) as error:
-            raise CertificateError(
-                f"{provider}: the client certificate cannot be used: {type(error).__name__}"
-            ) from None
+    try:
+        context = ssl.create_default_context(cafile=files.authorities)
+    except OSError as error:  # what OpenSSL cannot read is one as well
+        raise CertificateError(f"{provider}: authorities cannot be used: {type(error).__name__}") from None
+    pair = client_pair(provider, files, now, sealed)
+    if pair is None:
+        return context
+    chain = b"".join(one.public_bytes(Encoding.PEM) for one in pair.certificates)
+    key = pair.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    try:
+        with _as_file(chain + key) as path:
+            context.load_cert_chain(path)
+    except (ssl.SSLError, OSError) as error:
+        raise CertificateError(f"{provider}: the client certificate cannot be used: {type(error).__name__}") from None
     return context
+
+
+@contextmanager
+def _as_file(content: bytes) -> Iterator[str]:
+    """Python's ssl reads files only. One in memory, where the system has that; else one that nobody else can read, for an instant."""
+    if hasattr(os, "memfd_create"):
+        descriptor = os.memfd_create("isthmus")
+        try:
+            os.write(descriptor, content)
+            yield f"/proc/self/fd/{descriptor}"
+        finally:
+            os.close(descriptor)
+        return
+    with tempfile.NamedTemporaryFile() as file:
+        file.write(content)
+        file.flush()
+        yield file.name
 
 
 def expiries(certificates: Mapping[str, ProviderCertificates]) -> Iterator[tuple[str, Purpose, datetime | None]]:
@@ -84,11 +122,16 @@ def _certificate_files(files: ProviderCertificates) -> Iterator[tuple[Purpose, P
 
 
 def _pair(
-    provider: str, purpose: Purpose, certificate: Path | None, key_file: Path | None, now: datetime
+    provider: str,
+    purpose: Purpose,
+    certificate: Path | None,
+    key_file: Path | None,
+    now: datetime,
+    sealed: SealedKeys | None,
 ) -> Pair | None:
     if key_file is None:
         return None
-    key = _key(provider, purpose, key_file)
+    key = _key(provider, purpose, key_file, sealed)
     chain = _chain(provider, purpose, certificate) if certificate is not None else ()
     if chain:
         if _public(chain[0].public_key()) != _public(key.public_key()):
@@ -113,8 +156,14 @@ def _pair(
     return Pair(provider, purpose, key, chain)
 
 
-def _key(provider: str, purpose: Purpose, path: Path) -> PrivateKeyTypes:
+def _key(provider: str, purpose: Purpose, path: Path, sealed: SealedKeys | None) -> PrivateKeyTypes:
     raw = _read(provider, purpose, "key", path)
+    if is_sealed(raw):
+        opened = sealed.open(raw, provider, purpose) if sealed is not None else None
+        if opened is None:
+            why = "another master key, provider or purpose" if sealed is not None else "a master key that is not here"
+            raise _fault(provider, purpose, "key", path, f"is sealed for {why}")
+        raw = opened
     try:
         return load_pem_private_key(raw, password=None)
     except TypeError:
