@@ -69,6 +69,7 @@ def create_sandbox_app(
         "plaid.expires": lambda told: plaid.items.expires_at(told["item_id"], read_iso(told["at"])),
         "plaid.revoked": lambda told: plaid.items.revoked(told["item_id"]),
         "plaid.rotate_key": lambda _: plaid.keys.rotate(),
+        "truelayer.forget_tokens": lambda _: auth.forget_tokens(),
         "truelayer.signing_key": lambda told: door.add_key(told["kid"], told["public_key"]),
         "truelayer.payment": lambda told: payments.told(
             told["payment"], told["status"], told.get("reason", "provider_rejected")

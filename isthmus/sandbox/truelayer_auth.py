@@ -208,6 +208,11 @@ class TrueLayerAuth:
             raise ValueError("no such permission")
         self._book.put("truelayer.grant", grant_id, {**grant, "status": "Revoked"})
 
+    def forget_tokens(self) -> None:
+        """All access tokens are over at once, before their time; refresh tokens stay."""
+        for token in self._book.all("truelayer.access"):
+            self._book.forget("truelayer.access", token)
+
     def _guarded(self, work: Callable[..., Body]) -> Callable[[Request], Any]:
         async def answer(request: Request) -> Response:
             raw = await request.body()

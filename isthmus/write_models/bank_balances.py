@@ -15,6 +15,7 @@ from isthmus.domain.clock import Clock
 from isthmus.domain.secrets import TokenVault
 from isthmus.write_models import bank_store
 from isthmus.write_models.bank_mirror import BankMirror
+from isthmus.write_models.bank_tokens import LinkTokens
 from isthmus.write_models.connection import Pool
 
 #: Longest that somebody who looks at a balance waits for the bank.
@@ -38,6 +39,7 @@ class BankBalances:
         self._pool = pool
         self._providers = providers
         self._vault = vault
+        self._tokens = LinkTokens(pool, vault, clock)
         self._mirror = mirror
         self._clock = clock
         self.lasts = lasts
@@ -58,10 +60,9 @@ class BankBalances:
                 if self._young(oldest):
                     return True  # whoever came before has asked
                 provider = self._providers[consent.provider]
-                fresh = await provider.refresh(tokens)
-                if fresh != tokens:
-                    async with self._pool.acquire() as connection:
-                        await self._vault.put(connection, consent_id, consent.owner, fresh)
+                fresh = await self._tokens.between_readings(consent, provider, tokens)
+                if fresh is None:
+                    return False  # it is being read right now, which brings balances too
                 await self._mirror.link(consent, await provider.accounts(fresh))
             return True
         except (ProviderFault, TimeoutError) as fault:

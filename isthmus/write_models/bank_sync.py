@@ -34,17 +34,11 @@ from isthmus.failpoints import failpoint_async
 from isthmus.write_models import bank_store
 from isthmus.write_models.bank_mirror import BankMirror, system_envelope
 from isthmus.write_models.bank_rows import write_update
+from isthmus.write_models.bank_tokens import LEASE, LEASE_S, RELEASE, LinkTokens
 from isthmus.write_models.bank_update import Update
 from isthmus.write_models.commands import CommandBus
 from isthmus.write_models.connection import Pool
 
-#: A process that reads a link has it for so long from each page on; no connection is held while a bank is waited for.
-_LEASE_S = timedelta(seconds=60)
-_LEASE = """
-insert into bank_syncs as s (consent_id, leased_until) values ($1, clock_timestamp() + $2::interval)
-on conflict (consent_id) do update set leased_until = excluded.leased_until
-    where s.leased_until is null or s.leased_until < clock_timestamp()
-returning true"""
 _PAGES_MAX = 2_000
 _RESTARTS_MAX = 5
 _DAY = timedelta(days=1)
@@ -77,6 +71,7 @@ class BankSync:
         self._providers = providers
         self._secrets = secrets
         self._vault = vault
+        self._tokens = LinkTokens(pool, vault, clock)
         self._mirror = mirror
         self._clock = clock
 
@@ -86,7 +81,7 @@ class BankSync:
             consent = await bank_store.find_consent(connection, consent_id)
             if consent is None:
                 return "over"
-            if not await connection.fetchval(_LEASE, consent_id, _LEASE_S):
+            if not await connection.fetchval(LEASE, consent_id, LEASE_S):
                 return "busy"
         try:
             begun = time.monotonic()
@@ -96,7 +91,7 @@ class BankSync:
             return outcome
         finally:
             async with self._pool.acquire() as connection:
-                await connection.execute("update bank_syncs set leased_until = null where consent_id = $1", consent_id)
+                await connection.execute(RELEASE, consent_id)
 
     async def _read(self, consent: Consent, attended: bool) -> str:
         consent_id, provider = consent.consent_id, self._providers[consent.provider]
@@ -116,11 +111,12 @@ class BankSync:
             return "over"
         fresh = tokens
         try:
-            fresh = await provider.refresh(tokens)
-            if fresh != tokens:
-                async with self._pool.acquire() as connection:
-                    await self._vault.put(connection, consent_id, consent.owner, fresh)
-            update = await self._pages(consent, provider, fresh, cursor)
+            fresh = await self._tokens.fresh(consent, provider, tokens)
+            try:
+                update = await self._pages(consent, provider, fresh, cursor)
+            except AccessEnded as ended:
+                fresh = await self._tokens.instead_of(consent, provider, fresh, ended)
+                update = await self._pages(consent, provider, fresh, cursor)
             if update is None:
                 await self._over(consent_id, "WAITING", None)
                 return "not_ready"
@@ -223,7 +219,7 @@ class BankSync:
                 "update bank_syncs set fetched = $2, leased_until = clock_timestamp() + $3::interval where consent_id = $1",
                 consent_id,
                 fetched,
-                _LEASE_S,
+                LEASE_S,
             )
 
     async def _over(self, consent_id: UUID, state: str, fault: str | None) -> None:

@@ -16,6 +16,7 @@ from urllib.parse import urlencode
 
 import httpx
 import msgspec
+import structlog
 
 from isthmus.domain.banking import (
     AccessEnded,
@@ -25,6 +26,7 @@ from isthmus.domain.banking import (
     Granted,
     Link,
     ProviderAccount,
+    ProviderFault,
     ProviderInstitution,
     ProviderRefused,
     RedirectTo,
@@ -44,6 +46,8 @@ _SCOPES = "info accounts balance transactions offline_access"
 _LEEWAY = timedelta(minutes=2)
 #: So much of an account's history is asked for at once: two years of a busy one are more than an answer may hold.
 _SPAN = timedelta(days=183)
+
+log = structlog.get_logger(__name__)
 
 
 class _Tokens(msgspec.Struct):
@@ -143,7 +147,8 @@ class TrueLayer:
     async def renew(self, link: Link, tokens: ProviderTokens) -> Begun | Granted:  # noqa: ARG002 - as the port has it
         return await self.begin(link)
 
-    async def complete(self, link: Link, credential: Credential, tokens: ProviderTokens | None) -> Granted:  # noqa: ARG002 - as the port has it
+    async def complete(self, link: Link, credential: Credential, tokens: ProviderTokens | None) -> Granted:
+        """A code that is sent twice is refused, and takes back at TrueLayer what it gave: nothing is left of an answer that was lost."""
         if credential.code is None:
             raise ProviderRefused("TrueLayer's links come back with a code", "NO_CODE")
         got = await self._token(
@@ -154,6 +159,8 @@ class TrueLayer:
             code_verifier=link.verifier,
         )
         news = await self.news(got)
+        if tokens is not None and tokens.access:
+            await self._forget(tokens)
         return Granted(got, news.expires_at)
 
     async def refresh(self, tokens: ProviderTokens) -> ProviderTokens:
@@ -221,6 +228,13 @@ class TrueLayer:
             )
         except AccessEnded:
             return
+
+    async def _forget(self, tokens: ProviderTokens) -> None:
+        """Those in whose place others are; where TrueLayer is not told, their permission ends by itself."""
+        try:
+            await self.revoke(await self.refresh(tokens))
+        except ProviderFault as fault:
+            log.warning("a permission that was renewed stays until it ends", why=str(fault))
 
     async def institutions(self, country: str) -> AsyncIterator[ProviderInstitution]:
         providers = await self._auth.ask(

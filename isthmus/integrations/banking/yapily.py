@@ -14,6 +14,7 @@ from typing import Any
 
 import httpx
 import msgspec
+import structlog
 
 from isthmus.domain.banking import (
     Begun,
@@ -25,6 +26,7 @@ from isthmus.domain.banking import (
     Malformed,
     ProviderAccount,
     ProviderConsent,
+    ProviderFault,
     ProviderInstitution,
     ProviderRefused,
     RedirectTo,
@@ -41,6 +43,8 @@ from isthmus.integrations.banking.windows import Walk
 
 NAME = "yapily"
 _PAGE = 1_000
+
+log = structlog.get_logger(__name__)
 
 
 class _Consent(msgspec.Struct, rename="camel"):
@@ -161,17 +165,25 @@ class Yapily:
             return Granted(tokens, answer.data.reconfirm_by)
         return await self.begin(link)
 
-    async def complete(self, link: Link, credential: Credential, tokens: ProviderTokens | None) -> Granted:  # noqa: ARG002 - as the port has it
+    async def complete(self, link: Link, credential: Credential, tokens: ProviderTokens | None) -> Granted:
         if credential.code is None:
             raise ProviderRefused("Yapily's links come back with a one-time token", "NO_CODE")
         once = {"oneTimeToken": credential.code}
-        got = await self._ask("exchange", "POST", "/consent-one-time-token", _Consent, safe=False, json=once)
+        try:
+            got = await self._ask("exchange", "POST", "/consent-one-time-token", _Consent, safe=False, json=once)
+        except ProviderRefused:
+            # It may have been exchanged, and the answer lost: a permission that nobody can use is taken back.
+            if link.begun_as is not None:
+                await self._forget(link.begun_as)
+            raise
         if got.consent_token is None:
             raise Malformed("Yapily gave no consent token")
         granted = ProviderTokens(got.consent_token, reference=got.id)
         if got.application_user_id != link.state:
             await self.revoke(granted)
             raise ProviderRefused("the one-time token is not of this link", "FOREIGN_TOKEN")
+        if tokens is not None and tokens.access and tokens.reference not in (None, got.id):
+            await self._forget(str(tokens.reference))  # another has taken its place
         return Granted(granted, got.expires_at)
 
     async def refresh(self, tokens: ProviderTokens) -> ProviderTokens:
@@ -220,6 +232,13 @@ class Yapily:
         except ProviderRefused as refusal:
             if refusal.code != "NOT_FOUND":
                 raise
+
+    async def _forget(self, consent_id: str) -> None:
+        """Where Yapily is not told, it ends by itself."""
+        try:
+            await self.revoke(ProviderTokens("", reference=consent_id))
+        except ProviderFault as fault:
+            log.warning("a consent that is of no use stays until it ends", why=str(fault))
 
     async def institutions(self, country: str) -> AsyncIterator[ProviderInstitution]:
         answer = await self._ask("institutions", "GET", "/institutions", _Institutions, safe=True)
