@@ -84,9 +84,10 @@ async def _examine() -> list[Finding]:
         findings.append(await asyncio.to_thread(_root, settings))
     findings += [_data_directory(settings), _disk(settings), _lock(settings)]
 
+    from isthmus.cli.doctor_secrets import examine_secrets
     from isthmus.cli.doctor_servers import examine_servers
 
-    return findings + await examine_servers(settings)
+    return findings + await examine_secrets(settings) + await examine_servers(settings)
 
 
 async def within_deadline(name: str, check: Callable[[], Awaitable[Finding]], remedy: str) -> Finding:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json as json_module
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TypeVar
 
 import typer
@@ -119,6 +120,54 @@ def retire(
 
     _run(lambda connection, master, places: rotation.retire(connection, master, places, version))
     typer.echo(json_module.dumps({"retired": version}) if json else f"version {version} is retired")
+
+
+@secrets.command(
+    help="""Seal a private key (PEM) of ours at a provider, so that its file holds nothing but ciphertext.
+
+The sealed file goes where the key's went in ISTHMUS_SECRETS__CERTIFICATES; the key itself can then be destroyed. It opens for this
+provider and purpose only, on every machine that has the master key, and after every rotation.
+
+\b
+Example:
+  isthmus secrets seal qwac.key --provider truelayer --purpose client
+"""
+)
+def seal(
+    key: Annotated[Path, typer.Argument(metavar="KEY", help="File with the key, in PEM without a password.")],
+    provider: Annotated[str, typer.Option(help="As in the setting: truelayer, yapily, …")],
+    purpose: Annotated[str, typer.Option(help="`client` (QWAC) or `signing` (QSEAL).")],
+) -> None:
+    from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
+    from isthmus.integrations.secrets.sealed_keys import SealedKeys
+    from isthmus.runtime.data_directory import write_private
+
+    if purpose not in ("client", "signing"):
+        _fail("--purpose: client or signing")
+    try:
+        pem = key.read_bytes()
+        load_pem_private_key(pem, password=None)
+    except OSError as error:
+        _fail(f"{key.name} cannot be read: {error.strerror}")
+    except Exception as error:  # noqa: BLE001 - whichever it is, it may repeat what it read
+        _fail(f"{key.name} is no private key in PEM without a password: {type(error).__name__}")
+    out = key.with_name(f"{key.name}.sealed")
+    write_private(out, SealedKeys(_master_key()).seal(pem, provider, purpose).decode())
+    typer.echo(f"sealed in {out}; name it in ISTHMUS_SECRETS__CERTIFICATES, then destroy {key.name}")
+
+
+def _master_key() -> MasterKey:
+    from isthmus.integrations.secrets.opening import open_master_key
+    from isthmus.runtime.endpoints import DATABASE, resolve
+    from isthmus.runtime.telemetry import configure_logging
+    from isthmus.settings import load_settings
+
+    settings = load_settings()
+    configure_logging(settings, "cli")
+    in_a_vault = settings.secrets.provider == "vault"
+    url = resolve(settings, need=DATABASE).database_url if in_a_vault else ""
+    return asyncio.run(open_master_key(settings, url, create=False))
 
 
 def _places(counts: dict[str, int]) -> str:

@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from urllib.parse import urlsplit
 
 from isthmus.runtime.child import Spec
@@ -25,6 +26,11 @@ _DEMO_CLIENT_REDIRECT = "isthmus-demo://bank-link"
 #: A bank of the sandbox at each provider, so that all three can be seen; all of them speak for all banks there.
 _DEMO_ROUTES = ("harbour-bank-gb=truelayer", "nordlicht-bank-de=yapily", "first-prairie-us=plaid")
 
+#: Of the sandbox; it is asked for once it is named in ISTHMUS_BANKING__PROVIDERS.
+_GOCARDLESS = {"id": "sandbox-gocardless", "secret": "sandbox-gocardless-secret"}
+#: What the sandbox's TrueLayer calls our signing key.
+TRUELAYER_KEY_ID = "isthmus-sandbox"
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -37,6 +43,8 @@ class Plan:
     apps: tuple[Spec, ...]
     sandbox: Spec | None
     """None where the banks are the real ones. It needs none of the others."""
+    signing_key: Path | None = None
+    """Where the key is that signs payments at the sandbox; None where no sandbox has to know one of ours."""
 
     @property
     def playground_url(self) -> str | None:
@@ -99,6 +107,7 @@ def make_plan(settings: Settings, data: DataDirectory, *, fsync: bool = True) ->
         tuple(servers),
         _apps(settings, data, endpoints, api_port),
         _sandbox(settings, data, endpoints) if settings.sandbox.enabled else None,
+        _signing_key(settings, data),
     )
 
 
@@ -113,7 +122,7 @@ def _apps(settings: Settings, data: DataDirectory, endpoints: Endpoints, api_por
     }
     if runs_in_development(settings):
         environment["ISTHMUS_API__MODE"] = "development"
-    environment |= _banks(settings, endpoints)
+    environment |= _banks(settings, endpoints) | _keys(settings, data)
 
     def app(name: str, *arguments: str, answers: Callable[[], bool]) -> Spec:
         return _ours(name, *arguments, answers=answers, environment=environment)
@@ -136,7 +145,7 @@ def _banks(settings: Settings, endpoints: Endpoints) -> dict[str, str]:
     told, url, given = settings.banking, endpoints.sandbox_url, {}
     if not told.redirect_uris:
         given["REDIRECT_URIS"] = json.dumps(_redirect_uris(endpoints))
-    if url and not (told.plaid_client_id or told.truelayer_client_id or told.yapily_application):
+    if url and _nobody_is_told(settings):
         given |= {
             "PLAID_URL": f"{url}/plaid",
             "PLAID_CLIENT_ID": "sandbox-client",
@@ -150,11 +159,35 @@ def _banks(settings: Settings, endpoints: Endpoints) -> dict[str, str]:
             "YAPILY_APPLICATION": "sandbox-yapily",
             "YAPILY_SECRET": "sandbox-yapily-secret",
             "YAPILY_WEBHOOK_SECRETS": "sandbox-yapily-webhook-secret",
+            "CREDENTIALS": json.dumps({"gocardless": _GOCARDLESS | {"url": f"{url}/gocardless"}}),
             "WEBHOOK_URL": f"{endpoints.api_url}/webhooks",
         }
         if not told.routes:
             given["ROUTES"] = json.dumps(_DEMO_ROUTES)
     return {f"ISTHMUS_BANKING__{name}": value for name, value in given.items()}
+
+
+def _nobody_is_told(settings: Settings) -> bool:
+    """Whether no provider is set, so that all of them are the sandbox's."""
+    told = settings.banking
+    return not (told.plaid_client_id or told.truelayer_client_id or told.yapily_application or told.credentials)
+
+
+def _signing_key(settings: Settings, data: DataDirectory) -> Path | None:
+    if settings.sandbox.enabled and _nobody_is_told(settings) and "truelayer" not in settings.secrets.certificates:
+        return data.path / "secrets" / "truelayer-signing.sealed"
+    return None
+
+
+def _keys(settings: Settings, data: DataDirectory) -> dict[str, str]:
+    file = _signing_key(settings, data)
+    if file is None:
+        return {}
+    others = {name: one.model_dump(mode="json") for name, one in settings.secrets.certificates.items()}
+    return {
+        "ISTHMUS_SECRETS__CERTIFICATES": json.dumps(others | {"truelayer": {"signing_key": str(file)}}),
+        "ISTHMUS_BANKING__TRUELAYER_SIGNING_KEY_ID": TRUELAYER_KEY_ID,
+    }
 
 
 def _redirect_uris(endpoints: Endpoints) -> list[str]:

@@ -60,6 +60,7 @@ class _Run:
         self._demo = demo
         self._supervisor = Supervisor(plan.data, steps.say)
         self._stop, self._stop_at_once = asyncio.Event(), asyncio.Event()
+        self._public_key: str | None = None
         self._why = "something failed, which is told at the end"
 
     async def until_stopped(self) -> None:
@@ -95,6 +96,10 @@ class _Run:
             if plan.sandbox is not None:  # it waits for nobody, and nobody for it
                 beside.create_task(self._start_child(plan.sandbox))
             await self._start_product()
+        if self._public_key is not None:
+            from isthmus.runtime.sandbox_keys import register
+
+            await register(plan.endpoints.sandbox_url, self._public_key)
         self._steps.close()
         self._steps.say(f"ready after {time.monotonic() - began:.1f} s; logs are in {plan.data.path / 'logs'}")
         for line in self._lines():
@@ -109,6 +114,11 @@ class _Run:
         with steps.step("database"):
             await soon
             await self._shape_database()
+        if plan.signing_key is not None:
+            from isthmus.runtime.sandbox_keys import ensure_signing_key
+
+            database_url = plan.endpoints.database_url
+            self._public_key = await ensure_signing_key(plan.settings, database_url, plan.signing_key)
         if plan.issuer_is_ours:
             with steps.step("demo users"):
                 from isthmus.auth.provider.users import ensure_demo_users

@@ -60,6 +60,10 @@ class BankingSettings(BaseModel):
     truelayer_data_url: str = Field("https://api.truelayer.com", description="TrueLayer's data API.")
     truelayer_client_id: str | None = Field(None, description="Our name at TrueLayer.")
     truelayer_secret: SecretStr | None = Field(None, description="Our secret at TrueLayer.")
+    truelayer_signing_key_id: str | None = Field(
+        None,
+        description="What TrueLayer calls our signing key, which signs payments. The key is in `secrets.certificates`.",
+    )
     truelayer_jku: str = Field(
         "https://webhooks.truelayer.com/.well-known/jwks",
         description="The one address of the keys that TrueLayer's webhooks are signed with.",

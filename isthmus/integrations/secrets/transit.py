@@ -72,6 +72,11 @@ class Transit:
             raise MasterKeyError(f"the vault's key {self._key} must be made with derived=true, to encrypt")
         return TransitKey(found["latest_version"], max(1, found["min_decryption_version"]))
 
+    async def token_lasts_s(self) -> int | None:
+        """For how long the token we sign in with is good; None: until it is revoked. Raises MasterKeyError where it is not."""
+        told = await self._ask("look at the token", self._client.auth.token.lookup_self)
+        return int(told["data"]["ttl"]) or None
+
     async def encrypt(self, version: int, plains: Sequence[tuple[bytes, bytes]]) -> list[bytes]:
         items = [
             {"plaintext": _text(plain), "context": _text(context), "key_version": version} for plain, context in plains
