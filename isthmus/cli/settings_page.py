@@ -13,6 +13,7 @@ from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
 
 from isthmus.settings import ProviderCertificates, Settings, variable_name
+from isthmus.settings.banking import ProviderCredentials
 
 _INTRODUCTION = """# Settings
 
@@ -44,6 +45,7 @@ _WORDS: dict[Any, str] = {
     Path: "path",
     SecretStr: "text, secret",
     dict[str, ProviderCertificates]: "JSON object",
+    dict[str, ProviderCredentials]: "JSON object, secret",
 }
 _BOUNDS = {"ge": "at least", "gt": "above", "le": "at most", "lt": "below"}
 

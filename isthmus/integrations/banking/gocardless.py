@@ -138,14 +138,20 @@ class GoCardless:
     async def sync(self, tokens: ProviderTokens, cursor: str | None) -> SyncPage:
         """At first all that the agreement lets us see; from then on what was booked since a few days before the last update."""
         now = self._clock.now()
-        span = {"date_from": _read(cursor).isoformat()} if cursor else {}
+        since = _read(cursor) if cursor else None
+        span = {"date_from": since.isoformat()} if since else {}
         accounts, changed = await self.accounts(tokens), []
         for account in accounts:
             path = f"/accounts/{account.reference}/transactions/"
             told = await self._ask("transactions", "GET", path, msgspec.Raw, params=span)
             changed += gocardless_transactions.read(told, account.reference, account.asset)
-        whole = frozenset(one.reference for one in accounts)
-        return SyncPage(tuple(accounts), tuple(changed), whole_pending=whole, cursor=(now - OVERLAP).date().isoformat())
+        return SyncPage(
+            tuple(accounts),
+            tuple(changed),
+            whole_pending=frozenset(one.reference for one in accounts),
+            booked_since=since,
+            cursor=(now - OVERLAP).date().isoformat(),
+        )
 
     async def revoke(self, tokens: ProviderTokens) -> None:
         try:

@@ -98,7 +98,7 @@ GoCardless Bank Account Data is the worked example (account information only, ag
 3. `golden/gocardless.json`, what it cannot tell in `untold.json`, what is to be refused in `malformed/gocardless.json`, and a row in
    `dialects.py` of the same folder: the tests then hold it to what holds for all.
 
-An adapter that speaks to it implements `BankProvider` (`isthmus/domain/banking.py`) and has a line in `registry.py`.
+The adapter that speaks to it is told in [banking.md](banking.md#another-provider).
 """
 
 
