@@ -107,6 +107,36 @@ def test_f19_many_who_find_a_token_over_make_it_fresh_once(served: Served, banks
     assert after - before == 1, outcomes
 
 
+def test_f19_while_another_process_reads_the_link_nobody_else_makes_its_token_fresh(
+    served: Served, banks: Sandbox, ada: Person
+) -> None:
+    consent = linked(served, banks, ada, HARBOUR)
+    links = served.banking.links
+
+    async def looked(leased: str) -> bool:
+        tokens = await _tokens(served, consent)
+        async with links._pool.acquire() as connection:
+            over = replace(tokens, expires_at=datetime.now(UTC))
+            await links._vault.put(connection, key_of(consent), ada.id, over)
+            await connection.execute(
+                f"update bank_syncs set leased_until = {leased} where consent_id = $1", key_of(consent)
+            )
+        return bool(await links.freshen(key_of(consent), None))
+
+    def fetched() -> float:
+        return metric(served, "isthmus_provider_calls_total", call="token", outcome="ok", provider="truelayer")
+
+    lasts, before = links.balance_lasts, fetched()
+    links.balance_lasts = timedelta(0)
+    try:
+        assert not on_loop(served, looked("now() + interval '1 minute'"))
+        assert fetched() == before
+        assert on_loop(served, looked("null"))
+        assert fetched() == before + 1
+    finally:
+        links.balance_lasts = lasts
+
+
 def test_where_there_is_nothing_to_renew_with_the_person_is_asked(served: Served, banks: Sandbox, ada: Person) -> None:
     consent = linked(served, banks, ada, HARBOUR)
 
