@@ -12,7 +12,7 @@ from uuid import UUID
 
 from isthmus.domain.banking import AccessEnded, BankProvider
 from isthmus.domain.clock import Clock
-from isthmus.domain.consents import Consent
+from isthmus.domain.consent_events import Consent
 from isthmus.domain.secrets import ProviderTokens, TokenVault
 from isthmus.write_models.connection import Pool
 

@@ -91,16 +91,16 @@ def test_f19_many_who_find_a_token_over_make_it_fresh_once(served: Served, banks
         async with links._pool.acquire() as connection:
             over = replace(tokens, expires_at=datetime.now(UTC))
             await links._vault.put(connection, key_of(consent), ada.id, over)
-        links.balance_lasts = timedelta(0)
-        looks = (links.freshen(key_of(consent), None) for _ in range(5))
+        links.balances.lasts = timedelta(0)
+        looks = (links.balances.freshen(key_of(consent), None) for _ in range(5))
         return await asyncio.gather(reading.run(key_of(consent), attended=True), *looks)
 
     before = metric(served, "isthmus_provider_calls_total", call="token", outcome="ok", provider="truelayer")
-    lasts = links.balance_lasts
+    lasts = links.balances.lasts
     try:
         outcomes = on_loop(served, all_at_once())
     finally:
-        links.balance_lasts = lasts
+        links.balances.lasts = lasts
 
     after = metric(served, "isthmus_provider_calls_total", call="token", outcome="ok", provider="truelayer")
     assert outcomes[0] in ("done", "busy"), outcomes
@@ -121,20 +121,20 @@ def test_f19_while_another_process_reads_the_link_nobody_else_makes_its_token_fr
             await connection.execute(
                 f"update bank_syncs set leased_until = {leased} where consent_id = $1", key_of(consent)
             )
-        return bool(await links.freshen(key_of(consent), None))
+        return bool(await links.balances.freshen(key_of(consent), None))
 
     def fetched() -> float:
         return metric(served, "isthmus_provider_calls_total", call="token", outcome="ok", provider="truelayer")
 
-    lasts, before = links.balance_lasts, fetched()
-    links.balance_lasts = timedelta(0)
+    lasts, before = links.balances.lasts, fetched()
+    links.balances.lasts = timedelta(0)
     try:
         assert not on_loop(served, looked("now() + interval '1 minute'"))
         assert fetched() == before
         assert on_loop(served, looked("null"))
         assert fetched() == before + 1
     finally:
-        links.balance_lasts = lasts
+        links.balances.lasts = lasts
 
 
 def test_where_there_is_nothing_to_renew_with_the_person_is_asked(served: Served, banks: Sandbox, ada: Person) -> None:
