@@ -9,7 +9,7 @@ that people wrote about it.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
-from datetime import date, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
 import msgspec
@@ -23,7 +23,6 @@ from isthmus.domain.banking import (
     Credential,
     Granted,
     Link,
-    Malformed,
     ProviderAccount,
     ProviderConsent,
     ProviderFault,
@@ -48,7 +47,7 @@ from isthmus.integrations.banking.gocardless_token import ApplicationToken, Toke
 from isthmus.integrations.banking.json_http import JsonHttp
 from isthmus.integrations.banking.outside import Outside
 from isthmus.integrations.banking.statuses import consent_state
-from isthmus.integrations.banking.windows import OVERLAP
+from isthmus.integrations.banking.windows import Walk
 
 NAME = "gocardless"
 URL = "https://bankaccountdata.gocardless.com"
@@ -137,20 +136,18 @@ class GoCardless:
 
     async def sync(self, tokens: ProviderTokens, cursor: str | None) -> SyncPage:
         """At first all that the agreement lets us see; from then on what was booked since a few days before the last update."""
-        now = self._clock.now()
-        since = _read(cursor) if cursor else None
-        span = {"date_from": since.isoformat()} if since else {}
         accounts, changed = await self.accounts(tokens), []
+        walk = Walk.begin(cursor, self._clock.now(), accounts)
+        span, booked_since = ({"date_from": walk.since.date().isoformat()}, walk.booked_since) if cursor else ({}, None)
         for account in accounts:
             path = f"/accounts/{account.reference}/transactions/"
             told = await self._ask("transactions", "GET", path, msgspec.Raw, params=span)
-            changed += gocardless_transactions.read(told, account.reference, account.asset)
+            part = gocardless_transactions.read(told, account.reference, account.asset)
+            changed += part
+            walk = walk.on(part, account_done=True)
+        whole = frozenset(one.reference for one in accounts)
         return SyncPage(
-            tuple(accounts),
-            tuple(changed),
-            whole_pending=frozenset(one.reference for one in accounts),
-            booked_since=since,
-            cursor=(now - OVERLAP).date().isoformat(),
+            tuple(accounts), tuple(changed), whole_pending=whole, booked_since=booked_since, cursor=walk.text()
         )
 
     async def revoke(self, tokens: ProviderTokens) -> None:
@@ -197,13 +194,6 @@ class GoCardless:
         except TokenRefused:  # nothing was done: it may be asked for once more, whatever it is
             headers = {"Authorization": f"Bearer {await self._token.instead_of(token)}"}
         return await self._http.ask(name, method, f"{_API}{path}", shape, safe=safe, headers=headers, **more)
-
-
-def _read(cursor: str) -> date:
-    try:
-        return date.fromisoformat(cursor)
-    except ValueError:
-        raise Malformed("the cursor is none of ours") from None
 
 
 def _end_of(agreement: Agreement) -> datetime | None:
