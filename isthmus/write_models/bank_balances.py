@@ -55,11 +55,11 @@ class BankBalances:
                     consent = await bank_store.find_consent(connection, consent_id)
                     tokens = await self._vault.get(connection, consent_id)
                     oldest = await bank_store.oldest_balance(connection, consent_id)
-                if consent is None or tokens is None or not consent.readable(self._clock.now()):
+                provider = self._providers.get(consent.provider) if consent is not None else None
+                if consent is None or provider is None or tokens is None or not consent.readable(self._clock.now()):
                     return False
                 if self._young(oldest):
                     return True  # whoever came before has asked
-                provider = self._providers[consent.provider]
                 fresh = await self._tokens.between_readings(consent, provider, tokens)
                 if fresh is None:
                     return False  # it is being read right now, which brings balances too

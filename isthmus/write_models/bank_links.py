@@ -26,7 +26,7 @@ from isthmus.domain.banking import (
     ProviderRefused,
 )
 from isthmus.domain.clock import Clock
-from isthmus.domain.consent_events import RENEWABLE, Consent, ConsentRequested, ConsentStatus
+from isthmus.domain.consent_events import FINAL, RENEWABLE, Consent, ConsentRequested, ConsentStatus
 from isthmus.domain.consent_policy import jurisdiction_of
 from isthmus.domain.consents import (
     AuthoriseConsent,
@@ -150,9 +150,13 @@ class BankLinks:
             if outcome.replayed:
                 async with self._pool.acquire() as connection:
                     underway = await bank_store.find_underway(connection, self._secrets, consent_id, person)
-                if underway is not None or consent.status not in RENEWABLE:
+                begun_now = underway is not None and digest(underway.link.state) == consent.state_digest
+                came_back = consent.state_digest is None and consent.status is not ConsentStatus.EXPIRED
+                if begun_now or came_back or consent.status in FINAL:
                     return Linked(consent_id, outcome, underway.begun.authorization if underway else None)
-            provider = self._providers[consent.provider]
+            provider = self._providers.get(consent.provider)
+            if provider is None:
+                raise Unavailable(f"{consent.provider} is not set up here any more")
             asked = provider.renew(link, tokens) if tokens and consent.status in RENEWABLE else provider.begin(link)
             begun = await self._asked(asked)
             if isinstance(begun, Refused):
@@ -179,6 +183,8 @@ class BankLinks:
                 underway = await bank_store.find_underway(connection, self._secrets, consent_id, person)
                 tokens = await self._vault.get(connection, consent_id)
             assert consent is not None, "something came back for it"
+            if underway is not None and state is not None and digest(underway.link.state) != digest(state):
+                return no(LinkNotBegun("The link was begun anew since: come back from there.", ("input", "consentId")))
             if underway is None or consent.credential_digest != used:
                 if consent.credential_digest == used and consent.status in RENEWABLE:
                     return Linked(consent_id, outcome)  # it came to its end before
@@ -239,7 +245,8 @@ class BankLinks:
         await self._run(BeginAuthorisation(link.consent_id, link.person, state), envelope, f"begun {state}")
         async with self._pool.acquire() as connection:
             await bank_store.keep_underway(connection, self._secrets, underway)
-            if underway.begun.reference is not None:  # its webhooks may be here before the person is
+            # Its webhooks may be here before the person is. A renewal's come once it is given: until then the link goes by its old name.
+            if underway.begun.reference is not None and await self._vault.get(connection, link.consent_id) is None:
                 await self._name(connection, link.consent_id, underway.begun.reference)
 
     async def _granted(self, consent: Consent, granted: Granted, envelope: Envelope, which: str) -> None:

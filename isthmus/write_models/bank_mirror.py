@@ -19,10 +19,10 @@ import structlog
 
 from isthmus.domain.bank_accounts import FoundAccount, LinkBankAccounts, UnlinkBankAccounts
 from isthmus.domain.bank_texts import ACCOUNT_CONTEXT, AccountText
-from isthmus.domain.banking import BankProvider, Malformed, ProviderAccount, ProviderFault
+from isthmus.domain.banking import BankProvider, Malformed, ProviderAccount, ProviderFault, ProviderUnavailable
 from isthmus.domain.clock import Clock
 from isthmus.domain.consent_events import FINAL, Consent
-from isthmus.domain.secrets import LinkSecrets, TokenVault
+from isthmus.domain.secrets import LinkSecrets, ProviderTokens, TokenVault
 from isthmus.write_models import bank_store
 from isthmus.write_models.commands import PLATFORM, CommandBus
 from isthmus.write_models.connection import Connection, Pool
@@ -35,6 +35,12 @@ _REFERENCE_MAX = 256
 _CURRENCY = re.compile(r"[A-Z]{3}")
 #: Of a balance, before and behind its point.
 _DIGITS_MAX, _PLACES_MAX = 18, 18
+
+#: Where rows go which another link to the same accounts told as well: it tells all of them again, soon.
+_FROM_THE_START = """
+update bank_syncs s set cursor = null, state = 'WAITING', started_at = null, finished_at = null from consents c
+where c.id = s.consent_id and c.id <> $1 and c.owner = $2 and c.institution_id = $3 and not c.deleted
+    and exists (select from bank_transactions where link_id = $1)"""
 
 log = structlog.get_logger(__name__)
 
@@ -125,17 +131,30 @@ class BankMirror:
             await self._forget_rows(consent)
         if tokens is not None and tokens.access:
             try:
-                await providers[consent.provider].revoke(await providers[consent.provider].refresh(tokens))
+                tokens = await self._told(consent, providers.get(consent.provider), tokens)
             except ProviderFault as fault:
                 log.warning("a bank is not told yet that a consent is over", provider=consent.provider, why=str(fault))
                 if patient:
                     return False
         async with self._pool.acquire() as connection, connection.transaction():
+            if patient and await self._vault.get(connection, consent_id) != tokens:
+                return False  # somebody who came back from the bank just now brought others: they are told of next time
             await bank_store.forget_underway(connection, consent_id)
             await self._vault.forget(connection, consent_id)
             if consent.deleted:
                 await self._secrets.destroy(connection, consent_id)
         return True
+
+    async def _told(self, consent: Consent, provider: BankProvider | None, tokens: ProviderTokens) -> ProviderTokens:
+        """Tell the provider that the consent is over. Tokens that were made fresh for that are kept: it may not listen yet."""
+        if provider is None:
+            raise ProviderUnavailable(f"{consent.provider} is not set up here any more")
+        fresh = await provider.refresh(tokens)
+        if fresh != tokens:
+            async with self._pool.acquire() as connection:
+                await self._vault.put(connection, consent.consent_id, consent.owner, fresh)
+        await provider.revoke(fresh)
+        return fresh
 
     async def _forget_rows(self, consent: Consent) -> None:
         async with self._pool.acquire() as connection:
@@ -146,6 +165,7 @@ class BankMirror:
                 wish, system_envelope(wish, str(consent.consent_id), f"consent-{consent.consent_id}")
             )
         async with self._pool.acquire() as connection, connection.transaction():
+            await connection.execute(_FROM_THE_START, consent.consent_id, consent.owner, consent.institution_id)
             await connection.execute("delete from bank_transactions where link_id = $1", consent.consent_id)
             await connection.execute("delete from bank_account_mirrors where link_id = $1", consent.consent_id)
             await connection.execute("delete from bank_syncs where consent_id = $1", consent.consent_id)

@@ -94,8 +94,8 @@ class BankSync:
                 await connection.execute(RELEASE, consent_id)
 
     async def _read(self, consent: Consent, attended: bool) -> str:
-        consent_id, provider = consent.consent_id, self._providers[consent.provider]
-        if not consent.readable(self._clock.now()):
+        consent_id, provider = consent.consent_id, self._providers.get(consent.provider)
+        if provider is None or not consent.readable(self._clock.now()):
             return "over"
         if not attended and not await self._within_quota(consent):
             return "quota"
@@ -123,7 +123,13 @@ class BankSync:
             if not await self._take(consent, update, cursor):
                 await self._overtaken(consent_id)
                 return "overtaken"
+        except _Overtaken:
+            await self._overtaken(consent_id)
+            return "overtaken"
         except AccessEnded as fault:
+            if await self._tokens.replaced(consent_id, fresh):
+                await self._overtaken(consent_id)  # it was renewed meanwhile, which ended what it was read by
+                return "overtaken"
             await self._news(consent, fresh, fault)
             await self._over(consent_id, "FAILED", "the bank wants its customer to sign in again")
             return "access_ended"
@@ -150,7 +156,7 @@ class BankSync:
                         return None
                     update.add(page)
                     at = page.cursor
-                    await self._progress(consent.consent_id, len(update.changed))
+                    await self._progress(consent, len(update.changed))
                     if not page.more:
                         return update
                 raise Malformed(f"{consent.provider} has more than {_PAGES_MAX} pages")
@@ -207,20 +213,28 @@ class BankSync:
             )
             lately = [one for one in times if one > now - _DAY]
             if len(lately) >= allowed:
+                # Whoever looks for what is due comes to others first.
+                await connection.execute(
+                    "update bank_syncs set started_at = $2 where consent_id = $1", consent.consent_id, now
+                )
                 return False
             await connection.execute(
                 "update bank_syncs set unattended = $2 where consent_id = $1", consent.consent_id, [*lately, now]
             )
         return True
 
-    async def _progress(self, consent_id: UUID, fetched: int) -> None:
+    async def _progress(self, consent: Consent, fetched: int) -> None:
+        """After each page. Raises _Overtaken where there must be no other: the consent is over, or taken back."""
         async with self._pool.acquire() as connection:
-            await connection.execute(
-                "update bank_syncs set fetched = $2, leased_until = clock_timestamp() + $3::interval where consent_id = $1",
-                consent_id,
+            standing = await connection.fetchval(
+                "update bank_syncs set fetched = $2, leased_until = clock_timestamp() + $3::interval where consent_id = $1 "
+                "returning (select status from consents where id = $1)",
+                consent.consent_id,
                 fetched,
                 LEASE_S,
             )
+        if standing != consent.status or not consent.readable(self._clock.now()):
+            raise _Overtaken
 
     async def _over(self, consent_id: UUID, state: str, fault: str | None) -> None:
         async with self._pool.acquire() as connection:
@@ -256,6 +270,10 @@ class BankSync:
         wish = RecordConsentNews(consent_id, news)
         which = f"{consent_id} {news.state} {news.told} {news.expires_at} {self._clock.now().isoformat()}"
         await self._commands.run(wish, system_envelope(wish, which, f"consent-{consent_id}"))
+
+
+class _Overtaken(Exception):
+    """What is read is not to be taken any more."""
 
 
 class ProviderFaultAgain(ProviderFault):

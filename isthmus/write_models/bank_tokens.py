@@ -24,6 +24,7 @@ on conflict (consent_id) do update set leased_until = excluded.leased_until
     where s.leased_until is null or s.leased_until < clock_timestamp()
 returning true"""
 RELEASE = "update bank_syncs set leased_until = null where consent_id = $1"
+_HOLD = "select true from provider_tokens where link_id = $1 for update"
 #: More than any provider's adapter takes for soon.
 _SOON = timedelta(minutes=5)
 
@@ -35,12 +36,26 @@ class LinkTokens:
         self._clock = clock
 
     async def fresh(self, consent: Consent, provider: BankProvider, tokens: ProviderTokens) -> ProviderTokens:
-        """Tokens that work now, kept where they are others. For whoever has the link's lease. Raises ProviderFault."""
+        """Tokens that work now, kept where they are others. For whoever has the link's lease. Raises ProviderFault.
+
+        A renewal waits for no lease: those that it brought meanwhile stay, and are the ones that work now.
+        """
         got = await provider.refresh(tokens)
-        if got != tokens:
-            async with self._pool.acquire() as connection:
-                await self._vault.put(connection, consent.consent_id, consent.owner, got)
+        if got == tokens:
+            return got
+        async with self._pool.acquire() as connection, connection.transaction():
+            await connection.execute(_HOLD, consent.consent_id)
+            kept = await self._vault.get(connection, consent.consent_id)
+            if kept is None or kept.access != tokens.access:
+                return kept or got
+            await self._vault.put(connection, consent.consent_id, consent.owner, got)
         return got
+
+    async def replaced(self, consent_id: UUID, tokens: ProviderTokens) -> bool:
+        """Whether these are not the link's any more: what a provider says of them says nothing of the link."""
+        async with self._pool.acquire() as connection:
+            kept = await self._vault.get(connection, consent_id)
+        return kept is None or kept.access != tokens.access
 
     async def instead_of(
         self, consent: Consent, provider: BankProvider, tokens: ProviderTokens, ended: AccessEnded

@@ -19,6 +19,8 @@ from isthmus.write_models.consents import consents_to_mind
 #: For so long a provider is told again and again that a consent is over; then its tokens are forgotten all the same.
 PATIENCE = timedelta(days=1)
 _BATCH = 200
+#: What failed once, or is not there yet, is tried again after so long.
+_AGAIN = timedelta(minutes=5)
 
 log = structlog.get_logger(__name__)
 
@@ -61,14 +63,18 @@ class BankUpkeep:
         return sum(done)
 
     async def want_syncs(self, every: timedelta) -> int:
-        """Links that were not read for so long, or whose last reading failed a while ago. Returns how many."""
+        """Links that were not read for so long, or whose last reading failed a while ago: an hour after it did so twice, and after that
+        when it is due anyway, since the law counts readings that fail. Those first that wait longest. Returns how many."""
         async with self._pool.acquire() as connection:
             rows = await connection.fetch(
                 "select c.id from consents c left join bank_syncs s on s.consent_id = c.id where c.status = 'AUTHORISED' and not c.deleted "
-                "and (s.finished_at is null or s.finished_at < $1 or (s.state <> 'DONE' and s.finished_at < $2)) "
-                "and (s.started_at is null or s.started_at < $2) limit $3",
-                self._clock.now() - every,
-                self._clock.now() - timedelta(minutes=5),
+                "and c.provider = any($1) and (s.started_at is null or s.started_at < $2::timestamptz - $4::interval) "
+                "and (s.finished_at is null or s.finished_at < $2 - $3::interval or (s.state <> 'DONE' and s.finished_at < $2 - "
+                "$4 * power(12, least(greatest(s.failures, 1), 4) - 1))) order by s.started_at nulls first limit $5",
+                list(self._providers),
+                self._clock.now(),
+                every,
+                _AGAIN,
                 _BATCH,
             )
         for row in rows:
