@@ -16,12 +16,14 @@ class WebhookRefused(Exception):
 @dataclass(frozen=True)
 class WebhookNews:
     """`reference`: the provider's own name for the consent that it is about; None where it is about none of ours. `news`: what it says of
-    the consent; `changed`: that there is something to read. Neither: something that we do not know, which is set aside."""
+    the consent; `ahead`: of what is to come, so that the provider itself does not say so yet; `changed`: that there is something to read.
+    Neither: something that we do not know, which is set aside."""
 
     reference: str | None
     kind: str
     news: ConsentNews | None = None
     changed: bool = False
+    ahead: bool = False
 
 
 class WebhookSender(Protocol):

@@ -78,7 +78,9 @@ def plan(
         if row is not None:
             taken.add(row.row_id)
             _retold(made, row, one)
-        elif name in formerly or (not _posted(one) and name in booked_here):
+        elif (name in formerly and not (_posted(one) and formerly[name] in leaving)) or (
+            not _posted(one) and name in booked_here
+        ):
             continue  # it is booked already, under another name
         elif _posted(one):
             row = by_reference.get(one.posts) if one.posts is not None else None

@@ -41,6 +41,14 @@ _FROM_THE_START = """
 update bank_syncs s set cursor = null, state = 'WAITING', started_at = null, finished_at = null from consents c
 where c.id = s.consent_id and c.id <> $1 and c.owner = $2 and c.institution_id = $3 and not c.deleted
     and exists (select from bank_transactions where link_id = $1)"""
+#: An account comes by one link, the newest that stands: of two at Plaid each has names of its own for the same movements.
+_BY_ANOTHER = """
+select a.id from bank_accounts a join consents c on c.id = a.consent_id where a.id = any($1::uuid[]) and a.linked and c.id > $2
+    and c.status = 'AUTHORISED' and (c.expires_at is null or c.expires_at > $3)"""
+#: Whoever has an account of another link's tells all of it, so that what the other told is known again.
+_TAKEN_OVER = """
+update bank_syncs set cursor = null where consent_id = $1
+    and exists (select from bank_accounts where id = any($2::uuid[]) and consent_id <> $1)"""
 
 log = structlog.get_logger(__name__)
 
@@ -73,8 +81,8 @@ class BankMirror:
         self._identity_key = identity_key
 
     async def link(self, consent: Consent, found: Sequence[ProviderAccount]) -> dict[str, Known] | None:
-        """Accounts that a bank shows: the ids they have, or have from now on. By the provider's names for them. None where the consent
-        is over for good: then nothing is kept of them."""
+        """Accounts that a bank shows: the ids they have, or have from now on. By the provider's names for them, without those that a
+        newer link brings. None where the consent is over for good: then nothing is kept of them."""
         if not found:
             return {}
         for account in found:
@@ -82,23 +90,31 @@ class BankMirror:
         async with self._pool.acquire() as connection:
             if not await self._stands(connection, consent):
                 return None
-            ids = [await self._id_of(connection, consent, account) for account in found]
+            told = [(await self._id_of(connection, consent, account), account) for account in found]
+            by_others = await connection.fetch(
+                _BY_ANOTHER, [key for key, _ in told], consent.consent_id, self._clock.now()
+            )
+        theirs = {UUID(str(row["id"])) for row in by_others}
+        ours = [(key, account) for key, account in told if key not in theirs]
+        ids = [key for key, _ in ours]
         if not await self._all_linked(consent, ids):
             wish = LinkBankAccounts(
                 consent.consent_id,
                 consent.owner,
                 consent.institution_id,
                 consent.provider,
-                tuple(FoundAccount(key, account.asset) for key, account in zip(ids, found, strict=True)),
+                tuple(FoundAccount(key, account.asset) for key, account in ours),
             )
             # What there is to say is decided by the accounts' streams: the key need only be another each time.
             which = f"{consent.consent_id} {self._clock.now().isoformat()} {sorted(map(str, ids))}"
+            async with self._pool.acquire() as connection:
+                await connection.execute(_TAKEN_OVER, consent.consent_id, ids)
             await self._commands.run(wish, system_envelope(wish, which, f"consent-{consent.consent_id}"))
         async with self._pool.acquire() as connection, connection.transaction():
             if not await self._stands(connection, consent):
                 return None  # whoever deletes the link finds no row and no key that was made after it looked
-            await self._keep_accounts(connection, consent, list(zip(ids, found, strict=True)))
-        return {account.reference: Known(key, account.asset) for key, account in zip(ids, found, strict=True)}
+            await self._keep_accounts(connection, consent, ours)
+        return {account.reference: Known(key, account.asset) for key, account in ours}
 
     def reference_digest(self, provider: str, reference: str) -> bytes:
         """What a consent is found by when its provider names it: the name itself is kept nowhere but among its tokens."""

@@ -42,6 +42,7 @@ from isthmus.write_models.connection import Pool
 _PAGES_MAX = 2_000
 _RESTARTS_MAX = 5
 _DAY = timedelta(days=1)
+_REPAIRABLE = (ProviderConsent.EXPIRED, ProviderConsent.RENEWAL_NEEDED)
 
 _syncs = Counter(
     "isthmus_bank_syncs_total",
@@ -169,7 +170,7 @@ class BankSync:
         known = await self._mirror.link(consent, list(update.accounts.values()))
         if known is None:
             return False
-        foreign = next((one for one in update.changed if one.account not in known), None)
+        foreign = next((one for one in update.changed if one.account not in update.accounts), None)
         if foreign is not None:
             raise Malformed("a transaction is of an account that the bank does not show")
         now = self._clock.now()
@@ -213,10 +214,8 @@ class BankSync:
             )
             lately = [one for one in times if one > now - _DAY]
             if len(lately) >= allowed:
-                # Whoever looks for what is due comes to others first.
-                await connection.execute(
-                    "update bank_syncs set started_at = $2 where consent_id = $1", consent.consent_id, now
-                )
+                later = "update bank_syncs set started_at = $2 where consent_id = $1"
+                await connection.execute(later, consent.consent_id, now)  # others are looked at first
                 return False
             await connection.execute(
                 "update bank_syncs set unattended = $2 where consent_id = $1", consent.consent_id, [*lately, now]
@@ -265,6 +264,26 @@ class BankSync:
         if news.state is ProviderConsent.AUTHORISED:
             news = replace(news, state=ProviderConsent.RENEWAL_NEEDED)
         await self.record(consent.consent_id, news)
+
+    async def hear(self, consent_id: UUID, news: ConsentNews, *, ahead: bool) -> None:
+        """What a webhook says. It may be late: that a link is of no use any more counts unless the provider itself says otherwise now."""
+        if news.state in _REPAIRABLE and not ahead:
+            news = await self._said_now(consent_id) or news
+        await self.record(consent_id, news)
+
+    async def _said_now(self, consent_id: UUID) -> ConsentNews | None:
+        """The provider's own word for a link that it lets us read; None where it does not, or does not answer."""
+        async with self._pool.acquire() as connection:
+            consent = await bank_store.find_consent(connection, consent_id)
+            tokens = await self._vault.get(connection, consent_id)
+        provider = self._providers.get(consent.provider) if consent is not None else None
+        if provider is None or tokens is None:
+            return None
+        try:
+            news = await provider.news(tokens)
+        except ProviderFault:
+            return None
+        return news if news.state is ProviderConsent.AUTHORISED else None
 
     async def record(self, consent_id: UUID, news: ConsentNews) -> None:
         wish = RecordConsentNews(consent_id, news)

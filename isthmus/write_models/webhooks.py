@@ -1,7 +1,7 @@
 """Webhooks on their way in: kept first, then checked, told from their repetitions, and worked off by whoever comes to it.
 
-What one says is a hint: consents are changed by the same command as ever, which never takes back what is over, and transactions are read
-from the provider itself.
+What one says is a hint: consents are changed by the same command as ever, which never takes back what is over, whether a link has become
+of no use is asked of the provider itself, since it may have been repaired since, and so are transactions.
 """
 
 from __future__ import annotations
@@ -169,7 +169,7 @@ class Webhooks:
             )
             return
         if told.news is not None:
-            await self._sync.record(consent_id, told.news)
+            await self._sync.hear(consent_id, told.news, ahead=told.ahead)
         if told.changed:
             await self._mirror.outdate(consent_id)
             await self._mirror.want_sync(consent_id, attended=True)  # the bank asks to be read

@@ -303,9 +303,25 @@ def test_e5_news_in_any_order_come_to_the_same_end(served: Served, banks: Sandbo
     for n, status in enumerate(("AWAITING_RE_AUTHORIZATION", "AUTHORIZED", "A_NEW_WORD", "EXPIRED", "AUTHORIZED")):
         body = told(theirs, status, n)
         assert sent(served, "yapily", body, **yapily(body)).status_code == 202
+    banks.tell("actions", action="yapily.status", consent=theirs, status="EXPIRED")
     worked_off(served)
 
     assert status_of(ada, consent) == "EXPIRED"
+
+
+@pytest.mark.parametrize("status", ["AWAITING_RE_AUTHORIZATION", "EXPIRED"])
+def test_f22_a_late_one_takes_no_link_away_that_was_repaired_since(
+    served: Served, banks: Sandbox, ada: Person, status: str
+) -> None:
+    consent, theirs = consent_at_yapily(served, banks, ada)
+    worked_off(served)
+    version = version_of(served, consent)
+    late = told(theirs, status, 9)
+
+    assert sent(served, "yapily", late, **yapily(late)).status_code == 202
+    worked_off(served)
+
+    assert (status_of(ada, consent), version_of(served, consent)) == ("AUTHORISED", version)
 
 
 def test_e7_what_is_too_long_is_refused_and_what_is_genuine_is_answered_soon(served: Served) -> None:

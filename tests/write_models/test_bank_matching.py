@@ -232,6 +232,16 @@ def test_a_booking_that_is_taken_back_and_told_again_keeps_its_id() -> None:
     assert rows["t6"] != before["t5"], "of another day: another one"
 
 
+def test_a_booking_that_is_told_under_its_first_name_again_is_there_still() -> None:
+    mirror = Mirror()
+    mirror.take([posted("t1")])
+    before = mirror.only().row_id
+    mirror.take([posted("t2")], ["t1"])
+    mirror.take([posted("t1")], ["t2"])
+
+    assert (mirror.only().row_id, mirror.only().reference) == (before, "t1")
+
+
 def test_what_a_window_does_not_tell_any_more_was_taken_back() -> None:
     mirror = Mirror()
     mirror.take([posted("t1", day=1), posted("t2", "-6.00", day=5), posted("t3", "-7.00", day=6)])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -14,7 +14,7 @@ from uuid import UUID, uuid4
 import pytest
 
 from isthmus.domain import consent_policy
-from isthmus.domain.banking import Credential, ProviderUnavailable, RedirectTo
+from isthmus.domain.banking import Credential, ProviderAccount, ProviderUnavailable, RedirectTo, Removed, SyncPage
 from isthmus.domain.consent_events import Consent, ConsentStatus
 from isthmus.domain.consent_policy import Jurisdiction
 from isthmus.domain.institutions import Routing
@@ -262,23 +262,70 @@ def test_tokens_made_fresh_to_tell_of_the_end_are_kept_where_the_provider_does_n
     assert provider.refresh.await_args.args[0].refresh == "rotated", "the one before is not taken any more"
 
 
+class PerItem:
+    """As it is at Plaid itself: accounts and transactions go by other names under each Item."""
+
+    def __init__(self, provider: Any) -> None:
+        self._provider = provider
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._provider, name)
+
+    async def accounts(self, tokens: ProviderTokens) -> Sequence[ProviderAccount]:
+        return _named(await self._provider.accounts(tokens), tokens)
+
+    async def sync(self, tokens: ProviderTokens, cursor: str | None) -> SyncPage:
+        page, item = await self._provider.sync(tokens, cursor), tokens.access[-4:]
+        changed = tuple(
+            replace(one, account=one.account + item, reference=f"{one.reference}{item}", posts=None)
+            for one in page.changed
+        )
+        removed = tuple(Removed(one.account + item, one.reference + item) for one in page.removed)
+        return replace(page, accounts=_named(page.accounts, tokens), changed=changed, removed=removed)
+
+
+def _named(accounts: Sequence[ProviderAccount], tokens: ProviderTokens) -> tuple[ProviderAccount, ...]:
+    item = tokens.access[-4:]
+    return tuple(replace(one, reference=one.reference + item, lasting_reference=None) for one in accounts)
+
+
+@pytest.mark.parametrize("gone", ["the older", "the newer"])
 @pytest.mark.parametrize(("first", "second"), [("plaid", "plaid"), ("truelayer", "plaid"), ("plaid", "yapily")])
 def test_an_account_that_is_linked_twice_is_one_and_stays_whole_without_one_of_the_links(
-    rig: Rig, first: str, second: str
+    rig: Rig, first: str, second: str, gone: str
 ) -> None:
+    rig.banking.providers["plaid"] = PerItem(rig.providers["plaid"])  # type: ignore[index]
     person, username, account = customer_with(rig, -100, -101, -102)
-    one = rig.link(first, person, username)
-    assert rig.sync(one) == "done"
-    other = rig.link(second, person, username)
-    assert (rig.sync(other), rig.sync(one)) == ("done", "done")
+    older = rig.link(first, person, username)
+    assert rig.sync(older) == "done"
+    newer = rig.link(second, person, username)
+    assert (rig.sync(newer), rig.sync(older)) == ("done", "done")
     rig.banks.tell("movements", account=account, amount=-777, name="New")
-    assert (rig.sync(other), rig.sync(one), rig.sync(other)) == ("done", "done", "done")
+    assert (rig.sync(older), rig.sync(newer), rig.sync(older)) == ("done", "done", "done")
     assert amounts(rig, person) == [-777, -102, -101, -100]
 
-    rig.run(rig.banking.links.delete(person, one, envelope(person, "DeleteBankLink")))
-    assert rig.sync(other) == "done"
+    deleted, left = (older, newer) if gone == "the older" else (newer, older)
+    rig.run(rig.banking.links.delete(person, deleted, envelope(person, "DeleteBankLink")))
+    rig.banks.tell("movements", account=account, amount=-888, name="Newer")
+    assert rig.sync(left) == "done"
 
-    assert amounts(rig, person) == [-777, -102, -101, -100]
+    assert amounts(rig, person) == [-888, -777, -102, -101, -100]
+
+
+def test_an_account_whose_newer_link_is_revoked_comes_by_the_older_again_and_no_movement_twice(rig: Rig) -> None:
+    rig.banking.providers["plaid"] = PerItem(rig.providers["plaid"])  # type: ignore[index]
+    person, username, account = customer_with(rig, -100)
+    older = rig.link("plaid", person, username)
+    assert rig.sync(older) == "done"
+    newer = rig.link("plaid", person, username)
+    assert (rig.sync(newer), rig.sync(older)) == ("done", "done")
+    rig.banks.tell("movements", account=account, amount=-777, name="New")
+    assert rig.sync(newer) == "done"
+
+    rig.run(rig.banking.links.revoke(person, newer, envelope(person, "Revoke")))
+    assert (rig.sync(older), rig.sync(older)) == ("overtaken", "done")
+
+    assert amounts(rig, person) == [-777, -100]
 
 
 def amounts(rig: Rig, person: UUID) -> list[int]:
@@ -335,3 +382,16 @@ def test_no_page_is_asked_for_after_the_consents_end(rig: Rig) -> None:
     assert rig.sync(consent) == "overtaken"
 
     assert rig.providers["truelayer"].pages == 1
+
+
+def test_an_item_that_is_gone_is_revoked_and_not_to_be_renewed(rig: Rig) -> None:
+    """No webhook said so: the schedule finds it."""
+    person, username, _ = customer_with(rig)
+    consent = rig.link("plaid", person, username)
+    tokens = tokens_of(rig, consent)
+    assert tokens is not None
+    rig.run(rig.providers["plaid"].revoke(tokens))
+
+    assert rig.sync(consent) == "access_ended"
+
+    assert consent_of(rig, consent).status is ConsentStatus.REVOKED

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any
 
 from isthmus.domain.banking import (
+    AccessEnded,
     Begun,
     ConsentNews,
     Credential,
@@ -99,7 +100,10 @@ class Plaid:
         return tokens  # they do not end by themselves
 
     async def news(self, tokens: ProviderTokens) -> ConsentNews:
-        item = await self._item(tokens)
+        try:
+            item = await self._item(tokens)
+        except AccessEnded as ended:  # the Item is gone, or its token is
+            return ConsentNews(consent_state(NAME, ended.code), ended.code)
         told = item.error.error_code if item.error is not None else "GOOD"
         return ConsentNews(consent_state(NAME, told), told, item.consent_expiration_time)
 

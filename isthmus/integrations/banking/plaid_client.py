@@ -108,6 +108,6 @@ def _fault(status: int | None, body: object, *, safe: bool) -> Exception:
         return ProviderUnavailable(f"Plaid answered {status}") if safe else OutcomeUnknown(f"Plaid answered {status}")
     if error.error_code == "TRANSACTIONS_SYNC_MUTATION_DURING_PAGINATION":
         return ChangedWhilePaging("Plaid's pages changed while they were read")
-    if error.error_type == "ITEM_ERROR":
+    if error.error_type == "ITEM_ERROR" or error.error_code == "INVALID_ACCESS_TOKEN":
         return AccessEnded(f"the bank wants its customer to sign in ({error.error_code})", error.error_code)
     return ProviderRefused(f"Plaid refused ({error.error_code or status})", error.error_code)

@@ -149,7 +149,11 @@ class PlaidWebhooks:
                 return WebhookNews(told.item_id, kind)
         ends = told.consent_expiration_time
         return WebhookNews(
-            told.item_id, kind, ConsentNews(consent_state("plaid", word), word, ends), changed=word == "LOGIN_REPAIRED"
+            told.item_id,
+            kind,
+            ConsentNews(consent_state("plaid", word), word, ends),
+            changed=word == "LOGIN_REPAIRED",
+            ahead=word == "PENDING_DISCONNECT",
         )
 
 
