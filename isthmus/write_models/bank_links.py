@@ -142,6 +142,8 @@ class BankLinks:
                 tokens = await self._vault.get(connection, consent_id)
             if consent is None or consent.owner != person or institution is None:
                 return no(ConsentNotFound("There is no such consent.", ("input", "consentId")))
+            if consent.provider not in institution.providers:
+                raise Unavailable(f"{consent.provider} does not speak for the bank now: link it anew, or wait")
             link = new_link(consent, institution, redirect_uri)
             wish = BeginAuthorisation(consent_id, person, digest(link.state))
             outcome = await self._commands.run(wish, envelope)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 
@@ -42,12 +43,14 @@ async def refresh_if_due(
 
 
 async def _write(connection: Connection, provider: str, found: Sequence[ProviderInstitution]) -> None:
-    rows = [(institution_id(one.name, one.countries[0]), one) for one in found if one.countries]
+    rows = await _with_ids(connection, provider, [one for one in found if one.countries])
     await connection.executemany(
         "insert into institutions (id, name, plain_name, countries, logo_url, capabilities) values ($1, $2, $3, $4, $5, $6) "
-        "on conflict (id) do update set name = excluded.name, logo_url = coalesce(excluded.logo_url, institutions.logo_url), "
+        "on conflict (id) do update set name = excluded.name, plain_name = excluded.plain_name, "
+        "logo_url = coalesce(excluded.logo_url, institutions.logo_url), "
         "countries = (select array_agg(distinct c order by c) from unnest(institutions.countries || excluded.countries) c), "
-        "capabilities = (select array_agg(distinct c order by c) from unnest(institutions.capabilities || excluded.capabilities) c), "
+        "capabilities = (select coalesce(array_agg(distinct c order by c), '{}') "
+        "from unnest(institutions.capabilities || excluded.capabilities) c), "
         "refreshed_at = now()",
         [
             (key, one.name, plain_name(one.name), list(one.countries), one.logo_url, list(one.capabilities))
@@ -64,3 +67,26 @@ async def _write(connection: Connection, provider: str, found: Sequence[Provider
         provider,
         [one.reference for one in found],
     )
+
+
+async def _with_ids(
+    connection: Connection, provider: str, found: Sequence[ProviderInstitution]
+) -> list[tuple[str, ProviderInstitution]]:
+    """Each keeps its id, whatever it is called later. Of two that one provider calls alike in one country each has its own."""
+    rows = await connection.fetch(
+        "select reference, institution_id from institution_providers where provider = $1 and reference = any($2::text[]) order by 1",
+        provider,
+        [one.reference for one in found],
+    )
+    owners: dict[str, str] = {}
+    for row in rows:
+        owners.setdefault(row["institution_id"], row["reference"])
+    known = {reference: key for key, reference in owners.items()}
+    for one in found:
+        if one.reference in known:
+            continue
+        key = institution_id(one.name, one.countries[0])
+        if owners.setdefault(key, one.reference) != one.reference:
+            key = f"{key}-{hashlib.sha256(f'{provider} {one.reference}'.encode()).hexdigest()[:6]}"
+        known[one.reference] = key
+    return [(known[one.reference], one) for one in found]

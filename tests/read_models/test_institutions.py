@@ -173,3 +173,35 @@ async def test_pages_hold_while_the_catalogue_is_made_anew(pool: asyncpg.Pool, s
 
     assert len(seen) == len(set(seen)), "nobody twice"
     assert [one for one in seen if one in set(whole)] == whole, "everybody, in their order"
+
+
+class Named:
+    """A provider with names of its own for institutions, told as (its name, what people call it)."""
+
+    name = "plaid"
+
+    def __init__(self, told: list[tuple[str, str]]) -> None:
+        self.told = told
+
+    async def institutions(self, country: str) -> AsyncIterator[ProviderInstitution]:
+        for reference, name in self.told:
+            yield ProviderInstitution(reference, name, (country,))
+
+
+async def test_an_institution_keeps_its_id_when_it_is_called_otherwise_and_shares_it_with_none_that_is_called_alike(
+    pool: asyncpg.Pool,
+) -> None:
+    async def told(*some: tuple[str, str]) -> dict[str, str]:
+        provider: dict[str, Named] = {"plaid": Named(list(some))}
+        await refresh(pool, provider, ("US",))  # type: ignore[arg-type]
+        rows = await pool.fetch("select reference, institution_id from institution_providers where provider = 'plaid'")
+        return {row["reference"]: row["institution_id"] for row in rows}
+
+    before = await told(("ins_1", "First National Bank"), ("ins_2", "First National Bank"), ("ins_3", "Old Mill"))
+
+    assert len(set(before.values())) == 3, "many banks have that name: nobody is to be sent to another's"
+    assert (
+        await told(("ins_3", "New Mill"), ("ins_2", "First National Bank"), ("ins_1", "First National Bank")) == before
+    )
+    found, _ = await InstitutionReader(pool).page("US", "new mill", 1, None)
+    assert [(one.institution_id, one.name) for one in found] == [(before["ins_3"], "New Mill")]

@@ -221,7 +221,7 @@ def test_a_provider_that_is_set_up_no_more_stops_nobody_else(rig: Rig) -> None:
         assert rig.run(rig.banking.mirror.end(revoked, rig.banking.providers, patient=False))
         assert tokens_of(rig, revoked) is None
     finally:
-        rig.banking.providers["yapily"] = provider  # type: ignore[index]
+        rig.banking.providers["yapily"] = provider
 
 
 def test_tokens_that_come_while_a_provider_is_told_of_the_end_are_told_of_too(rig: Rig) -> None:
@@ -281,7 +281,8 @@ class PerItem:
             for one in page.changed
         )
         removed = tuple(Removed(one.account + item, one.reference + item) for one in page.removed)
-        return replace(page, accounts=_named(page.accounts, tokens), changed=changed, removed=removed)
+        told: SyncPage = replace(page, accounts=_named(page.accounts, tokens), changed=changed, removed=removed)
+        return told
 
 
 def _named(accounts: Sequence[ProviderAccount], tokens: ProviderTokens) -> tuple[ProviderAccount, ...]:
@@ -294,7 +295,7 @@ def _named(accounts: Sequence[ProviderAccount], tokens: ProviderTokens) -> tuple
 def test_an_account_that_is_linked_twice_is_one_and_stays_whole_without_one_of_the_links(
     rig: Rig, first: str, second: str, gone: str
 ) -> None:
-    rig.banking.providers["plaid"] = PerItem(rig.providers["plaid"])  # type: ignore[index]
+    rig.banking.providers["plaid"] = PerItem(rig.providers["plaid"])
     person, username, account = customer_with(rig, -100, -101, -102)
     older = rig.link(first, person, username)
     assert rig.sync(older) == "done"
@@ -313,7 +314,7 @@ def test_an_account_that_is_linked_twice_is_one_and_stays_whole_without_one_of_t
 
 
 def test_an_account_whose_newer_link_is_revoked_comes_by_the_older_again_and_no_movement_twice(rig: Rig) -> None:
-    rig.banking.providers["plaid"] = PerItem(rig.providers["plaid"])  # type: ignore[index]
+    rig.banking.providers["plaid"] = PerItem(rig.providers["plaid"])
     person, username, account = customer_with(rig, -100)
     older = rig.link("plaid", person, username)
     assert rig.sync(older) == "done"
