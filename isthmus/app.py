@@ -203,11 +203,13 @@ async def wired(settings: Settings) -> AsyncIterator[Running]:
     from isthmus.read_models.institutions import InstitutionReader
     from isthmus.read_models.journals import JournalReader
     from isthmus.read_models.log import LogReader
+    from isthmus.read_models.payments import PaymentReader, payment_feed_of
     from isthmus.read_models.positions import ProjectionPositions, log_identity
     from isthmus.read_models.texts import TextReader
     from isthmus.read_models.transactions import TransactionReader
     from isthmus.runtime.banking import banking
     from isthmus.runtime.endpoints import resolve
+    from isthmus.runtime.payments import payment_desk
     from isthmus.runtime.rate_limits import RateLimits
     from isthmus.runtime.trusted_documents import PublishedDocuments
     from isthmus.runtime.webhook_door import WebhookDoor
@@ -245,6 +247,10 @@ async def wired(settings: Settings) -> AsyncIterator[Running]:
         consent_feed = ConsentFeed(lambda: asyncpg.connect(endpoints.database_url, timeout=5), consents)
         await consent_feed.start()
         stack.push_async_callback(consent_feed.aclose)
+        payments = PaymentReader(pool, side.clock.stamp)
+        payment_feed = payment_feed_of(payments, lambda: asyncpg.connect(endpoints.database_url, timeout=5))
+        await payment_feed.start()
+        stack.push_async_callback(payment_feed.aclose)
         banks = await stack.enter_async_context(banking(settings, side, endpoints.database_url))
         documents = PublishedDocuments(pool)
         await documents.start()
@@ -282,7 +288,15 @@ async def wired(settings: Settings) -> AsyncIterator[Running]:
             return {}
 
         async def tasks() -> dict[str, Any]:
-            parts = (*side.commands.parts, *feed.parts, consent_feed.part, positions.part, documents.part, keys.part)
+            parts = (
+                *side.commands.parts,
+                *feed.parts,
+                consent_feed.part,
+                payment_feed.part,
+                positions.part,
+                documents.part,
+                keys.part,
+            )
             if down := [part.name for part in parts if not part.running]:
                 raise NotReady(f"crashed, and waiting to be started again: {', '.join(down)}")
             return {"crashes": {part.name: part.crashes for part in parts if part.crashes}}
@@ -303,7 +317,9 @@ async def wired(settings: Settings) -> AsyncIterator[Running]:
                 positions=positions,
                 feed=feed,
                 banking=banks.links,
+                payments=payment_desk(side),
                 consents=consent_feed,
+                payment_feed=payment_feed,
                 documents=documents,
                 rates=RateLimits(redis, processes=settings.api.processes),
                 read=Readers(
@@ -320,6 +336,7 @@ async def wired(settings: Settings) -> AsyncIterator[Running]:
                     bank_transactions=BankTransactionReader(pool, side.links),
                     consents=consents,
                     institutions=InstitutionReader(pool),
+                    payments=payments,
                 ),
                 sessions=sessions,
             ),

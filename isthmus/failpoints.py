@@ -37,6 +37,8 @@ POINTS: Mapping[str, str] = {
     "bank_sync.before_commit": "rows and cursor are written, not committed",
     "webhooks.kept": "a webhook is kept, not checked",
     "webhooks.worked": "what a webhook says is carried out, it is not marked",
+    "payment_saga.begun": "a submission is written down, the bank has not heard of it",
+    "payment_saga.sent": "the bank has the payment, nothing of that is written",
     "relay.published": "the broker has acknowledged, the position is not kept",
     "relay.kept": "the position is kept",
     "projector.before_apply": "records are polled, nothing is applied",

@@ -36,7 +36,32 @@ from isthmus.domain.consent_events import (
 from isthmus.domain.events import Event
 from isthmus.domain.ledger import HoldVoided, JournalPosted, JournalReserved
 from isthmus.domain.money import text_of
+from isthmus.domain.payments import (
+    PaymentAuthorised,
+    PaymentCancelled,
+    PaymentEvidenceKept,
+    PaymentExecuted,
+    PaymentExpired,
+    PaymentFailed,
+    PaymentInitiated,
+    PaymentParked,
+    PaymentRejected,
+    PaymentSettled,
+    PaymentSubmissionStarted,
+    PaymentSubmitted,
+)
 from isthmus.domain.personal import SEALED_PATTERN, Sealed
+from isthmus.domain.sca import (
+    ScaAnsweredWrongly,
+    ScaBlocked,
+    ScaChallengeIssued,
+    ScaCountCleared,
+    ScaExpired,
+    ScaFailed,
+    ScaFailureCounted,
+    ScaInvalidated,
+    ScaPassed,
+)
 
 Data = dict[str, Any]
 Upcaster = Callable[[Data], Data]
@@ -47,6 +72,9 @@ API_KEY = "api_key"
 CONSENT = "consent"
 BANK_ACCOUNT = "bank_account"
 BANK_TRANSACTION = "bank_transaction"
+PAYMENT = "payment"
+SCA_CHALLENGE = "sca_challenge"
+SCA_GUARD = "sca_guard"
 
 #: Every event type: its class, its current schema version and whose stream it is in.
 EVENT_TYPES: Mapping[str, tuple[type, int, str]] = {
@@ -76,6 +104,27 @@ EVENT_TYPES: Mapping[str, tuple[type, int, str]] = {
     "BankAccountLinked": (BankAccountLinked, 1, BANK_ACCOUNT),
     "BankAccountUnlinked": (BankAccountUnlinked, 1, BANK_ACCOUNT),
     "BankTransactionTagged": (BankTransactionTagged, 1, BANK_TRANSACTION),
+    "PaymentInitiated": (PaymentInitiated, 1, PAYMENT),
+    "PaymentAuthorised": (PaymentAuthorised, 1, PAYMENT),
+    "PaymentSubmissionStarted": (PaymentSubmissionStarted, 1, PAYMENT),
+    "PaymentSubmitted": (PaymentSubmitted, 1, PAYMENT),
+    "PaymentExecuted": (PaymentExecuted, 1, PAYMENT),
+    "PaymentSettled": (PaymentSettled, 1, PAYMENT),
+    "PaymentRejected": (PaymentRejected, 1, PAYMENT),
+    "PaymentCancelled": (PaymentCancelled, 1, PAYMENT),
+    "PaymentExpired": (PaymentExpired, 1, PAYMENT),
+    "PaymentFailed": (PaymentFailed, 1, PAYMENT),
+    "PaymentEvidenceKept": (PaymentEvidenceKept, 1, PAYMENT),
+    "PaymentParked": (PaymentParked, 1, PAYMENT),
+    "ScaChallengeIssued": (ScaChallengeIssued, 1, SCA_CHALLENGE),
+    "ScaAnsweredWrongly": (ScaAnsweredWrongly, 1, SCA_CHALLENGE),
+    "ScaPassed": (ScaPassed, 1, SCA_CHALLENGE),
+    "ScaFailed": (ScaFailed, 1, SCA_CHALLENGE),
+    "ScaExpired": (ScaExpired, 1, SCA_CHALLENGE),
+    "ScaInvalidated": (ScaInvalidated, 1, SCA_CHALLENGE),
+    "ScaFailureCounted": (ScaFailureCounted, 1, SCA_GUARD),
+    "ScaBlocked": (ScaBlocked, 1, SCA_GUARD),
+    "ScaCountCleared": (ScaCountCleared, 1, SCA_GUARD),
 }
 
 
@@ -91,6 +140,9 @@ _NAMED_BY: Mapping[str, str] = {
     CONSENT: "consent_id",
     BANK_ACCOUNT: "bank_account_id",
     BANK_TRANSACTION: "bank_transaction_id",
+    PAYMENT: "payment_id",
+    SCA_CHALLENGE: "challenge_id",
+    SCA_GUARD: "guard_id",
 }
 
 #: (type, version) -> lifts that version by one.

@@ -6,5 +6,16 @@ from isthmus.domain.api_keys import ApiKeyEvent
 from isthmus.domain.bank_accounts import BankAccountEvent, BankTransactionTagged
 from isthmus.domain.consent_events import ConsentEvent
 from isthmus.domain.ledger import LedgerEvent
+from isthmus.domain.payments import PaymentEvent
+from isthmus.domain.sca import ScaEvent, ScaGuardEvent
 
-Event = LedgerEvent | ApiKeyEvent | ConsentEvent | BankAccountEvent | BankTransactionTagged
+Event = (
+    LedgerEvent
+    | ApiKeyEvent
+    | ConsentEvent
+    | BankAccountEvent
+    | BankTransactionTagged
+    | PaymentEvent
+    | ScaEvent
+    | ScaGuardEvent
+)

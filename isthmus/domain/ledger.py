@@ -34,6 +34,7 @@ class JournalKind(StrEnum):
     INTERNAL_TRANSFER = "INTERNAL_TRANSFER"
     RESERVATION = "RESERVATION"
     REVERSAL = "REVERSAL"
+    PAYMENT = "PAYMENT"
 
 
 @dataclass(frozen=True)

@@ -40,6 +40,11 @@ class RefusalCode(StrEnum):
     REDIRECT_NOT_REGISTERED = "REDIRECT_NOT_REGISTERED"
     BANK_REFUSED = "BANK_REFUSED"
     BANK_TRANSACTION_NOT_FOUND = "BANK_TRANSACTION_NOT_FOUND"
+    PAYMENT_NOT_FOUND = "PAYMENT_NOT_FOUND"
+    PAYMENT_NOT_CANCELLABLE = "PAYMENT_NOT_CANCELLABLE"
+    PAYEE_ACCOUNT_INVALID = "PAYEE_ACCOUNT_INVALID"
+    SCA_REJECTED = "SCA_REJECTED"
+    SCA_BLOCKED = "SCA_BLOCKED"
 
 
 @dataclass(frozen=True)
@@ -215,3 +220,39 @@ class BankRefused(Refusal):
 @dataclass(frozen=True)
 class BankTransactionNotFound(Refusal):
     code: ClassVar[RefusalCode] = RefusalCode.BANK_TRANSACTION_NOT_FOUND
+
+
+@dataclass(frozen=True)
+class PaymentNotFound(Refusal):
+    code: ClassVar[RefusalCode] = RefusalCode.PAYMENT_NOT_FOUND
+    sticks: ClassVar[bool] = False
+
+
+@dataclass(frozen=True)
+class PaymentNotCancellable(Refusal):
+    code: ClassVar[RefusalCode] = RefusalCode.PAYMENT_NOT_CANCELLABLE
+
+
+@dataclass(frozen=True)
+class PayeeAccountInvalid(Refusal):
+    """It is no IBAN, or no sort code with an account number. Nothing was looked at, so nothing is remembered."""
+
+    code: ClassVar[RefusalCode] = RefusalCode.PAYEE_ACCOUNT_INVALID
+    sticks: ClassVar[bool] = False
+
+
+@dataclass(frozen=True)
+class ScaRejected(Refusal):
+    """One answer for whatever was wrong (RTS 2018/389 Art. 4(3)(a)). `attempts_left` and `challenge_state` are those of the
+    caller's own challenge."""
+
+    code: ClassVar[RefusalCode] = RefusalCode.SCA_REJECTED
+    sticks: ClassVar[bool] = False
+    attempts_left: int = 0
+    challenge_state: str = ""
+
+
+@dataclass(frozen=True)
+class ScaBlockedRefusal(Refusal):
+    code: ClassVar[RefusalCode] = RefusalCode.SCA_BLOCKED
+    sticks: ClassVar[bool] = False

@@ -17,13 +17,15 @@ class WebhookRefused(Exception):
 class WebhookNews:
     """`reference`: the provider's own name for the consent that it is about; None where it is about none of ours. `news`: what it says of
     the consent; `ahead`: of what is to come, so that the provider itself does not say so yet; `changed`: that there is something to read.
-    Neither: something that we do not know, which is set aside."""
+    `payment`: the provider's own name for a payment of which there is something to ask for: what it says itself moves no money.
+    None of these: something that we do not know, which is set aside."""
 
     reference: str | None
     kind: str
     news: ConsentNews | None = None
     changed: bool = False
     ahead: bool = False
+    payment: str | None = None
 
 
 class WebhookSender(Protocol):

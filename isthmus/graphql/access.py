@@ -37,12 +37,18 @@ ACCESS: Mapping[str, Scope] = {
     "Mutation.deleteBankLink": Scope.WRITE,
     "Mutation.refreshBankLink": Scope.WRITE,
     "Mutation.tagBankTransaction": Scope.WRITE,
+    "Mutation.initiatePayment": Scope.WRITE,
+    "Mutation.answerScaChallenge": Scope.WRITE,
+    "Mutation.cancelPayment": Scope.WRITE,
     "Subscription.balanceChanged": Scope.READ,
     "Subscription.consentChanged": Scope.READ,
+    "Subscription.paymentProgressed": Scope.READ,
 }
 
-#: What nobody does by API key: one that leaked could make others, and outlive its own end.
-IN_PERSON = frozenset({"Query.apiKeys", "Mutation.createApiKey", "Mutation.revokeApiKey"})
+#: What nobody does by API key: one that leaked could make others, and outlive its own end; and nobody answers for somebody else.
+IN_PERSON = frozenset(
+    {"Query.apiKeys", "Mutation.createApiKey", "Mutation.revokeApiKey", "Mutation.answerScaChallenge"}
+)
 
 
 def guard(schema: GraphQLSchema, table: Mapping[str, Scope] = ACCESS) -> None:

@@ -22,7 +22,9 @@ class Kind(Enum):
     BANK_TRANSACTION = b"bt"
     CONSENT = b"co"
     JOURNAL = b"jo"
+    PAYMENT = b"pa"
     PERSON = b"pe"
+    SCA_CHALLENGE = b"sc"
     TRANSACTION = b"tx"
 
 
@@ -83,6 +85,24 @@ def bank_transaction_key(text: str) -> UUID:
             return NOWHERE
 
 
+def payment_key(text: str) -> UUID:
+    """The payment's id, or NOWHERE."""
+    match decode(text):
+        case (Kind.PAYMENT, (payment_id,)):
+            return payment_id
+        case _:
+            return NOWHERE
+
+
+def sca_challenge_key(text: str) -> UUID:
+    """The challenge's id, or NOWHERE."""
+    match decode(text):
+        case (Kind.SCA_CHALLENGE, (challenge_id,)):
+            return challenge_id
+        case _:
+            return NOWHERE
+
+
 def aggregate_id(aggregate_type: str, key: UUID) -> str:
     known = {
         "account": Kind.ACCOUNT,
@@ -91,5 +111,7 @@ def aggregate_id(aggregate_type: str, key: UUID) -> str:
         "bank_transaction": Kind.BANK_TRANSACTION,
         "consent": Kind.CONSENT,
         "journal": Kind.JOURNAL,
+        "payment": Kind.PAYMENT,
+        "sca_challenge": Kind.SCA_CHALLENGE,
     }
     return encode(known.get(aggregate_type, Kind.AGGREGATE), key)

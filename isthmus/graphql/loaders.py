@@ -20,6 +20,7 @@ from isthmus.read_models.bank_transactions import BankPage, BankPageOf, BankTran
 from isthmus.read_models.consents import ConsentRow
 from isthmus.read_models.database import Sight
 from isthmus.read_models.journals import JournalRow
+from isthmus.read_models.payments import PaymentRow, Step
 from isthmus.read_models.transactions import Page, PageOf, TransactionRow
 
 Key = TypeVar("Key")
@@ -79,6 +80,20 @@ class Loaders:
     @cached_property
     def journals(self) -> DataLoader[UUID, JournalRow | None]:
         return self._seen(self._services.read.journals.load_many)
+
+    @cached_property
+    def payments(self) -> DataLoader[UUID, PaymentRow | None]:
+        return self._seen(self._services.read.payments.load_many)
+
+    @cached_property
+    def payment_histories(self) -> DataLoader[UUID, list[Step]]:
+        """For payments that were loaded for this person."""
+        read = self._services.read.payments
+
+        async def load(keys: list[UUID]) -> list[list[Step]]:
+            return await read.histories(keys)
+
+        return DataLoader(load)
 
     @cached_property
     def transactions(self) -> DataLoader[tuple[UUID, UUID], TransactionRow | None]:

@@ -27,6 +27,9 @@ from isthmus.resolvers.consent_subscriptions import ConsentSubscriptions
 from isthmus.resolvers.institutions import InstitutionQueries
 from isthmus.resolvers.journals import Journal
 from isthmus.resolvers.money_mutations import MoneyMutations
+from isthmus.resolvers.payment_mutations import PaymentMutations
+from isthmus.resolvers.payment_subscriptions import PaymentSubscriptions
+from isthmus.resolvers.sca import CHALLENGES
 from isthmus.resolvers.subscriptions import BalanceSubscriptions
 from isthmus.resolvers.transactions import Transaction
 from isthmus.resolvers.user_errors import TYPES
@@ -41,12 +44,12 @@ class Query(ViewerQueries, AssetQueries, AuditQueries, ApiKeyQueries, Institutio
 @strawberry.type(
     description="Wishes. Each says No in its payload's `errors`, and is safe to send again with the same key."
 )
-class Mutation(AccountMutations, MoneyMutations, ApiKeyMutations, ConsentMutations):
+class Mutation(AccountMutations, MoneyMutations, ApiKeyMutations, ConsentMutations, PaymentMutations):
     pass
 
 
 @strawberry.type(description="What happens, as it happens.")
-class Subscription(BalanceSubscriptions, ConsentSubscriptions):
+class Subscription(BalanceSubscriptions, ConsentSubscriptions, PaymentSubscriptions):
     pass
 
 
@@ -71,7 +74,7 @@ def build_schema() -> Schema:
         query=Query,
         mutation=Mutation,
         subscription=Subscription,
-        types=[LedgerAccount, BankAccount, Journal, Transaction, *TYPES.values()],
+        types=[LedgerAccount, BankAccount, Journal, Transaction, *CHALLENGES, *TYPES.values()],
         extensions=[UsePrepared],
         config=StrawberryConfig(scalar_map=SCALARS, disable_field_suggestions=True),
     )

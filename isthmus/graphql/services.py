@@ -24,11 +24,14 @@ from isthmus.read_models.database import Sight
 from isthmus.read_models.institutions import InstitutionReader
 from isthmus.read_models.journals import JournalReader
 from isthmus.read_models.log import LogReader
+from isthmus.read_models.payments import PaymentReader, PaymentRow
+from isthmus.read_models.row_feed import RowFeed
 from isthmus.read_models.texts import TextReader
 from isthmus.read_models.transactions import TransactionReader
 from isthmus.runtime.rate_limits import Bucket
 from isthmus.write_models.bank_links import BankLinks
 from isthmus.write_models.envelope import Envelope, Outcome
+from isthmus.write_models.payment_desk import PaymentDesk
 
 
 class Rates(Protocol):
@@ -136,6 +139,7 @@ class Readers:
     bank_transactions: BankTransactionReader
     consents: ConsentReader
     institutions: InstitutionReader
+    payments: PaymentReader
 
 
 @dataclass(frozen=True)
@@ -147,7 +151,9 @@ class Services:
     positions: Positions
     feed: Feed
     banking: BankLinks
+    payments: PaymentDesk
     consents: ConsentFeed
+    payment_feed: RowFeed[PaymentRow]
     documents: TrustedDocuments
     rates: Rates
     read: Readers

@@ -26,6 +26,9 @@ class JournalKind(Enum):
     DEPOSIT = strawberry.enum_value("DEPOSIT", description="Money that arrived at a bank of ours.")
     INTERNAL_TRANSFER = strawberry.enum_value("INTERNAL_TRANSFER", description="Between two accounts of the platform.")
     RESERVATION = strawberry.enum_value("RESERVATION", description="A hold, or the posting of one.")
+    PAYMENT = strawberry.enum_value(
+        "PAYMENT", description="A payment to a payee elsewhere: its money reserved, or gone."
+    )
     REVERSAL = strawberry.enum_value("REVERSAL", description="The mirror of another journal, as its correction.")
 
 

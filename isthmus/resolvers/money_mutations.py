@@ -61,7 +61,7 @@ class SettleDepositPayload(Payload):
     journal: Journal | None = strawberry.field(description="The journal that booked it; null when refused.")
 
 
-async def _amount_fault(info: AppInfo, amount: MoneyInput) -> Refusal | None:
+async def amount_fault(info: AppInfo, amount: MoneyInput) -> Refusal | None:
     asset = await info.context.services.read.assets.find(amount.asset)
     unknown = asset_fault(amount.asset, asset, _ASSET)
     return unknown if asset is None else money_fault(amount.amount, asset, _AMOUNT)
@@ -87,7 +87,7 @@ class MoneyMutations:
     ) -> TransferInternallyPayload:
         reference = input.reference or None
         fault = first_fault(
-            key_fault(input.idempotency_key), await _amount_fault(info, input.amount), reference_fault(reference)
+            key_fault(input.idempotency_key), await amount_fault(info, input.amount), reference_fault(reference)
         )
         if fault is not None:
             return await refused(info, TransferInternallyPayload, fault, "journal")
@@ -113,7 +113,7 @@ class MoneyMutations:
     async def settle_deposit(
         self, info: AppInfo, input: Annotated[SettleDepositInput, strawberry.argument(description=INPUT)]
     ) -> SettleDepositPayload:
-        fault = first_fault(await _amount_fault(info, input.amount), reference_fault(input.reference, required=True))
+        fault = first_fault(await amount_fault(info, input.amount), reference_fault(input.reference, required=True))
         if fault is not None:
             return await refused(info, SettleDepositPayload, fault, "journal")
         account_id = account_key(input.account_id)

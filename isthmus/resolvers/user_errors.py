@@ -11,6 +11,7 @@ from isthmus.domain import refusals
 from isthmus.domain.refusals import Refusal
 from isthmus.graphql.context import RequestContext
 from isthmus.resolvers.money import Money, money
+from isthmus.resolvers.sca_states import ScaChallengeState
 
 
 @strawberry.enum(description="Why a wish was refused.")
@@ -54,6 +55,17 @@ class UserErrorCode(Enum):
     BANK_REFUSED = strawberry.enum_value("BANK_REFUSED", description="The bank, or who speaks for it, refused.")
     BANK_TRANSACTION_NOT_FOUND = strawberry.enum_value(
         "BANK_TRANSACTION_NOT_FOUND", description="There is no such transaction of yours."
+    )
+    PAYMENT_NOT_FOUND = strawberry.enum_value("PAYMENT_NOT_FOUND", description="There is no such payment of yours.")
+    PAYMENT_NOT_CANCELLABLE = strawberry.enum_value(
+        "PAYMENT_NOT_CANCELLABLE", description="It is too late: the bank may have the payment."
+    )
+    PAYEE_ACCOUNT_INVALID = strawberry.enum_value(
+        "PAYEE_ACCOUNT_INVALID", description="Not an IBAN, or not a sort code and an account number."
+    )
+    SCA_REJECTED = strawberry.enum_value("SCA_REJECTED", description="The answer to the challenge is not accepted.")
+    SCA_BLOCKED = strawberry.enum_value(
+        "SCA_BLOCKED", description="Too many wrong answers: nothing can be authorised for a while."
     )
 
 
@@ -205,6 +217,36 @@ class BankTransactionNotFound(UserError):
     pass
 
 
+@strawberry.type(description="There is no such payment of yours.")
+class PaymentNotFound(UserError):
+    pass
+
+
+@strawberry.type(description="It is too late to take the payment back: the bank may have it.")
+class PaymentNotCancellable(UserError):
+    pass
+
+
+@strawberry.type(description="The payee's account cannot be one. Not remembered: mend it and use the same key.")
+class PayeeAccountInvalid(UserError):
+    pass
+
+
+@strawberry.type(description="The answer is not accepted. It is the same whatever was wrong with it.")
+class ScaRejected(UserError):
+    attempts_left: int = strawberry.field(
+        description="How many wrong answers are left; 0 where this challenge takes none any more."
+    )
+    challenge_state: ScaChallengeState | None = strawberry.field(
+        description="Where the challenge stands; null where there is no such challenge of yours."
+    )
+
+
+@strawberry.type(description="Too many wrong answers: nothing can be authorised for a while.")
+class ScaBlocked(UserError):
+    pass
+
+
 TYPES: Mapping[type[Refusal], type[UserError]] = {
     refusals.InvalidInput: InvalidInput,
     refusals.InvalidAmount: InvalidAmount,
@@ -234,6 +276,11 @@ TYPES: Mapping[type[Refusal], type[UserError]] = {
     refusals.RedirectNotRegistered: RedirectNotRegistered,
     refusals.BankRefused: BankRefused,
     refusals.BankTransactionNotFound: BankTransactionNotFound,
+    refusals.PaymentNotFound: PaymentNotFound,
+    refusals.PaymentNotCancellable: PaymentNotCancellable,
+    refusals.PayeeAccountInvalid: PayeeAccountInvalid,
+    refusals.ScaRejected: ScaRejected,
+    refusals.ScaBlockedRefusal: ScaBlocked,
 }
 
 
@@ -248,5 +295,14 @@ async def user_error(context: RequestContext, refusal: Refusal) -> UserError:
             path=path,
             available=await money(context, refusal.available.amount, refusal.available.asset),
             required=await money(context, refusal.required.amount, refusal.required.asset),
+        )
+    if isinstance(refusal, refusals.ScaRejected):
+        state = ScaChallengeState(refusal.challenge_state) if refusal.challenge_state else None
+        return ScaRejected(
+            code=code,
+            message=refusal.message,
+            path=path,
+            attempts_left=refusal.attempts_left,
+            challenge_state=state,
         )
     return TYPES[type(refusal)](code=code, message=refusal.message, path=path)

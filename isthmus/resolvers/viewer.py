@@ -20,9 +20,10 @@ from isthmus.resolvers.consents import BankConsentConnection, consent_of
 from isthmus.resolvers.journals import journal_of
 from isthmus.resolvers.ledger_accounts import account_from
 from isthmus.resolvers.nodes import Node
+from isthmus.resolvers.payments import PaymentConnection, payment_of
 from isthmus.resolvers.transactions import bank_transaction_of, transaction_of
 
-_CURSOR, _CONSENTS = "account", "consent"
+_CURSOR, _CONSENTS, _PAYMENTS = "account", "consent", "payment"
 
 
 @strawberry.enum(description="What someone is to the platform.")
@@ -83,6 +84,20 @@ class Viewer(Node):
             edges=edges, page_info=page_info([edge.cursor for edge in edges], more=more, after=after or None)
         )
 
+    @strawberry.field(description="Their payments, newest first.")
+    async def payments(
+        self,
+        info: AppInfo,
+        first: Annotated[int, strawberry.argument(description=FIRST)] = FIRST_DEFAULT,
+        after: Annotated[str | None, strawberry.argument(description=AFTER)] = UNSET,
+    ) -> PaymentConnection:
+        size, position = page_size(first), position_of(_PAYMENTS, after or None)
+        rows, more = await info.context.services.read.payments.page(info.context.caller.person_id, size, position)
+        edges = edges_of(_PAYMENTS, rows, lambda row: row.created_position, payment_of)
+        return PaymentConnection(
+            edges=edges, page_info=page_info([edge.cursor for edge in edges], more=more, after=after or None)
+        )
+
 
 def _any_account(row: AccountRow | BankAccountRow) -> Account:
     return bank_account_of(row) if isinstance(row, BankAccountRow) else account_from(row)
@@ -131,6 +146,9 @@ class ViewerQueries:
             case (Kind.CONSENT, (key,)):
                 consent = await loaders.consents.load(key)
                 return None if consent is None else consent_of(consent)
+            case (Kind.PAYMENT, (key,)):
+                payment = await loaders.payments.load(key)
+                return None if payment is None else payment_of(payment)
             case (Kind.API_KEY, (key,)) if info.context.caller.api_key_id is None:
                 api_key = await loaders.api_keys.load(key)
                 return None if api_key is None else api_key_of(api_key)

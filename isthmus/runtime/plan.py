@@ -23,6 +23,8 @@ _DRAIN_S_MAX = 6.0
 _APP_START_S = 45.0
 #: A client without a web page, as the examples and the tour use one, is sent back here from a bank.
 _DEMO_CLIENT_REDIRECT = "isthmus-demo://bank-link"
+#: Our accounts at the sandbox's TrueLayer, which payments leave.
+_MERCHANT_ACCOUNTS = {"GBP": "sandbox-merchant-gbp", "EUR": "sandbox-merchant-eur"}
 #: A bank of the sandbox at each provider, so that all three can be seen; all of them speak for all banks there.
 _DEMO_ROUTES = ("harbour-bank-gb=truelayer", "nordlicht-bank-de=yapily", "first-prairie-us=plaid")
 
@@ -122,7 +124,7 @@ def _apps(settings: Settings, data: DataDirectory, endpoints: Endpoints, api_por
     }
     if runs_in_development(settings):
         environment["ISTHMUS_API__MODE"] = "development"
-    environment |= _banks(settings, endpoints) | _keys(settings, data)
+    environment |= _banks(settings, endpoints) | _keys(settings, data) | _telephones(settings, endpoints)
 
     def app(name: str, *arguments: str, answers: Callable[[], bool]) -> Spec:
         return _ours(name, *arguments, answers=answers, environment=environment)
@@ -160,6 +162,7 @@ def _banks(settings: Settings, endpoints: Endpoints) -> dict[str, str]:
             "YAPILY_SECRET": "sandbox-yapily-secret",
             "YAPILY_WEBHOOK_SECRETS": "sandbox-yapily-webhook-secret",
             "CREDENTIALS": json.dumps({"gocardless": _GOCARDLESS | {"url": f"{url}/gocardless"}}),
+            "TRUELAYER_MERCHANT_ACCOUNTS": json.dumps(_MERCHANT_ACCOUNTS),
             "WEBHOOK_URL": f"{endpoints.api_url}/webhooks",
         }
         if not told.routes:
@@ -188,6 +191,18 @@ def _keys(settings: Settings, data: DataDirectory) -> dict[str, str]:
         "ISTHMUS_SECRETS__CERTIFICATES": json.dumps(others | {"truelayer": {"signing_key": str(file)}}),
         "ISTHMUS_BANKING__TRUELAYER_SIGNING_KEY_ID": TRUELAYER_KEY_ID,
     }
+
+
+def _telephones(settings: Settings, endpoints: Endpoints) -> dict[str, str]:
+    """People's telephones are the sandbox's inbox, where nothing else is set."""
+    if not endpoints.sandbox_url or settings.notifications.onesignal_app_id is not None:
+        return {}
+    given = {
+        "URL": f"{endpoints.sandbox_url}/onesignal",
+        "APP_ID": "sandbox-onesignal",
+        "API_KEY": "sandbox-onesignal-key",
+    }
+    return {f"ISTHMUS_NOTIFICATIONS__ONESIGNAL_{name}": value for name, value in given.items()}
 
 
 def _redirect_uris(endpoints: Endpoints) -> list[str]:

@@ -26,6 +26,7 @@ from isthmus.runtime.banking import Banking, banking
 from isthmus.runtime.certificate_watch import watch_certificates
 from isthmus.runtime.endpoints import Endpoints, resolve
 from isthmus.runtime.leases import LeaseLost, Leases
+from isthmus.runtime.payments import Paying, paying
 from isthmus.runtime.tasks import Supervisor
 from isthmus.runtime.wiring import WriteSide, write_side
 from isthmus.runtime.work_health import Health
@@ -35,6 +36,7 @@ from isthmus.write_models.bank_upkeep import BankUpkeep
 from isthmus.write_models.findings import verify_whole
 from isthmus.write_models.holds import expire_due_holds, expire_hold
 from isthmus.write_models.institutions import refresh_if_due
+from isthmus.write_models.payments import ADVANCE_PAYMENT, DELIVER_CODE
 from isthmus.write_models.relay import Fenced, Relay
 from isthmus.write_models.timers import (
     EXPIRE_HOLD,
@@ -71,6 +73,7 @@ async def run(settings: Settings) -> None:
         redis = await stack.enter_async_context(_redis(settings, endpoints))
         side = await stack.enter_async_context(write_side(settings, endpoints.database_url))
         banks = await stack.enter_async_context(banking(settings, side, endpoints.database_url))
+        pays = await stack.enter_async_context(paying(settings, side))
         positions = ProjectionPositions(lambda: _connect(endpoints))
         await positions.start()
         stack.push_async_callback(positions.aclose)
@@ -84,7 +87,7 @@ async def run(settings: Settings) -> None:
         supervisor.add("relay", lambda: _relay(settings, endpoints, broker, pool), (*DATABASE_AWAY, LeaseLost, Fenced))
         supervisor.add("projector", projector.run, DATABASE_AWAY)
         supervisor.add("feeds", broadcaster.run)
-        supervisor.add("timers", lambda: _later(_timers(settings, endpoints, side, banks)), DATABASE_AWAY)
+        supervisor.add("timers", lambda: _later(_timers(settings, endpoints, side, banks, pays)), DATABASE_AWAY)
         supervisor.add("verifier", lambda: _watch(settings, endpoints, pool), (*DATABASE_AWAY, LeaseLost))
         health = Health(settings, pool, redis, supervisor, projector)
         supervisor.add("lag", health.watch_lag, DATABASE_AWAY)
@@ -118,7 +121,7 @@ async def _later(timers: Timers) -> None:
     await timers.run()
 
 
-def _timers(settings: Settings, endpoints: Endpoints, side: WriteSide, banks: Banking) -> Timers:
+def _timers(settings: Settings, endpoints: Endpoints, side: WriteSide, banks: Banking, pays: Paying) -> Timers:
     told = settings.banking
     upkeep = BankUpkeep(banks.pool, side.commands, banks.providers, banks.mirror, side.clock)
 
@@ -134,6 +137,17 @@ def _timers(settings: Settings, endpoints: Endpoints, side: WriteSide, banks: Ba
     async def work_off(payload: bytes | None) -> None:
         assert payload is not None, "the payload is the webhook's number"
         await banks.webhooks.work_off(int(payload))
+
+    async def advance(payload: bytes | None) -> None:
+        assert payload is not None, "the payload is the payment's id"
+        await pays.saga.advance(UUID(payload.decode()))
+
+    async def deliver(payload: bytes | None) -> None:
+        assert payload is not None, "the payload is the challenge's id"
+        await pays.codes.deliver(UUID(payload.decode()))
+
+    async def stray_payments() -> None:
+        await pays.saga.sweep()
 
     async def keep_links() -> None:
         await upkeep.mind_ends()
@@ -163,10 +177,11 @@ def _timers(settings: Settings, endpoints: Endpoints, side: WriteSide, banks: Ba
 
     return Timers(
         lambda: _connect(endpoints),
-        {EXPIRE_HOLD: expire, SYNC_LINK: sync, WORK_OFF: work_off},
+        {EXPIRE_HOLD: expire, SYNC_LINK: sync, WORK_OFF: work_off, ADVANCE_PAYMENT: advance, DELIVER_CODE: deliver},
         (
             Schedule("sweep_holds", every_seconds(settings.work.hold_sweep_s), sweep),
             Schedule("keep_links", every_seconds(10), keep_links),
+            Schedule("stray_payments", every_seconds(10), stray_payments),
             Schedule("late_webhooks", every_seconds(10), late_webhooks),
             Schedule("institutions", every_seconds(10), institutions),
             Schedule("make_partitions", every_minutes(int(timedelta(days=1) / timedelta(minutes=1))), partitions),

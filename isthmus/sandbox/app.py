@@ -20,13 +20,16 @@ from isthmus.sandbox.control import Control
 from isthmus.sandbox.gocardless import GoCardless
 from isthmus.sandbox.gocardless_data import GoCardlessData
 from isthmus.sandbox.misbehaviour import Misbehaviour
+from isthmus.sandbox.onesignal import OneSignal
 from isthmus.sandbox.plaid import Plaid
 from isthmus.sandbox.plaid_link import PlaidLink
 from isthmus.sandbox.seeding import HISTORY_DAYS, Seeding
 from isthmus.sandbox.truelayer_auth import TrueLayerAuth
 from isthmus.sandbox.truelayer_data import TrueLayerData
 from isthmus.sandbox.truelayer_door import TrueLayerDoor
+from isthmus.sandbox.truelayer_merchant import TrueLayerMerchant
 from isthmus.sandbox.truelayer_payments import TrueLayerPayments
+from isthmus.sandbox.truelayer_payouts import TrueLayerPayouts
 from isthmus.sandbox.truelayer_webhooks import TrueLayerWebhooks
 from isthmus.sandbox.webhooks import Webhooks
 from isthmus.sandbox.yapily_consents import YapilyConsents
@@ -57,6 +60,8 @@ def create_sandbox_app(
     auth = TrueLayerAuth(world, pages, redirect_uris)
     truelayer_webhooks, yapily_webhooks = TrueLayerWebhooks(world), YapilyWebhooks(world)
     door = TrueLayerDoor(world, auth, "/truelayer/api")
+    merchant = TrueLayerMerchant(world, door)
+    payouts = TrueLayerPayouts(world, door, truelayer_webhooks, merchant)
     payments = TrueLayerPayments(world, pages, door, truelayer_webhooks, redirect_uris)
     consents = YapilyConsents(world, pages, redirect_uris, yapily_webhooks)
     yapily_payments, sca = YapilyPayments(world, consents, yapily_webhooks), YapilySca(world, consents)
@@ -73,6 +78,9 @@ def create_sandbox_app(
         "truelayer.signing_key": lambda told: door.add_key(told["kid"], told["public_key"]),
         "truelayer.payment": lambda told: payments.told(
             told["payment"], told["status"], told.get("reason", "provider_rejected")
+        ),
+        "truelayer.payout": lambda told: payouts.told(
+            told["payout"], told["status"], told.get("reason", "unknown_error")
         ),
         "truelayer.rotate_key": lambda _: truelayer_webhooks.rotate(),
         "truelayer.revoked": lambda told: auth.revoked(told["credentials_id"]),
@@ -99,8 +107,12 @@ def create_sandbox_app(
             *link.routes,
             Mount("/plaid", routes=plaid.routes),
             *truelayer_webhooks.routes,
+            *OneSignal(world).routes,
             Mount("/truelayer/auth", routes=auth.routes),
-            Mount("/truelayer/api", routes=[*TrueLayerData(world, auth).routes, *payments.routes]),
+            Mount(
+                "/truelayer/api",
+                routes=[*TrueLayerData(world, auth).routes, *payments.routes, *payouts.routes, *merchant.routes],
+            ),
             Mount("/gocardless", routes=[*gocardless.routes, *GoCardlessData(world, gocardless).routes]),
             Mount("/yapily", routes=[each for part in yapily for each in part.routes]),
         ],

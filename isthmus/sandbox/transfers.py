@@ -63,6 +63,30 @@ def pay(world: World, account: Account, transfer: Transfer) -> bool:
     return True
 
 
+def receive(world: World, transfer: Transfer, payer: str) -> None:
+    """Money from elsewhere comes into the payee's account, if that is here. Once, however often it is asked for."""
+    payee = _here(world, transfer)
+    if payee is None or world.book.movement(f"{transfer.id}-in") is not None:
+        return
+    now = iso(world.clock.now())
+    came = Movement(
+        id=f"{transfer.id}-in",
+        account=payee.id,
+        at=now,
+        amount=transfer.amount,
+        currency=transfer.currency,
+        name=payer,
+        reference=transfer.reference,
+        category="TRANSFER",
+        counterparty_account=None,
+        state=BOOKED,
+        books_at=now,
+        booked_at=now,
+    )
+    world.book.add_movements([came])
+    world.tell([payee.id])
+
+
 def _here(world: World, transfer: Transfer) -> Account | None:
     for one in world.book.accounts():
         if transfer.to in (one.iban, f"{one.sort_code}{one.number}") and one.currency == transfer.currency:

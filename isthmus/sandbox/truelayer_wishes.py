@@ -41,6 +41,26 @@ def check(body: Body) -> None:
         raise Problem(400, "Invalid Parameters", "The request is not what it must be.", wrong)
 
 
+def check_payout(body: Body) -> None:
+    """Raises Problem with all that is wrong."""
+    wrong: dict[str, list[str]] = {}
+
+    def must(holds: bool, field: str, sentence: str) -> None:
+        if not holds:
+            wrong.setdefault(field, []).append(sentence)
+
+    amount, currency = body.get("amount_in_minor"), body.get("currency")
+    must(type(amount) is int and amount > 0, "amount_in_minor", "must be a whole number above 0")
+    must(currency in SCHEMES, "currency", "is not supported")
+    ours = MERCHANT_ACCOUNTS.get(str(currency))
+    must(body.get("merchant_account_id") == ours, "merchant_account_id", "is not an account of yours in this currency")
+    beneficiary = _object(body.get("beneficiary"))
+    must(beneficiary.get("type") == "external_account", "beneficiary.type", "must be external_account")
+    _check_external(beneficiary, currency, "beneficiary", must)
+    if wrong:
+        raise Problem(400, "Invalid Parameters", "The request is not what it must be.", wrong)
+
+
 def _check_provider(selection: Body, currency: object, must: Any) -> None:
     field = "payment_method.provider_selection"
     match selection.get("type"):
@@ -65,17 +85,21 @@ def _check_beneficiary(beneficiary: Body, currency: object, must: Any) -> None:
     field = "payment_method.beneficiary"
     match beneficiary.get("type"):
         case "external_account":
-            must(_is_text(beneficiary.get("account_holder_name")), f"{field}.account_holder_name", "is required")
-            reference = beneficiary.get("reference")
-            fits = _is_text(reference) and len(str(reference)) <= _REFERENCE_MAX.get(str(currency), 140)
-            must(fits, f"{field}.reference", "is required, and has a greatest length")
-            must(_is_account(_object(beneficiary.get("account_identifier"))), f"{field}.account_identifier", "is none")
+            _check_external(beneficiary, currency, field, must)
         case "merchant_account":
             ours = MERCHANT_ACCOUNTS.get(str(currency))
             fits = beneficiary.get("merchant_account_id") == ours
             must(fits, f"{field}.merchant_account_id", "is not an account of yours in this currency")
         case _:
             must(False, f"{field}.type", "must be external_account or merchant_account")
+
+
+def _check_external(beneficiary: Body, currency: object, field: str, must: Any) -> None:
+    must(_is_text(beneficiary.get("account_holder_name")), f"{field}.account_holder_name", "is required")
+    reference = beneficiary.get("reference")
+    fits = _is_text(reference) and len(str(reference)) <= _REFERENCE_MAX.get(str(currency), 140)
+    must(fits, f"{field}.reference", "is required, and has a greatest length")
+    must(_is_account(_object(beneficiary.get("account_identifier"))), f"{field}.account_identifier", "is none")
 
 
 def _is_account(identifier: Body) -> bool:

@@ -17,6 +17,7 @@ from pydantic_settings import SettingsError as UnreadableSetting
 
 from isthmus.settings.api import LOOPBACK, ApiSettings, PlaygroundSettings
 from isthmus.settings.banking import BankingSettings
+from isthmus.settings.notifications import NotificationSettings
 from isthmus.settings.secrets import ProviderCertificates, SecretsSettings
 from isthmus.settings.servers import DatabaseSettings, IssuerSettings, KafkaSettings, RedisSettings
 
@@ -130,6 +131,7 @@ class Settings(BaseSettings):
     secrets: SecretsSettings = SecretsSettings()
     log: LogSettings = LogSettings()
     banking: BankingSettings = BankingSettings()
+    notifications: NotificationSettings = NotificationSettings()
     sandbox: SandboxSettings = SandboxSettings()
     telemetry: TelemetrySettings = TelemetrySettings()
     fail: str | None = Field(

@@ -68,6 +68,9 @@ class BankingSettings(BaseModel):
         "https://webhooks.truelayer.com/.well-known/jwks",
         description="The one address of the keys that TrueLayer's webhooks are signed with.",
     )
+    truelayer_merchant_accounts: dict[str, str] = Field(
+        {}, description='Our accounts at TrueLayer that payments leave, by currency, as JSON: {"GBP": "<id>"}.'
+    )
     yapily_url: str = Field("https://api.yapily.com", description="Yapily's API.")
     yapily_application: str | None = Field(None, description="Our name at Yapily.")
     yapily_secret: SecretStr | None = Field(None, description="Our secret at Yapily.")

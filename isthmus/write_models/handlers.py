@@ -21,6 +21,8 @@ from isthmus.domain import (
     internal_transfers,
     journals,
     ledger,
+    payments,
+    sca,
 )
 from isthmus.domain.accounts import CloseAccount, FreezeAccount, OpenAccount, RenameAccount, UnfreezeAccount
 from isthmus.domain.api_keys import MakeApiKey, RevokeApiKey
@@ -42,6 +44,14 @@ from isthmus.domain.holds import PostHold, PostLinked, ReserveFunds, ReverseJour
 from isthmus.domain.internal_transfers import TransferInternally
 from isthmus.domain.ledger import AccountState, Hold, JournalPosted
 from isthmus.domain.money import Asset
+from isthmus.domain.payments import (
+    AnswerScaChallenge,
+    CancelPayment,
+    ExpirePayment,
+    InitiatePayment,
+    RecordPaymentNews,
+    StartSubmission,
+)
 from isthmus.domain.refusals import Refusal, UnknownAsset
 
 
@@ -124,6 +134,54 @@ def _consent_in_time(wish: Any) -> Needs:
     return Needs(streams=frozenset({wish.consent_id}), time=True)
 
 
+def _payment(loaded: Loaded, payment_id: UUID) -> payments.Payment | None:
+    return payments.fold(loaded.streams.get(payment_id, ()))
+
+
+def _challenge(loaded: Loaded, wish: Any) -> sca.Challenge | None:
+    return sca.fold(loaded.streams.get(wish.challenge_id, ()))
+
+
+def _guard(loaded: Loaded, wish: Any) -> sca.Guard:
+    return sca.fold_guard(loaded.streams.get(sca.guard_id_of(wish.owner), ()), loaded.now)
+
+
+def _held(loaded: Loaded, wish: Any) -> Hold | None:
+    return loaded.holds.get(payments.hold_id_of(wish.payment_id))
+
+
+def _initiate_needs(wish: InitiatePayment) -> Needs:
+    guard = frozenset({sca.guard_id_of(wish.owner)})
+    if wish.source is payments.Source.BANK:
+        return Needs(streams=guard, time=True)
+    owned = frozenset({(wish.from_account_id, wish.owner)})
+    return Needs(frozenset({wish.clearing_id}), owned=owned, streams=guard, time=True)
+
+
+def _initiate(loaded: Loaded, wish: InitiatePayment) -> Decision:
+    return payments.initiate(loaded.book, _guard(loaded, wish), wish, loaded.now)
+
+
+def _payment_needs(wish: Any) -> Needs:
+    hold = frozenset({payments.hold_id_of(wish.payment_id)})
+    return Needs(holds=hold, streams=frozenset({wish.payment_id, wish.challenge_id}), time=True)
+
+
+def _cancel(loaded: Loaded, wish: CancelPayment) -> Decision:
+    payment, challenge = _payment(loaded, wish.payment_id), _challenge(loaded, wish)
+    return payments.cancel(loaded.book, _held(loaded, wish), payment, challenge, wish, loaded.now)
+
+
+def _expire(loaded: Loaded, wish: ExpirePayment) -> Decision:
+    payment, challenge = _payment(loaded, wish.payment_id), _challenge(loaded, wish)
+    return payments.expire(loaded.book, _held(loaded, wish), payment, challenge, loaded.now)
+
+
+def _start_submission(loaded: Loaded, wish: StartSubmission) -> Decision:
+    payment, challenge = _payment(loaded, wish.payment_id), _challenge(loaded, wish)
+    return payments.start_submission(loaded.book, _held(loaded, wish), payment, challenge, wish, loaded.now)
+
+
 def _account(wish: Any) -> Needs:
     return Needs(frozenset({wish.account_id}))
 
@@ -201,6 +259,26 @@ HANDLERS: Mapping[type, Handler] = {
     ),
     TagBankTransaction: Handler(
         lambda wish: Needs(streams=frozenset({wish.bank_transaction_id})), lambda _, wish: bank_accounts.tag(wish)
+    ),
+    InitiatePayment: Handler(_initiate_needs, _initiate),
+    AnswerScaChallenge: Handler(
+        lambda wish: Needs(
+            streams=frozenset({wish.challenge_id, wish.subject_id, sca.guard_id_of(wish.owner)}), time=True
+        ),
+        lambda loaded, wish: payments.answer(
+            _challenge(loaded, wish), _guard(loaded, wish), _payment(loaded, wish.subject_id), wish, loaded.now
+        ),
+    ),
+    CancelPayment: Handler(_payment_needs, _cancel),
+    ExpirePayment: Handler(_payment_needs, _expire),
+    StartSubmission: Handler(_payment_needs, _start_submission),
+    RecordPaymentNews: Handler(
+        lambda wish: Needs(
+            holds=frozenset({payments.hold_id_of(wish.payment_id)}), streams=frozenset({wish.payment_id}), time=True
+        ),
+        lambda loaded, wish: payments.record_news(
+            loaded.book, _held(loaded, wish), _payment(loaded, wish.payment_id), wish, loaded.now
+        ),
     ),
     UnlinkBankAccounts: Handler(
         lambda wish: Needs(streams=frozenset(wish.bank_account_ids)),

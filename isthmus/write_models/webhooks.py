@@ -26,6 +26,7 @@ from isthmus.failpoints import failpoint_async
 from isthmus.write_models.bank_mirror import BankMirror
 from isthmus.write_models.bank_sync import BankSync
 from isthmus.write_models.connection import Connection, Pool
+from isthmus.write_models.payments import advance
 from isthmus.write_models.timers import enqueue, enqueue_all
 from isthmus.write_models.together import Together
 
@@ -161,6 +162,9 @@ class Webhooks:
             _taken.labels(provider, "parked").inc()
             await self._mark(webhook_id, "PARKED", str(refusal))
             return
+        if told.payment is not None:
+            await self._look_at(provider, webhook_id, told.payment)
+            return
         consent_id = await self._consent_of(provider, told.reference)
         if consent_id is None or (told.news is None and not told.changed):
             _taken.labels(provider, "parked").inc()
@@ -176,6 +180,17 @@ class Webhooks:
         await failpoint_async("webhooks.worked")
         _taken.labels(provider, "done").inc()
         await self._mark(webhook_id, "DONE", None)
+
+    async def _look_at(self, provider: str, webhook_id: int, reference: str) -> None:
+        """What became of a payment is asked of the provider itself, soon."""
+        async with self._pool.acquire() as connection, connection.transaction():
+            payment_id = await connection.fetchval(
+                "select id from payments where provider = $1 and provider_reference = $2", provider, reference
+            )
+            if payment_id is not None:
+                await advance(connection, payment_id)
+        _taken.labels(provider, "done" if payment_id else "parked").inc()
+        await self._mark(webhook_id, *(("DONE", None) if payment_id else ("PARKED", "it is about nothing of ours")))
 
     def _arrived(self, provider: str, headers: Mapping[str, str], body: bytes) -> _Arrived:
         kept = {name: headers[name][:4_096] for name in _KEPT if name in headers}

@@ -45,11 +45,13 @@ from isthmus.read_models.feeds import BalanceFeed
 from isthmus.read_models.institutions import InstitutionReader
 from isthmus.read_models.journals import JournalReader
 from isthmus.read_models.log import LogReader
+from isthmus.read_models.payments import PaymentReader, payment_feed_of
 from isthmus.read_models.positions import ProjectionPositions, log_identity, stored_positions
 from isthmus.read_models.projections import advance, ensure_positions, read_steps
 from isthmus.read_models.texts import TextReader
 from isthmus.read_models.transactions import TransactionReader
 from isthmus.runtime.banking import banking
+from isthmus.runtime.payments import payment_desk
 from isthmus.runtime.rate_limits import RateLimits
 from isthmus.runtime.servers import EmbeddedServers
 from isthmus.runtime.trusted_documents import PublishedDocuments
@@ -167,6 +169,10 @@ def wiring_of(served: Served, servers: EmbeddedServers, template: str) -> Callab
             consent_feed = ConsentFeed(lambda: asyncpg.connect(database.url), consents)
             await consent_feed.start()
             stack.push_async_callback(consent_feed.aclose)
+            payments = PaymentReader(reading, side.clock.stamp)
+            payment_feed = payment_feed_of(payments, lambda: asyncpg.connect(database.url))
+            await payment_feed.start()
+            stack.push_async_callback(payment_feed.aclose)
             served.banking = await stack.enter_async_context(banking(settings, side, database.url))
             readers = Readers(
                 accounts=AccountReader(reading),
@@ -182,6 +188,7 @@ def wiring_of(served: Served, servers: EmbeddedServers, template: str) -> Callab
                 bank_transactions=BankTransactionReader(reading, side.links),
                 consents=consents,
                 institutions=InstitutionReader(reading),
+                payments=payments,
             )
             services = Services(
                 clock=side.clock,
@@ -191,7 +198,9 @@ def wiring_of(served: Served, servers: EmbeddedServers, template: str) -> Callab
                 positions=positions,
                 feed=feed,
                 banking=served.banking.links,
+                payments=payment_desk(side),
                 consents=consent_feed,
+                payment_feed=payment_feed,
                 documents=documents,
                 rates=RateLimits(redis, processes=settings.api.processes),
                 read=readers,

@@ -203,8 +203,9 @@ class TrueLayerWebhooks:
         return f"{told.type} {told.event_id}"
 
     def read(self, body: bytes) -> WebhookNews:
-        """Those of payments are not ours yet; of consents there are none."""
-        return WebhookNews(None, _read(body, _TrueLayerBody).type)
+        """Of consents there are none. One of a kind that is not known, but about a payment, is a reason to ask for it all the same."""
+        told = _read(body, _TrueLayerBody)
+        return WebhookNews(None, told.type, payment=told.payout_id or told.payment_id)
 
 
 class YapilyWebhooks:
@@ -246,6 +247,8 @@ class _PlaidBody(msgspec.Struct):
 class _TrueLayerBody(msgspec.Struct):
     type: str
     event_id: str
+    payment_id: str | None = None
+    payout_id: str | None = None
 
 
 class _YapilyEvent(msgspec.Struct, rename="camel"):

@@ -1,0 +1,31 @@
+"""Telling a person something, behind one port. Whom a message reaches by which device is the provider's to know: we name the person."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Protocol
+from uuid import UUID
+
+
+class Undeliverable(Exception):
+    """It was not taken. `again`: whether it may be, later. Messages name no person and nothing of the text."""
+
+    def __init__(self, message: str, *, again: bool) -> None:
+        super().__init__(message)
+        self.again = again
+
+
+@dataclass(frozen=True)
+class Message:
+    """`key`: the same for every attempt, so that it is delivered once."""
+
+    person: UUID
+    key: UUID
+    title: str = field(repr=False)
+    body: str = field(repr=False)
+
+
+class Notifier(Protocol):
+    async def send(self, message: Message) -> None:
+        """Raises Undeliverable."""
+        ...

@@ -1,0 +1,45 @@
+"""OneSignal: a message to a person's devices, by the name that we have for the person (`external_id`).
+
+Source: documentation.onesignal.com (create message: `include_aliases`, `target_channel`, `idempotency_key`).
+"""
+
+from __future__ import annotations
+
+import httpx
+import msgspec
+
+from isthmus.domain.banking import ProviderFault, ProviderRefused
+from isthmus.domain.notifications import Message, Undeliverable
+from isthmus.integrations.banking.calls import Calls
+from isthmus.integrations.banking.json_http import JsonHttp, refusal_of
+
+
+class _Answer(msgspec.Struct):
+    id: str = ""
+
+
+class OneSignal:
+    """Implements `Notifier`. Asking twice under one key is safe: the provider sends it once."""
+
+    def __init__(self, url: str, app_id: str, api_key: str, http: httpx.AsyncClient, calls: Calls) -> None:
+        self._app_id = app_id
+        self._headers = {"Authorization": f"Key {api_key}"}
+        self._http = JsonHttp(http, calls, url, lambda status, _: refusal_of("OneSignal", status, ""))
+
+    async def send(self, message: Message) -> None:
+        body = {
+            "app_id": self._app_id,
+            "include_aliases": {"external_id": [str(message.person)]},
+            "target_channel": "push",
+            "headings": {"en": message.title},
+            "contents": {"en": message.body},
+            "idempotency_key": str(message.key),
+        }
+        try:
+            await self._http.ask(
+                "notifications", "POST", "/notifications", _Answer, safe=True, headers=self._headers, json=body
+            )
+        except ProviderRefused as refusal:
+            raise Undeliverable(str(refusal), again=False) from None
+        except ProviderFault as fault:
+            raise Undeliverable(str(fault), again=True) from None

@@ -1,0 +1,1 @@
+"""Who pays for us: adapters of the ports in `isthmus.domain.paying`."""

@@ -1,0 +1,144 @@
+"""Payments with their challenges, from the write side's own tables and therefore never behind."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from decimal import Decimal
+from uuid import UUID
+
+import asyncpg
+
+from isthmus.domain.sca import FAILURES_MAX
+from isthmus.read_models.database import ACQUIRE_TIMEOUT_S, Sight
+from isthmus.read_models.row_feed import Connect, RowFeed
+
+_ROWS = """
+select p.id as payment_id, p.owner, p.source, p.from_account_id, p.provider, p.asset, p.amount, p.payee_name, p.payee_account, p.reference,
+    p.state, p.failure_code, p.retryable, p.parked, p.version, m.committed_at as created_at, m.position as created_position,
+    (select position from event_store where aggregate_id = p.id order by version desc limit 1) as payment_position,
+    (select position from event_store where aggregate_id = c.id order by version desc limit 1) as challenge_position,
+    c.id as challenge_id, c.method, c.digest, c.expires_at, c.url,
+    case when c.state = 'PENDING' and c.expires_at <= coalesce($1, statement_timestamp()) then 'EXPIRED'
+        else c.state end as challenge_state,
+    case when g.blocked_until is null then coalesce(g.failures, 0)
+        when g.blocked_until > coalesce($1, statement_timestamp()) then %(most)s else 0 end as failures
+from payments p join event_store m on m.aggregate_id = p.id and m.version = 1
+join sca_challenges c on c.id = p.challenge_id left join sca_guards g on g.owner = p.owner""" % {"most": FAILURES_MAX}  # noqa: UP031
+_HISTORY = """
+select aggregate_id, type, committed_at, position from event_store
+where aggregate_id = any($1::uuid[]) and type = any($2) order by aggregate_id, version"""
+#: The events that lead to a state, and which.
+STATES = {
+    "PaymentInitiated": "AWAITING_SCA",
+    "PaymentAuthorised": "AUTHORISED",
+    "PaymentSubmitted": "SUBMITTED",
+    "PaymentExecuted": "EXECUTED",
+    "PaymentSettled": "SETTLED",
+    "PaymentRejected": "REJECTED",
+    "PaymentCancelled": "CANCELLED",
+    "PaymentExpired": "EXPIRED",
+    "PaymentFailed": "FAILED",
+}
+
+
+@dataclass(frozen=True)
+class Step:
+    state: str
+    at: datetime
+    position: int
+
+
+@dataclass(frozen=True)
+class PaymentRow:
+    """Texts are sealed. A challenge that is over by the clock is EXPIRED, whether or not that is written yet. `failures`: the person's
+    wrong answers in a row."""
+
+    payment_id: UUID
+    owner: UUID
+    source: str
+    from_account_id: UUID
+    provider: str
+    asset: str
+    amount: Decimal
+    payee_name: str
+    payee_account: str
+    reference: str | None
+    state: str
+    failure_code: str | None
+    retryable: bool
+    parked: str | None
+    version: int
+    created_at: datetime
+    created_position: int
+    payment_position: int
+    challenge_position: int
+    challenge_id: UUID
+    method: str
+    digest: str
+    expires_at: datetime
+    url: str | None = field(repr=False)
+    challenge_state: str
+    failures: int
+
+    @property
+    def position(self) -> int:
+        """Of the last thing that happened to it or to its challenge."""
+        return max(self.payment_position, self.challenge_position)
+
+    @property
+    def key(self) -> UUID:
+        return self.payment_id
+
+    @property
+    def mark(self) -> tuple[int, int]:
+        return self.version, self.challenge_state == "EXPIRED"
+
+
+class PaymentReader:
+    """`stamp` gives what SQL takes for now (`Clock.stamp`)."""
+
+    def __init__(self, pool: asyncpg.Pool, stamp: Callable[[], datetime | None]) -> None:
+        self._pool = pool
+        self._stamp = stamp
+
+    async def load_many(self, sight: Sight, keys: Sequence[UUID]) -> list[PaymentRow | None]:
+        """In the order of the keys; None where there is none, or none of the person's own."""
+        async with self._pool.acquire(timeout=ACQUIRE_TIMEOUT_S) as connection:
+            rows = await connection.fetch(
+                f"{_ROWS} where p.id = any($2::uuid[]) and p.owner = $3", self._stamp(), list(keys), sight.person
+            )
+        found = {row["payment_id"]: PaymentRow(**row) for row in rows}
+        return [found.get(key) for key in keys]
+
+    async def page(self, owner: UUID, first: int, after: int | None) -> tuple[list[PaymentRow], bool]:
+        """A person's payments, newest first; and whether there are more."""
+        async with self._pool.acquire(timeout=ACQUIRE_TIMEOUT_S) as connection:
+            rows = await connection.fetch(
+                f"{_ROWS} where p.owner = $2 and ($3::bigint is null or m.position < $3) order by m.position desc limit $4",
+                self._stamp(),
+                owner,
+                after,
+                first + 1,
+            )
+        return [PaymentRow(**row) for row in rows[:first]], len(rows) > first
+
+    async def count(self, owner: UUID) -> int:
+        async with self._pool.acquire(timeout=ACQUIRE_TIMEOUT_S) as connection:
+            counted: int = await connection.fetchval("select count(*) from payments where owner = $1", owner)
+        return counted
+
+    async def histories(self, keys: Sequence[UUID]) -> list[list[Step]]:
+        """For payments that may be seen. Oldest first."""
+        async with self._pool.acquire(timeout=ACQUIRE_TIMEOUT_S) as connection:
+            rows = await connection.fetch(_HISTORY, list(keys), list(STATES))
+        steps: dict[UUID, list[Step]] = {}
+        for row in rows:
+            step = Step(STATES[row["type"]], row["committed_at"], row["position"])
+            steps.setdefault(row["aggregate_id"], []).append(step)
+        return [steps.get(key, []) for key in keys]
+
+
+def payment_feed_of(reader: PaymentReader, connect: Connect) -> RowFeed[PaymentRow]:
+    return RowFeed("payment feed", "isthmus_payments", connect, reader.load_many)

@@ -1,0 +1,168 @@
+"""Wishes about payments: to pay, to answer for it, to take it back."""
+
+from __future__ import annotations
+
+from typing import Annotated
+from uuid import UUID
+
+import strawberry
+from strawberry import UNSET
+
+from isthmus.domain.identifiers import NOWHERE
+from isthmus.domain.payments import REFERENCE_LENGTH_MAX
+from isthmus.domain.refusals import InvalidInput, PaymentNotFound, Refusal
+from isthmus.domain.validation import first_fault, key_fault, text_fault
+from isthmus.graphql.context import AppInfo
+from isthmus.graphql.ids import account_key, payment_key, sca_challenge_key
+from isthmus.graphql.scalars import Position
+from isthmus.resolvers.money import MoneyInput, canonical
+from isthmus.resolvers.money_mutations import amount_fault
+from isthmus.resolvers.payees import PayeeInput, account_from
+from isthmus.resolvers.payments import Payment, payment_of
+from isthmus.resolvers.wishes import INPUT, KEY, AnyPayload, Payload, envelope_of, refused
+from isthmus.write_models.envelope import Done, Refused
+from isthmus.write_models.payment_desk import Answer, PaymentWish
+
+_CODE_MAX = 16
+
+
+@strawberry.input(description="A payment to be made.")
+class InitiatePaymentInput:
+    from_account_id: strawberry.ID = strawberry.field(description="One of the viewer's accounts.")
+    amount: MoneyInput = strawberry.field(description="How much, in the account's asset.")
+    payee: PayeeInput = strawberry.field(description="Who is to be paid.")
+    reference: str | None = strawberry.field(
+        default=UNSET, description=f"What the payee reads, in {REFERENCE_LENGTH_MAX} characters at most."
+    )
+    idempotency_key: str = strawberry.field(description=KEY)
+
+
+@strawberry.input(description="What a challenge is answered with: exactly one of these.", one_of=True)
+class ScaAnswerInput:
+    one_time_code: str | None = strawberry.field(default=UNSET, description="The code that was sent.")
+
+
+@strawberry.input(description="An answer to a challenge.")
+class AnswerScaChallengeInput:
+    challenge_id: strawberry.ID = strawberry.field(description="The challenge's id.")
+    answer: ScaAnswerInput = strawberry.field(description="The answer. Each counts, whether or not it came before.")
+
+
+@strawberry.input(description="A payment to be taken back.")
+class CancelPaymentInput:
+    payment_id: strawberry.ID = strawberry.field(description="The payment's id.")
+    idempotency_key: str = strawberry.field(description=KEY)
+
+
+@strawberry.type(description="What became of the wish to pay.")
+class InitiatePaymentPayload(Payload):
+    payment: Payment | None = strawberry.field(description="The payment, with its challenge; null when refused.")
+
+
+@strawberry.type(description="What became of an answer.")
+class AnswerScaChallengePayload(Payload):
+    payment: Payment | None = strawberry.field(
+        description="The payment that was answered for; null where the answer was not accepted."
+    )
+
+
+@strawberry.type(description="What became of the wish to take a payment back.")
+class CancelPaymentPayload(Payload):
+    payment: Payment | None = strawberry.field(description="The payment; null when refused.")
+
+
+@strawberry.type
+class PaymentMutations:
+    @strawberry.mutation(
+        description="Pay someone. The money is reserved, and leaves once the challenge in the answer is answered."
+    )
+    async def initiate_payment(
+        self, info: AppInfo, input: Annotated[InitiatePaymentInput, strawberry.argument(description=INPUT)]
+    ) -> InitiatePaymentPayload:
+        reference = input.reference or ""
+        account = account_from(input.payee)
+        fault = first_fault(
+            key_fault(input.idempotency_key),
+            await amount_fault(info, input.amount),
+            account if isinstance(account, Refusal) else None,
+            _reference_fault(reference),
+        )
+        if fault is not None or isinstance(account, Refusal):
+            assert fault is not None, "an account that is none is a fault"
+            return await refused(info, InitiatePaymentPayload, fault, "payment")
+        envelope = envelope_of(
+            info,
+            mutation="initiatePayment",
+            key=input.idempotency_key,
+            body={
+                "from_account_id": input.from_account_id,
+                "amount": canonical(input.amount),
+                "payee": {"name": input.payee.name, "account": account.text()},
+                "reference": reference,
+            },
+        )
+        wish = PaymentWish(
+            account_key(input.from_account_id),
+            input.amount.amount,
+            input.amount.asset,
+            input.payee.name,
+            account,
+            reference,
+        )
+        answer = await info.context.services.payments.initiate(info.context.caller.person_id, wish, envelope)
+        if isinstance(answer, Refused):
+            return await refused(info, InitiatePaymentPayload, answer.refusal, "payment", answer)
+        return await _payload(info, InitiatePaymentPayload, *answer)
+
+    @strawberry.mutation(
+        description="Answer a challenge. Once per request. Five wrong answers in a row, over all challenges, and nothing can be authorised "
+        "for a day."
+    )
+    async def answer_sca_challenge(
+        self, info: AppInfo, input: Annotated[AnswerScaChallengeInput, strawberry.argument(description=INPUT)]
+    ) -> AnswerScaChallengePayload:
+        code = input.answer.one_time_code or ""
+        if len(code) > _CODE_MAX:
+            fault = InvalidInput("That is no code.", ("input", "answer", "oneTimeCode"))
+            return await refused(info, AnswerScaChallengePayload, fault, "payment")
+        desk = info.context.services.payments
+        envelope = envelope_of(info, mutation="answerScaChallenge", key=desk.key_of_answer(), body={})
+        answer = await desk.answer(
+            info.context.caller.person_id, sca_challenge_key(input.challenge_id), Answer(one_time_code=code), envelope
+        )
+        if isinstance(answer, Refused):
+            return await refused(info, AnswerScaChallengePayload, answer.refusal, "payment", answer)
+        return await _payload(info, AnswerScaChallengePayload, *answer)
+
+    @strawberry.mutation(description="Take a payment back, as long as the bank cannot have it yet.")
+    async def cancel_payment(
+        self, info: AppInfo, input: Annotated[CancelPaymentInput, strawberry.argument(description=INPUT)]
+    ) -> CancelPaymentPayload:
+        fault = key_fault(input.idempotency_key)
+        if fault is not None:
+            return await refused(info, CancelPaymentPayload, fault, "payment")
+        payment_id = payment_key(input.payment_id)
+        if payment_id == NOWHERE:
+            missing = PaymentNotFound("There is no such payment.", ("input", "paymentId"))
+            return await refused(info, CancelPaymentPayload, missing, "payment")
+        envelope = envelope_of(
+            info, mutation="cancelPayment", key=input.idempotency_key, body={"payment_id": input.payment_id}
+        )
+        outcome = await info.context.services.payments.cancel(info.context.caller.person_id, payment_id, envelope)
+        if isinstance(outcome, Refused):
+            return await refused(info, CancelPaymentPayload, outcome.refusal, "payment", outcome)
+        return await _payload(info, CancelPaymentPayload, payment_id, outcome)
+
+
+async def _payload(info: AppInfo, kind: type[AnyPayload], payment_id: UUID, outcome: Done) -> AnyPayload:
+    row = await info.context.loaders.payments.load(payment_id)
+    assert row is not None, "it was written just now, in the same database"
+    fields = {"payment": payment_of(row)}
+    return kind(position=Position(outcome.position), replayed=outcome.replayed, errors=[], **fields)
+
+
+def _reference_fault(reference: str) -> Refusal | None:
+    path = ("input", "reference")
+    if len(reference) > REFERENCE_LENGTH_MAX:
+        return InvalidInput(f"The reference is longer than {REFERENCE_LENGTH_MAX} characters.", path)
+    return text_fault(reference, path) if reference else None

@@ -1,0 +1,90 @@
+"""Puts payments together: the desk for `serve`, what carries payments on and tells people for `work`."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+import httpx
+
+from isthmus.domain.identifiers import uuid7_source
+from isthmus.domain.notifications import Message, Notifier, Undeliverable
+from isthmus.domain.paying import Payouts
+from isthmus.integrations.banking.calls import Calls, Manners
+from isthmus.integrations.banking.signing import truelayer_signer
+from isthmus.integrations.notifications.onesignal import OneSignal
+from isthmus.integrations.payments.truelayer_payouts import TrueLayerPayouts
+from isthmus.integrations.secrets.sealed_keys import SealedKeys
+from isthmus.runtime.wiring import WriteSide
+from isthmus.settings import Settings
+from isthmus.write_models.code_delivery import CodeDelivery
+from isthmus.write_models.one_time_codes import OneTimeCodes
+from isthmus.write_models.payment_desk import PaymentDesk
+from isthmus.write_models.sagas.payments import PaymentSaga
+
+#: Who pays from the platform's money.
+_PAYOUTS = "truelayer"
+
+
+@dataclass(frozen=True)
+class Paying:
+    saga: PaymentSaga
+    codes: CodeDelivery
+
+
+class Nobody:
+    """Where no one carries notifications: what was to be told is told to nobody, and that is seen."""
+
+    async def send(self, message: Message) -> None:  # noqa: ARG002 - as the port has it
+        raise Undeliverable("nobody carries notifications: set ISTHMUS_NOTIFICATIONS__ONESIGNAL_APP_ID", again=False)
+
+
+def payment_desk(side: WriteSide) -> PaymentDesk:
+    ids = uuid7_source(side.clock.now)
+    return PaymentDesk(side.pool, side.commands, side.texts, _codes(side), side.clock, ids, _PAYOUTS)
+
+
+@asynccontextmanager
+async def paying(settings: Settings, side: WriteSide) -> AsyncIterator[Paying]:
+    """Raises CertificateError where the key that payments are signed with cannot be used."""
+    async with httpx.AsyncClient(timeout=settings.banking.deadline_s, trust_env=False) as http:
+        ids = uuid7_source(side.clock.now)
+        payouts = _payouts(settings, side, http)
+        saga = PaymentSaga(side.pool, side.commands, side.texts, payouts, side.clock, ids)
+        notifier = _notifier(settings, http)
+        yield Paying(saga, CodeDelivery(side.pool, side.texts, _codes(side), notifier, side.commands.assets))
+
+
+def _payouts(settings: Settings, side: WriteSide, http: httpx.AsyncClient) -> dict[str, Payouts]:
+    told = settings.banking
+    signer = truelayer_signer(settings, SealedKeys(side.master_key), side.clock)
+    if told.truelayer_client_id is None or told.truelayer_secret is None or signer is None:
+        return {}
+    calls = Calls("truelayer_payouts", Manners(deadline_s=told.deadline_s))
+    secret, accounts = told.truelayer_secret.get_secret_value(), told.truelayer_merchant_accounts
+    return {
+        _PAYOUTS: TrueLayerPayouts(
+            told.truelayer_auth_url,
+            told.truelayer_data_url,
+            told.truelayer_client_id,
+            secret,
+            accounts,
+            signer,
+            http,
+            calls,
+            side.clock,
+        )
+    }
+
+
+def _notifier(settings: Settings, http: httpx.AsyncClient) -> Notifier:
+    told = settings.notifications
+    if told.onesignal_app_id is None or told.onesignal_api_key is None:
+        return Nobody()
+    calls = Calls("onesignal", Manners(deadline_s=settings.banking.deadline_s))
+    return OneSignal(told.onesignal_url, told.onesignal_app_id, told.onesignal_api_key.get_secret_value(), http, calls)
+
+
+def _codes(side: WriteSide) -> OneTimeCodes:
+    return OneTimeCodes(side.master_key.derive("one-time codes"))

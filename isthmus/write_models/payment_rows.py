@@ -1,0 +1,100 @@
+"""A payment as the write side needs it to carry it on: its row, with its challenge, and its personal texts opened."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from decimal import Decimal
+from uuid import UUID
+
+from isthmus.domain.dynamic_link import DynamicLink, PayeeLine, Purpose
+from isthmus.domain.payees import PayeeAccount
+from isthmus.domain.paying import PaymentOrder
+from isthmus.domain.payments import PaymentState, Source
+from isthmus.domain.personal import PersonalTexts
+from isthmus.domain.sca import ChallengeState, Method
+from isthmus.write_models.connection import Connection
+
+_COLUMNS = """
+select p.id, p.owner, p.source, p.from_account_id, p.provider, p.asset, p.amount, p.payee_name, p.payee_account, p.reference, p.state,
+    p.provider_reference, p.parked, c.id as challenge_id, c.method, c.digest, c.state as challenge_state, c.expires_at
+from payments p join sca_challenges c on c.id = p.challenge_id"""
+
+
+@dataclass(frozen=True)
+class PaymentRow:
+    """Amount and payee as the row has them now. Texts are None once their person's key is destroyed."""
+
+    payment_id: UUID
+    owner: UUID
+    source: Source
+    from_account_id: UUID
+    provider: str
+    asset: str
+    amount: Decimal
+    payee_name: str | None = field(repr=False)
+    payee_account: str | None = field(repr=False)
+    reference: str | None = field(repr=False)
+    state: PaymentState
+    provider_reference: str | None
+    parked: str | None
+    challenge_id: UUID
+    method: Method
+    digest: str
+    challenge_state: ChallengeState
+    expires_at: datetime
+
+    @property
+    def order(self) -> PaymentOrder | None:
+        """What would be sent; None where nobody can tell any more to whom."""
+        if self.payee_name is None or self.payee_account is None:
+            return None
+        account = PayeeAccount.of_text(self.payee_account)
+        return PaymentOrder(self.payment_id, self.amount, self.asset, self.payee_name, account, self.reference or "")
+
+    def link_of(self, order: PaymentOrder) -> DynamicLink:
+        """The dynamic link of what is sent, made of it and of nothing else."""
+        return dynamic_link(order, self.from_account_id)
+
+
+def dynamic_link(order: PaymentOrder, payer_account: UUID) -> DynamicLink:
+    line = PayeeLine(order.payee_name, order.payee_account.text(), order.amount, order.reference)
+    return DynamicLink(Purpose.PAYMENT, order.payment_id, order.asset, payer_account, (line,))
+
+
+async def find_payment(connection: Connection, texts: PersonalTexts, payment_id: UUID) -> PaymentRow | None:
+    return await _one(connection, texts, "p.id = $1", payment_id)
+
+
+async def find_payment_of_challenge(
+    connection: Connection, texts: PersonalTexts, challenge_id: UUID
+) -> PaymentRow | None:
+    return await _one(connection, texts, "c.id = $1", challenge_id)
+
+
+async def _one(connection: Connection, texts: PersonalTexts, where: str, key: UUID) -> PaymentRow | None:
+    row = await connection.fetchrow(f"{_COLUMNS} where {where}", key)
+    if row is None:
+        return None
+    sealed = [row["payee_name"], row["payee_account"], *([row["reference"]] if row["reference"] else [])]
+    name, account, *reference = await texts.open_many(connection, sealed)
+    return PaymentRow(
+        row["id"],
+        row["owner"],
+        Source(row["source"]),
+        row["from_account_id"],
+        row["provider"],
+        row["asset"],
+        row["amount"],
+        name,
+        account,
+        reference[0] if reference else None,
+        PaymentState(row["state"]),
+        row["provider_reference"],
+        row["parked"],
+        row["challenge_id"],
+        Method(row["method"]),
+        row["digest"],
+        ChallengeState(row["challenge_state"]),
+        row["expires_at"],
+    )

@@ -1,0 +1,165 @@
+"""The tables of payments, challenges and wrong answers: what is asked about each at any moment. Written in the transaction of the event,
+with the jobs that carry a payment on: a rollback leaves neither."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from isthmus.domain.events import Event
+from isthmus.domain.payments import (
+    PaymentAuthorised,
+    PaymentCancelled,
+    PaymentEvent,
+    PaymentExecuted,
+    PaymentExpired,
+    PaymentFailed,
+    PaymentInitiated,
+    PaymentParked,
+    PaymentRejected,
+    PaymentSettled,
+    PaymentState,
+    PaymentSubmitted,
+)
+from isthmus.domain.sca import (
+    ChallengeState,
+    Method,
+    ScaBlocked,
+    ScaChallengeIssued,
+    ScaCountCleared,
+    ScaEvent,
+    ScaExpired,
+    ScaFailed,
+    ScaFailureCounted,
+    ScaGuardEvent,
+    ScaInvalidated,
+    ScaPassed,
+)
+from isthmus.write_models.connection import Connection
+from isthmus.write_models.timers import enqueue
+
+#: Jobs: a payment is carried on; a one-time code is delivered.
+ADVANCE_PAYMENT, DELIVER_CODE = "advance_payment", "deliver_code"
+
+_STATES: dict[type, PaymentState] = {
+    PaymentAuthorised: PaymentState.AUTHORISED,
+    PaymentSubmitted: PaymentState.SUBMITTED,
+    PaymentExecuted: PaymentState.EXECUTED,
+    PaymentSettled: PaymentState.SETTLED,
+    PaymentRejected: PaymentState.REJECTED,
+    PaymentCancelled: PaymentState.CANCELLED,
+    PaymentExpired: PaymentState.EXPIRED,
+    PaymentFailed: PaymentState.FAILED,
+}
+_CHALLENGES: dict[type, ChallengeState] = {
+    ScaPassed: ChallengeState.PASSED,
+    ScaFailed: ChallengeState.FAILED,
+    ScaExpired: ChallengeState.EXPIRED,
+    ScaInvalidated: ChallengeState.INVALIDATED,
+}
+
+
+async def write(connection: Connection, events: Sequence[Event], now: datetime) -> None:
+    """Before the flush, as everything but the flush is."""
+    for event in events:
+        if isinstance(event, PaymentEvent):
+            await _payment(connection, event)
+        elif isinstance(event, ScaEvent):
+            await _challenge(connection, event, now)
+        elif isinstance(event, ScaGuardEvent):
+            await _guard(connection, event)
+
+
+async def advance(connection: Connection, payment_id: UUID, after: timedelta | None = None) -> None:
+    """Have a payment looked at, now or then, by whichever process comes to it."""
+    key = f"{ADVANCE_PAYMENT}:{payment_id}" if after is None else None
+    await enqueue(connection, ADVANCE_PAYMENT, str(payment_id).encode(), after, key)
+
+
+async def _payment(connection: Connection, event: PaymentEvent) -> None:
+    if isinstance(event, PaymentInitiated):
+        await connection.execute(
+            "insert into payments (id, owner, source, from_account_id, provider, asset, amount, payee_name, payee_account, reference, "
+            "digest, challenge_id, state) values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)",
+            event.payment_id,
+            event.owner,
+            event.source,
+            event.from_account_id,
+            event.provider,
+            event.asset,
+            event.amount,
+            str(event.payee_name),
+            str(event.payee_account),
+            str(event.reference) if event.reference is not None else None,
+            event.digest,
+            event.challenge_id,
+            PaymentState.AWAITING_SCA,
+        )
+        return
+    changes: dict[str, Any] = {}
+    if type(event) in _STATES:
+        changes["state"] = _STATES[type(event)]
+    if isinstance(event, PaymentSubmitted):
+        changes["provider_reference"] = event.provider_reference or None
+    if isinstance(event, PaymentRejected | PaymentFailed):
+        changes["failure_code"] = event.code
+    if isinstance(event, PaymentFailed):
+        changes["retryable"] = event.retryable
+    if isinstance(event, PaymentParked):
+        changes["parked"] = event.why
+    sets = "".join(f", {name} = ${n}" for n, name in enumerate(changes, 2))
+    await connection.execute(
+        f"update payments set version = version + 1{sets} where id = $1", event.payment_id, *changes.values()
+    )
+    if isinstance(event, PaymentAuthorised):
+        await advance(connection, event.payment_id)
+
+
+async def _challenge(connection: Connection, event: ScaEvent, now: datetime) -> None:
+    if isinstance(event, ScaChallengeIssued):
+        await connection.execute(
+            "insert into sca_challenges (id, owner, purpose, subject_id, method, digest, state, expires_at) "
+            "values ($1, $2, $3, $4, $5, $6, $7, $8)",
+            event.challenge_id,
+            event.owner,
+            event.purpose,
+            event.subject_id,
+            event.method,
+            event.digest,
+            ChallengeState.PENDING,
+            event.expires_at,
+        )
+        await advance(connection, event.subject_id, event.expires_at - now)
+        if event.method is Method.ONE_TIME_CODE:
+            await enqueue(connection, DELIVER_CODE, str(event.challenge_id).encode())
+        return
+    if type(event) in _CHALLENGES:
+        await connection.execute(
+            "update sca_challenges set state = $2 where id = $1", event.challenge_id, _CHALLENGES[type(event)]
+        )
+    # Whoever looks at the payment sees its challenge.
+    await connection.execute("update payments set version = version + 1 where challenge_id = $1", event.challenge_id)
+    if isinstance(event, ScaFailed):
+        subject = await connection.fetchval("select subject_id from sca_challenges where id = $1", event.challenge_id)
+        await advance(connection, subject)
+
+
+async def _guard(connection: Connection, event: ScaGuardEvent) -> None:
+    match event:
+        case ScaFailureCounted():
+            # A block that is over leaves nothing behind, as in `sca.fold_guard`.
+            await connection.execute(
+                "insert into sca_guards as g (owner, failures) values ($1, 1) on conflict (owner) do update set "
+                "failures = case when g.blocked_until is null then g.failures + 1 else 1 end, blocked_until = null",
+                event.owner,
+            )
+        case ScaBlocked():
+            await connection.execute(
+                "update sca_guards set blocked_until = $2 where owner = $1", event.owner, event.until
+            )
+        case ScaCountCleared():
+            await connection.execute(
+                "update sca_guards set failures = 0, blocked_until = null where owner = $1", event.owner
+            )

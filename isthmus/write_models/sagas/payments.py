@@ -1,0 +1,173 @@
+"""Carrying a payment on: from what the person answered for to what the bank did, through whatever happens in between.
+
+Each run looks where the payment stands and takes one step; what it did is an event before the next run. A submission is written down
+before the bank is asked. Whoever finds one begun and nothing known of it asks under the same idempotency key, which names the same
+payment at the provider: it is done once, however often it is asked for. Nothing is held while a bank is waited for, and two runs at
+the same time do each other no harm: the streams' versions let one of them be first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import timedelta
+from uuid import UUID
+
+import structlog
+from prometheus_client import Counter
+
+from isthmus.domain.banking import ProviderFault, ProviderRefused, ProviderUnavailable
+from isthmus.domain.clock import Clock
+from isthmus.domain.identifiers import IdSource
+from isthmus.domain.paying import Payouts
+from isthmus.domain.payments import (
+    ExpirePayment,
+    PaymentNews,
+    PaymentState,
+    PaymentSubmissionStarted,
+    ProviderPayment,
+    RecordPaymentNews,
+    StartSubmission,
+)
+from isthmus.domain.payments import fold as fold_payment
+from isthmus.domain.personal import PersonalTexts
+from isthmus.failpoints import failpoint_async
+from isthmus.write_models.bank_mirror import system_envelope
+from isthmus.write_models.commands import CommandBus, Done, Envelope
+from isthmus.write_models.connection import Pool
+from isthmus.write_models.event_store import load_stream
+from isthmus.write_models.payment_rows import PaymentRow, find_payment
+from isthmus.write_models.payments import advance
+
+#: How long until the next look, by how often it was looked already; the last goes on.
+_LOOKS = tuple(timedelta(seconds=seconds) for seconds in (1, 2, 4, 8, 15, 30, 60, 300))
+#: After so many submissions of which nothing is known an operator is to look.
+_UNKNOWN_MAX = 8
+
+#: States in which something is still to come, without or with a look at the bank.
+_MOVING = (PaymentState.AWAITING_SCA, PaymentState.AUTHORISED, PaymentState.SUBMITTED)
+_SWEEP = 200
+_STRAY = """
+select p.id from payments p where p.state = any($1) and p.parked is null and not exists (
+    select from pgqueuer q where q.entrypoint = 'advance_payment' and q.payload = convert_to(p.id::text, 'UTF8')
+        and q.status in ('queued', 'picked'))
+order by p.id limit $2"""
+
+_steps = Counter(
+    "isthmus_payment_steps_total",
+    "Steps of payments by outcome: expired, screened, sent, unknown, unavailable, refused, looked, waiting, over.",
+    ["outcome"],
+)
+
+log = structlog.get_logger(__name__)
+
+
+class PaymentSaga:
+    def __init__(
+        self,
+        pool: Pool,
+        commands: CommandBus,
+        texts: PersonalTexts,
+        payouts: Mapping[str, Payouts],
+        clock: Clock,
+        ids: IdSource,
+    ) -> None:
+        self._pool = pool
+        self._commands = commands
+        self._texts = texts
+        self._payouts = payouts
+        self._clock = clock
+        self._ids = ids
+
+    async def advance(self, payment_id: UUID) -> str:
+        """One step. Returns its outcome's name. Again and again is safe."""
+        async with self._pool.acquire() as connection:
+            row = await find_payment(connection, self._texts, payment_id)
+            payment = fold_payment(await load_stream(connection, payment_id)) if row else None
+        if row is None or payment is None:
+            return "over"
+        match row.state:
+            case PaymentState.AWAITING_SCA:
+                outcome = await self._expire(row)
+            case PaymentState.AUTHORISED:
+                outcome = await self._submit(row, payment.attempts)
+            case PaymentState.SUBMITTED:
+                outcome = await self._look(row)
+            case _:
+                outcome = "over"
+        _steps.labels(outcome).inc()
+        return outcome
+
+    async def sweep(self) -> int:
+        """Have those looked at that nobody is about to look at: a job that failed stays so, and is not tried again by itself."""
+        async with self._pool.acquire() as connection, connection.transaction():
+            rows = await connection.fetch(_STRAY, list(_MOVING), _SWEEP)
+            for row in rows:
+                await advance(connection, row["id"])
+        return len(rows)
+
+    async def _expire(self, row: PaymentRow) -> str:
+        wish = ExpirePayment(row.payment_id, row.challenge_id)
+        done = await self._commands.run(wish, self._envelope(row, wish))
+        if isinstance(done, Done) and done.events:
+            return "expired"
+        await self._again(row.payment_id, max(row.expires_at - self._clock.now(), _LOOKS[0]))
+        return "waiting"
+
+    async def _submit(self, row: PaymentRow, attempts: int) -> str:
+        order = row.order
+        digest = row.link_of(order).digest() if order is not None else ""
+        wish = StartSubmission(row.payment_id, row.challenge_id, digest)
+        done = await self._commands.run(wish, self._envelope(row, wish))
+        begun = isinstance(done, Done) and any(isinstance(one.event, PaymentSubmissionStarted) for one in done.events)
+        if not begun or order is None:
+            return "over"
+        await failpoint_async("payment_saga.begun")
+        try:
+            news = await self._payouts[row.provider].send(order)
+        except ProviderRefused as refusal:
+            news = PaymentNews(ProviderPayment.REJECTED, refusal.code or "REFUSED", code=refusal.code or "REFUSED")
+            await self._record(row, news)
+            return "refused"
+        except ProviderFault as fault:
+            return await self._unknown(row, attempts + 1, fault)
+        await failpoint_async("payment_saga.sent")
+        await self._record(row, news)
+        await self._again(row.payment_id, _LOOKS[0])
+        return "sent"
+
+    async def _unknown(self, row: PaymentRow, attempts: int, fault: ProviderFault) -> str:
+        """It is asked again under the same key, later and later, until it is known."""
+        log.warning("what became of a payment is not known", payment=str(row.payment_id), why=str(fault))
+        if attempts >= _UNKNOWN_MAX:
+            await self._record(row, PaymentNews(ProviderPayment.UNKNOWN, "UNREACHABLE"))
+            return "unknown"
+        wait = _LOOKS[min(attempts, len(_LOOKS) - 1)]
+        if isinstance(fault, ProviderUnavailable) and fault.retry_after_s is not None:
+            wait = max(wait, timedelta(seconds=fault.retry_after_s))
+        await self._again(row.payment_id, wait)
+        return "unknown"
+
+    async def _look(self, row: PaymentRow) -> str:
+        if row.provider_reference is None:
+            return "over"
+        try:
+            news = await self._payouts[row.provider].look_up(row.provider_reference)
+        except ProviderFault as fault:
+            log.warning("a payment could not be looked up", payment=str(row.payment_id), why=str(fault))
+            await self._again(row.payment_id, _LOOKS[4])
+            return "unavailable"
+        await self._record(row, news)
+        await self._again(row.payment_id, _LOOKS[3])
+        return "looked"
+
+    async def _record(self, row: PaymentRow, news: PaymentNews) -> None:
+        wish = RecordPaymentNews(row.payment_id, news, self._ids())
+        await self._commands.run(wish, self._envelope(row, wish))
+
+    async def _again(self, payment_id: UUID, after: timedelta) -> None:
+        async with self._pool.acquire() as connection, connection.transaction():
+            await advance(connection, payment_id, after)
+
+    def _envelope(self, row: PaymentRow, wish: object) -> Envelope:
+        which = f"{type(wish).__name__} {row.payment_id} {self._ids()}"
+        return system_envelope(wish, which, f"payment-{row.payment_id}")

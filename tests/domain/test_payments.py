@@ -1,0 +1,374 @@
+"""Payments: wishes, answers and news in any order. Money leaves once or not at all, and no state is ever gone back to."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from isthmus.domain import payments, sca
+from isthmus.domain.accounts import Account, AccountType
+from isthmus.domain.ledger import (
+    ZERO,
+    AccountState,
+    Hold,
+    HoldVoided,
+    JournalPosted,
+    JournalReserved,
+    LedgerEvent,
+    apply,
+    evolve_hold,
+)
+from isthmus.domain.payments import (
+    TERMINAL,
+    VOID,
+    AnswerScaChallenge,
+    CancelPayment,
+    InitiatePayment,
+    PaymentInitiated,
+    PaymentNews,
+    PaymentState,
+    ProviderPayment,
+    RecordPaymentNews,
+    Source,
+    StartSubmission,
+)
+from isthmus.domain.personal import PersonalText, Sealed
+from isthmus.domain.refusals import Refusal, RefusalCode
+
+NOW = datetime(2026, 11, 29, 12, tzinfo=UTC)
+ADA, ACCOUNT = uuid4(), uuid4()
+RIGHT, WRONG = sca.CodeProof(True), sca.CodeProof(False)
+DIGEST = "d" * 64
+
+
+class World:
+    """One account with 100.00, one payment of 30.00, and everything that can happen to it."""
+
+    def __init__(self, source: Source = Source.OWN) -> None:
+        owned = Account(ACCOUNT, "user", AccountType.LIABILITY, "GBP", ADA, may_overdraw=False)
+        self.book: dict[UUID, AccountState] = {ACCOUNT: AccountState(owned, posted=Decimal(100))}
+        self.now = NOW
+        self.source = source
+        self.events: list[Any] = []
+        self.payment_id, self.challenge_id = uuid4(), uuid4()
+        self.hold: Hold | None = None
+
+    def take(self, decided: payments.Decision) -> RefusalCode | None:
+        if isinstance(decided, Refusal):
+            return decided.code
+        for event in decided:
+            if isinstance(event, LedgerEvent):
+                apply(self.book, [event])
+            if isinstance(event, JournalReserved | JournalPosted | HoldVoided):
+                self.hold = evolve_hold(self.hold, event)
+        self.events += decided
+        return None
+
+    @property
+    def payment(self) -> payments.Payment | None:
+        return payments.fold(self.events)
+
+    @property
+    def attempts(self) -> int:
+        return self.payment.attempts if self.payment is not None else 0
+
+    @property
+    def challenge(self) -> sca.Challenge | None:
+        return sca.fold(self.events)
+
+    @property
+    def guard(self) -> sca.Guard:
+        return sca.fold_guard(self.events, self.now)
+
+    @property
+    def state(self) -> Any:
+        assert self.payment is not None
+        return self.payment.state
+
+    def initiate(self, amount: str = "30", **other: Any) -> RefusalCode | None:
+        def text(plain: str) -> PersonalText:
+            return PersonalText("", Sealed(f"sealed:v1:{ADA}:{plain}"))
+
+        wish: dict[str, Any] = {
+            "payment_id": self.payment_id,
+            "challenge_id": self.challenge_id,
+            "owner": ADA,
+            "source": self.source,
+            "from_account_id": ACCOUNT,
+            "provider": "truelayer",
+            "amount": Decimal(amount),
+            "asset": "GBP",
+            "payee_name": text("n"),
+            "payee_account": text("a"),
+            "reference": None,
+            "digest": DIGEST,
+            "method": sca.Method.ONE_TIME_CODE,
+            "expires_at": self.now + sca.CODE_LIFE,
+        }
+        return self.take(payments.initiate(self.book, self.guard, InitiatePayment(**(wish | other)), self.now))
+
+    def answer(self, proof: sca.Proof = RIGHT, **other: Any) -> RefusalCode | None:
+        wish = {"challenge_id": self.challenge_id, "subject_id": self.payment_id, "owner": ADA, "proof": proof} | other
+        return self.take(
+            payments.answer(self.challenge, self.guard, self.payment, AnswerScaChallenge(**wish), self.now)
+        )
+
+    def cancel(self, owner: UUID = ADA) -> RefusalCode | None:
+        wish = CancelPayment(self.payment_id, self.challenge_id, owner)
+        return self.take(payments.cancel(self.book, self.hold, self.payment, self.challenge, wish, self.now))
+
+    def expire(self) -> RefusalCode | None:
+        return self.take(payments.expire(self.book, self.hold, self.payment, self.challenge, self.now))
+
+    def submit(self, digest: str = DIGEST) -> RefusalCode | None:
+        wish = StartSubmission(self.payment_id, self.challenge_id, digest)
+        return self.take(payments.start_submission(self.book, self.hold, self.payment, self.challenge, wish, self.now))
+
+    def hear(self, state: ProviderPayment, told: str = "", **other: Any) -> RefusalCode | None:
+        wish = RecordPaymentNews(self.payment_id, PaymentNews(state, told or state, **other), uuid4())
+        return self.take(payments.record_news(self.book, self.hold, self.payment, wish, self.now))
+
+    @property
+    def mine(self) -> Any:
+        """(posted, reserved)."""
+        return self.book[ACCOUNT].posted, self.book[ACCOUNT].pending_out
+
+
+def made(source: Source = Source.OWN) -> World:
+    world = World(source)
+    assert world.initiate() is None
+    return world
+
+
+def authorised(source: Source = Source.OWN) -> World:
+    world = made(source)
+    assert world.answer() is None
+    assert world.state is PaymentState.AUTHORISED
+    return world
+
+
+def submitted(source: Source = Source.OWN) -> World:
+    world = authorised(source)
+    assert world.submit() is None
+    assert world.hear(ProviderPayment.SUBMITTED, reference="p1") is None
+    assert world.state is PaymentState.SUBMITTED
+    return world
+
+
+def test_the_money_is_reserved_at_once_and_leaves_when_it_is_executed() -> None:
+    world = made()
+    assert (world.state, world.mine) == (PaymentState.AWAITING_SCA, (100, 30))
+    world = submitted()
+    assert world.mine == (100, 30)
+    assert world.hear(ProviderPayment.EXECUTED) is None
+    assert (world.state, world.mine) == (PaymentState.EXECUTED, (70, 0))
+    assert world.hear(ProviderPayment.SETTLED) is None
+    assert (world.state, world.mine) == (PaymentState.SETTLED, (70, 0))
+
+
+@pytest.mark.parametrize(
+    ("end", "state"),
+    [
+        (lambda world: world.cancel(), PaymentState.CANCELLED),
+        (lambda world: world.hear(ProviderPayment.REJECTED), PaymentState.REJECTED),
+        (lambda world: world.hear(ProviderPayment.FAILED), PaymentState.FAILED),
+        (lambda world: world.hear(ProviderPayment.CANCELLED), PaymentState.CANCELLED),
+        (lambda world: world.hear(ProviderPayment.EXPIRED), PaymentState.EXPIRED),
+        (lambda world: world.submit("e" * 64), PaymentState.REJECTED),
+    ],
+)
+def test_every_other_end_releases_what_was_reserved(end: Any, state: PaymentState) -> None:
+    world = authorised()
+    assert end(world) is None
+    assert (world.state, world.mine) == (state, (100, 0))
+
+
+def test_nobody_answers_in_time_and_the_money_is_free_again() -> None:
+    world = made()
+    assert world.expire() is None
+    assert world.state is PaymentState.AWAITING_SCA, "it is not over yet"
+    world.now += sca.CODE_LIFE
+    assert world.answer() is RefusalCode.SCA_REJECTED
+    assert world.expire() is None
+    assert (world.state, world.mine) == (PaymentState.EXPIRED, (100, 0))
+    assert world.challenge is not None
+    assert world.challenge.state is sca.ChallengeState.EXPIRED
+
+
+def test_five_wrong_answers_end_the_payment_and_block_the_next() -> None:
+    world = made()
+    for _ in range(sca.FAILURES_MAX):
+        assert world.answer(WRONG) is None
+    assert world.answer() is RefusalCode.SCA_REJECTED, "the right one comes too late"
+    assert world.expire() is None
+    assert (world.state, world.mine) == (PaymentState.REJECTED, (100, 0))
+    assert world.initiate(payment_id=uuid4(), challenge_id=uuid4()) is RefusalCode.SCA_BLOCKED
+
+
+def test_d1_what_would_be_sent_is_not_what_was_answered_for_nothing_is_sent() -> None:
+    world = authorised()
+    assert world.submit("e" * 64) is None
+    assert world.payment is not None
+    assert (world.state, world.payment.parked, world.payment.attempts) == (
+        PaymentState.REJECTED,
+        "CHANGED_AFTER_SCA",
+        0,
+    )
+    assert world.challenge is not None
+    assert world.challenge.state is sca.ChallengeState.INVALIDATED
+    assert world.submit() is None
+    assert world.payment.attempts == 0, "nor afterwards"
+
+
+@pytest.mark.parametrize("other", [{"owner": uuid4()}, {"subject_id": uuid4()}])
+def test_d2_the_answer_of_another_and_for_another_is_not_accepted(other: dict[str, Any]) -> None:
+    world = made()
+    assert world.answer(**other) is RefusalCode.SCA_REJECTED
+    assert (world.state, world.guard.failures) == (PaymentState.AWAITING_SCA, 0)
+
+
+def test_it_is_cancelled_by_its_owner_until_it_may_be_at_the_bank() -> None:
+    world = authorised()
+    assert world.cancel(uuid4()) is RefusalCode.PAYMENT_NOT_FOUND
+    assert world.submit() is None
+    assert world.cancel() is RefusalCode.PAYMENT_NOT_CANCELLABLE, "whether the bank has it is not known yet"
+    world = authorised()
+    assert world.cancel() is None
+    assert world.cancel() is None, "again is the same"
+    assert world.submit() is None
+    assert world.payment is not None
+    assert world.payment.attempts == 0
+
+
+def test_f20_news_that_go_back_change_nothing_and_what_contradicts_is_shown() -> None:
+    world = submitted()
+    assert world.hear(ProviderPayment.EXECUTED) is None
+    for late in (ProviderPayment.AUTHORISED, ProviderPayment.SUBMITTED, ProviderPayment.AWAITING):
+        assert world.hear(late) is None
+        assert world.state is PaymentState.EXECUTED
+    assert world.payment is not None
+    assert world.payment.parked is None
+    for lie in (ProviderPayment.FAILED, ProviderPayment.REJECTED):
+        assert world.hear(lie) is None
+    assert world.payment is not None
+    assert (world.state, world.mine, world.payment.parked) == (PaymentState.EXECUTED, (70, 0), "CONTRADICTION")
+
+
+def test_f20_money_that_moved_after_it_was_over_for_us_is_shown_to_an_operator_once() -> None:
+    world = submitted()
+    assert world.hear(ProviderPayment.FAILED) is None
+    before = len(world.events)
+    for _ in range(3):
+        assert world.hear(ProviderPayment.EXECUTED) is None
+    assert world.payment is not None
+    assert (world.state, world.mine, world.payment.parked) == (PaymentState.FAILED, (100, 0), "CONTRADICTION")
+    assert len(world.events) == before + 2, "the evidence and the alert, once"
+
+
+def test_e6_another_amount_and_a_word_that_is_new_move_nothing() -> None:
+    world = submitted()
+    assert world.hear(ProviderPayment.SETTLED, amount=Decimal("29.99"), asset="GBP") is None
+    assert world.payment is not None
+    assert (world.state, world.payment.parked) == (PaymentState.SUBMITTED, "OTHER_AMOUNT")
+    world = submitted()
+    assert world.hear(ProviderPayment.EXECUTED, asset="EUR") is None
+    assert world.state is PaymentState.SUBMITTED
+    assert world.hear(ProviderPayment.UNKNOWN, "a new word\n<script>") is None
+    assert world.payment is not None
+    assert world.payment.parked == "UNKNOWN_STATUS"
+    assert "UNKNOWN anewwordscript" in world.payment.evidence
+
+
+def test_steps_that_the_provider_left_out_are_taken_on_the_way() -> None:
+    world = made(Source.BANK)
+    assert world.hear(ProviderPayment.SETTLED, reference="p9", amount=Decimal("30.00"), asset="GBP") is None
+    assert world.state is PaymentState.SETTLED
+    kinds = [type(event).__name__ for event in world.events if isinstance(event, payments.PaymentEvent)]
+    assert kinds == ["PaymentInitiated", "PaymentAuthorised", "PaymentSubmitted", "PaymentExecuted", "PaymentSettled"]
+    assert world.mine == (100, 0), "what was paid from a bank's account is not ours"
+
+
+class Life(RuleBasedStateMachine):
+    """Everything that can happen to a payment, in any order, from either source."""
+
+    @initialize(source=st.sampled_from(Source))
+    def begin(self, source: Source) -> None:
+        self.world = made(source)
+        self.ranks = [0]
+        self.ended: PaymentState | None = None
+
+    @rule(right=st.booleans())
+    def answer(self, right: bool) -> None:
+        self.world.answer(RIGHT if right else WRONG)
+
+    @rule()
+    def cancel(self) -> None:
+        self.world.cancel()
+
+    @rule(minutes=st.sampled_from([1, 5, 60]))
+    def wait(self, minutes: int) -> None:
+        self.world.now += timedelta(minutes=minutes)
+
+    @rule()
+    def expire(self) -> None:
+        self.world.expire()
+
+    @rule(same=st.sampled_from([True, True, False]))
+    def submit(self, same: bool) -> None:
+        self.world.submit(DIGEST if same else "e" * 64)
+
+    @precondition(lambda self: self.world.attempts or self.world.source is Source.BANK)
+    @rule(state=st.sampled_from(ProviderPayment), amount=st.sampled_from([None, "30.00", "29.99"]))
+    def hear(self, state: ProviderPayment, amount: str | None) -> None:
+        self.world.hear(state, amount=None if amount is None else Decimal(amount))
+
+    @invariant()
+    def states_only_go_on(self) -> None:
+        if not hasattr(self, "world"):
+            return
+        state = self.world.state
+        if self.ended is not None:
+            assert state is self.ended, "an end is an end"
+        if state in TERMINAL:
+            self.ended = state
+        else:
+            rank = payments._RANK[state]
+            assert rank >= self.ranks[-1]
+            self.ranks.append(rank)
+
+    @invariant()
+    def money_is_where_the_state_says(self) -> None:
+        if not hasattr(self, "world"):
+            return
+        world = self.world
+        if world.source is Source.BANK or world.state in VOID:
+            assert world.mine == (100, ZERO)
+        elif world.state in (PaymentState.EXECUTED, PaymentState.SETTLED):
+            assert world.mine == (70, ZERO)
+        else:
+            assert world.mine == (100, 30)
+
+    @invariant()
+    def nothing_is_sent_without_an_answer(self) -> None:
+        if hasattr(self, "world") and self.world.attempts:
+            assert any(isinstance(event, sca.ScaPassed) for event in self.world.events)
+
+
+Life.TestCase.settings = settings(max_examples=150, stateful_step_count=25, deadline=None)
+TestLife = Life.TestCase
+
+
+def test_an_account_that_cannot_pay_is_told_so() -> None:
+    world = World()
+    assert world.initiate("100.01") is RefusalCode.INSUFFICIENT_FUNDS
+    assert world.initiate(from_account_id=uuid4()) is RefusalCode.ACCOUNT_NOT_FOUND
+    assert world.initiate(asset="EUR") is RefusalCode.ASSET_MISMATCH
+    assert world.events == []
+    assert not any(isinstance(event, PaymentInitiated) for event in world.events)

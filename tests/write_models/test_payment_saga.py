@@ -1,0 +1,326 @@
+"""Carrying payments on, beside a bank that has a book of its own and is not always well. Whatever happens, the books agree in the end."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+
+from isthmus.domain.banking import OutcomeUnknown, ProviderRefused, ProviderUnavailable
+from isthmus.domain.clock import SettableClock
+from isthmus.domain.identifiers import house_account_id, uuid7_source
+from isthmus.domain.payees import PayeeAccount
+from isthmus.domain.paying import PaymentOrder
+from isthmus.domain.payments import PaymentNews, PaymentState, ProviderPayment, clearing_code
+from isthmus.failpoints import InjectedFault, armed
+from isthmus.runtime.wiring import WriteSide
+from isthmus.write_models.envelope import Envelope, Refused
+from isthmus.write_models.one_time_codes import OneTimeCodes
+from isthmus.write_models.payment_desk import Answer, PaymentDesk, PaymentWish
+from isthmus.write_models.sagas.payments import PaymentSaga
+from tests.write_models.driver import Driver, assert_sound
+
+BOB = PayeeAccount(iban="GB29NWBK60161331926819")
+NOW = datetime(2026, 11, 29, 12, tzinfo=UTC)
+
+
+@dataclass
+class Bank:
+    """Does what an idempotency key names once. `troubles`: what goes wrong with the next calls, in their order."""
+
+    name: str = "bank"
+    paid: dict[str, PaymentOrder] = field(default_factory=dict)
+    sent: Counter[str] = field(default_factory=Counter)
+    troubles: list[str] = field(default_factory=list)
+    states: dict[str, ProviderPayment] = field(default_factory=dict)
+    lies: dict[str, Any] = field(default_factory=dict)
+
+    async def send(self, order: PaymentOrder) -> PaymentNews:
+        trouble = self.troubles.pop(0) if self.troubles else ""
+        if trouble == "before":
+            raise ProviderUnavailable("down")
+        if trouble == "silent":
+            raise OutcomeUnknown("did not answer")
+        if trouble == "refuses" and order.idempotency_key not in self.paid:
+            raise ProviderRefused("no", "400_NO")
+        self.sent[order.idempotency_key] += 1
+        known = self.paid.setdefault(order.idempotency_key, order)
+        assert known == order, "under one key one payment"
+        self.states.setdefault(f"p-{order.payment_id}", ProviderPayment.SUBMITTED)
+        if trouble == "after":
+            raise OutcomeUnknown("did not answer")
+        return PaymentNews(ProviderPayment.SUBMITTED, "created", reference=f"p-{order.payment_id}")
+
+    async def look_up(self, reference: str) -> PaymentNews:
+        order = self.paid[reference.removeprefix("p-")]
+        told: dict[str, Any] = {"amount": order.amount, "asset": order.asset} | self.lies
+        return PaymentNews(self.states[reference], self.states[reference], reference, **told)
+
+    @property
+    def book(self) -> Decimal:
+        """All that left."""
+        executed = (one for name, one in self.paid.items() if self.states[f"p-{name}"] is ProviderPayment.EXECUTED)
+        return sum((one.amount for one in executed), Decimal(0))
+
+    def execute(self, payment: UUID) -> None:
+        self.states[f"p-{payment}"] = ProviderPayment.EXECUTED
+
+
+@dataclass
+class Office:
+    """A person with 100.00 at a desk, and what carries their payments on."""
+
+    side: WriteSide
+    ledger: Driver
+    bank: Bank
+    person: UUID
+    account: UUID
+    desk: PaymentDesk
+    saga: PaymentSaga
+
+    async def initiate(self, amount: str = "30.00", name: str = "Bob") -> tuple[UUID, UUID]:
+        """(payment, challenge)."""
+        wish = PaymentWish(self.account, Decimal(amount), "EUR", name, BOB, "Rent")
+        made = await self.desk.initiate(self.person, wish, self.envelope("initiatePayment"))
+        assert not isinstance(made, Refused), made
+        challenge = await self.side.pool.fetchval("select challenge_id from payments where id = $1", made[0])
+        return made[0], UUID(str(challenge))
+
+    async def authorised(self, amount: str = "30.00") -> UUID:
+        payment, challenge = await self.initiate(amount)
+        digest = await self.side.pool.fetchval("select digest from sca_challenges where id = $1", challenge)
+        code = self.desk._codes.code(challenge, digest)
+        answer = await self.desk.answer(self.person, challenge, Answer(code), self.envelope("answerScaChallenge"))
+        assert not isinstance(answer, Refused), answer
+        return payment
+
+    async def state(self, payment: UUID) -> PaymentState:
+        return PaymentState(await self.side.pool.fetchval("select state from payments where id = $1", payment))
+
+    async def parked(self, payment: UUID) -> str | None:
+        found: str | None = await self.side.pool.fetchval("select parked from payments where id = $1", payment)
+        return found
+
+    async def figures(self) -> tuple[Decimal, Decimal, Decimal]:
+        """(posted, reserved, on its way)."""
+        row = await self.side.pool.fetchrow(
+            "select posted, pending_out from account_balances where account_id = $1", self.account
+        )
+        clearing = await self.side.pool.fetchval(
+            "select posted from account_balances where account_id = $1", house_account_id(clearing_code("bank", "EUR"))
+        )
+        assert row is not None
+        return row["posted"], row["pending_out"], clearing or Decimal(0)
+
+    async def jobs(self, payment: UUID) -> int:
+        found: int = await self.side.pool.fetchval(
+            "select count(*) from pgqueuer where entrypoint = 'advance_payment' and payload = $1", str(payment).encode()
+        )
+        return found
+
+    def envelope(self, mutation: str) -> Envelope:
+        return Envelope(f"person:{self.person}", self.person, mutation, uuid4().hex, {"x": uuid4().hex}, "test")
+
+
+@pytest.fixture
+async def office(side: WriteSide, ledger: Driver) -> Office:
+    return await opened(side, ledger)
+
+
+async def opened(side: WriteSide, ledger: Driver) -> Office:
+    person, bank, ids = uuid4(), Bank(), uuid7_source(side.clock.now)
+    codes = OneTimeCodes(b"k" * 32)
+    desk = PaymentDesk(side.pool, side.commands, side.texts, codes, side.clock, ids, bank.name)
+    saga = PaymentSaga(side.pool, side.commands, side.texts, {bank.name: bank}, side.clock, ids)
+    account = await ledger.funded(person, "100.00")
+    return Office(side, ledger, bank, person, account, desk, saga)
+
+
+async def test_a_payment_is_sent_looked_up_and_leaves_the_account_when_the_bank_says_so(office: Office) -> None:
+    payment = await office.authorised()
+    assert await office.jobs(payment) >= 1, "whoever answered left a job behind, in the same transaction"
+
+    assert await office.saga.advance(payment) == "sent"
+    assert await office.state(payment) is PaymentState.SUBMITTED
+    assert await office.figures() == (100, 30, 0)
+    assert await office.saga.advance(payment) == "looked"
+    office.bank.execute(payment)
+    assert await office.saga.advance(payment) == "looked"
+
+    assert await office.state(payment) is PaymentState.EXECUTED
+    assert await office.figures() == (70, 0, -30), "what is on its way is owed to the bank's account"
+    assert (office.bank.book, sum(office.bank.sent.values())) == (30, 1)
+    assert await office.saga.advance(payment) == "over"
+    await assert_sound(office.side.pool)
+
+
+@pytest.mark.parametrize("trouble", ["before", "silent", "after"])
+async def test_f18_what_became_of_it_is_not_known_and_it_is_done_once_all_the_same(
+    office: Office, trouble: str
+) -> None:
+    payment = await office.authorised()
+    office.bank.troubles = [trouble, trouble]
+
+    assert await office.saga.advance(payment) == "unknown"
+    assert await office.state(payment) is PaymentState.AUTHORISED
+    assert await office.figures() == (100, 30, 0), "until it is known the money stays reserved"
+    cancelled = await office.desk.cancel(office.person, payment, office.envelope("cancelPayment"))
+    assert isinstance(cancelled, Refused), "it may be at the bank"
+    assert await office.saga.advance(payment) == "unknown"
+    assert await office.saga.advance(payment) == "sent"
+    office.bank.execute(payment)
+    await office.saga.advance(payment)
+
+    assert await office.state(payment) is PaymentState.EXECUTED
+    assert (len(office.bank.paid), office.bank.book) == (1, 30)
+    await assert_sound(office.side.pool)
+
+
+@pytest.mark.parametrize("point", ["payment_saga.begun", "payment_saga.sent"])
+async def test_f41_whoever_dies_on_the_way_is_followed_by_one_who_does_it_once(office: Office, point: str) -> None:
+    payment = await office.authorised()
+
+    with armed(f"{point}:1:raise"), pytest.raises(InjectedFault):
+        await office.saga.advance(payment)
+    assert await office.state(payment) is PaymentState.AUTHORISED
+    assert await office.saga.advance(payment) == "sent"
+
+    office.bank.execute(payment)
+    await office.saga.advance(payment)
+    assert await office.state(payment) is PaymentState.EXECUTED
+    assert (len(office.bank.paid), office.bank.book) == (1, 30)
+    assert await office.figures() == (70, 0, -30)
+
+
+async def test_a_refusal_of_the_bank_ends_it_and_the_money_is_free_again(office: Office) -> None:
+    payment = await office.authorised()
+    office.bank.troubles = ["refuses"]
+
+    assert await office.saga.advance(payment) == "refused"
+
+    assert await office.state(payment) is PaymentState.REJECTED
+    assert await office.figures() == (100, 0, 0)
+    assert office.bank.paid == {}
+    await assert_sound(office.side.pool)
+
+
+async def test_after_many_times_unknown_an_operator_is_to_look_and_nothing_is_released(office: Office) -> None:
+    payment = await office.authorised()
+    office.bank.troubles = ["silent"] * 20
+
+    for _ in range(10):
+        await office.saga.advance(payment)
+
+    assert (await office.state(payment), await office.parked(payment)) == (PaymentState.AUTHORISED, "UNKNOWN_STATUS")
+    assert await office.figures() == (100, 30, 0)
+
+
+@pytest.mark.parametrize(
+    "tampered",
+    [
+        "update payments set amount = amount * 100 where id = $1",
+        "update payments set asset = 'GBP' where id = $1",
+        "update payments set from_account_id = gen_random_uuid() where id = $1",
+        "update payments set payee_name = (select payee_name from payments where id <> $1 limit 1) where id = $1",
+        "update payments set reference = null where id = $1",
+        "update sca_challenges set digest = repeat('0', 64) where subject_id = $1",
+    ],
+)
+async def test_d1_what_is_changed_in_the_database_after_the_answer_is_never_sent(office: Office, tampered: str) -> None:
+    await office.initiate("1.00", "Eve")
+    payment = await office.authorised()
+    if "sca_challenges" in tampered:
+        # The challenge's row decides nothing: what it is bound to is in its events.
+        await office.side.pool.execute(tampered, payment)
+        assert await office.saga.advance(payment) == "sent"
+        return
+    await office.side.pool.execute(tampered, payment)
+
+    assert await office.saga.advance(payment) == "over"
+
+    assert (await office.state(payment), await office.parked(payment)) == (PaymentState.REJECTED, "CHANGED_AFTER_SCA")
+    assert office.bank.paid == {}
+    assert await office.saga.advance(payment) == "over", "nor later"
+    assert office.bank.sent == Counter()
+    standing = await office.side.pool.fetchval("select state from sca_challenges where subject_id = $1", payment)
+    assert standing == "INVALIDATED"
+
+
+async def test_e6_the_bank_names_another_amount_and_nothing_moves(office: Office) -> None:
+    payment = await office.authorised()
+    await office.saga.advance(payment)
+    office.bank.execute(payment)
+    office.bank.lies = {"amount": Decimal("3000.00")}
+
+    await office.saga.advance(payment)
+
+    assert (await office.state(payment), await office.parked(payment)) == (PaymentState.SUBMITTED, "OTHER_AMOUNT")
+    assert await office.figures() == (100, 30, 0)
+
+
+async def test_nobody_answers_and_it_expires_by_the_clock(office: Office, side_at: Callable[..., Any]) -> None:
+    async with side_at(NOW) as (side, clock):
+        later = await opened(side, Driver(side.commands))
+        payment, _ = await later.initiate()
+        assert await later.saga.advance(payment) == "waiting"
+        clock.advance(timedelta(minutes=5))
+        assert await later.saga.advance(payment) == "expired"
+        assert await later.state(payment) is PaymentState.EXPIRED
+        assert await later.figures() == (100, 0, 0)
+
+
+@pytest.fixture
+def side_at(request: pytest.FixtureRequest) -> Callable[[datetime], Any]:
+    from isthmus.runtime.wiring import write_side
+    from isthmus.settings import load_settings
+
+    database, tmp_path = request.getfixturevalue("database"), request.getfixturevalue("tmp_path")
+
+    @asynccontextmanager
+    async def at(now: datetime) -> AsyncIterator[tuple[WriteSide, SettableClock]]:
+        clock = SettableClock(now)
+        async with write_side(load_settings(data_dir=tmp_path / "later"), database.url, clock) as side:
+            yield side, clock
+
+    return at
+
+
+async def test_f41_any_order_of_troubles_and_deaths_and_the_books_agree(office: Office) -> None:
+    """Forty payments of a cent, each with troubles of its own; whoever carries them on dies and is followed again and again."""
+    chance = random.Random(6)
+    payments = [await office.authorised("0.01") for _ in range(40)]
+    points = ["payment_saga.begun", "payment_saga.sent"]
+    for _ in range(300):
+        payment = chance.choice(payments)
+        if not office.bank.troubles and chance.random() < 0.5:
+            office.bank.troubles = [chance.choice(["before", "silent", "after", "refuses", ""])]
+        if chance.random() < 0.2:
+            with armed(f"{chance.choice(points)}:1:raise"), suppress(InjectedFault):
+                await office.saga.advance(payment)
+        else:
+            await office.saga.advance(payment)
+        if f"p-{payment}" in office.bank.states and chance.random() < 0.3:
+            office.bank.execute(payment)
+    office.bank.troubles = []
+    for payment in payments:
+        for _ in range(4):
+            await office.saga.advance(payment)
+            if str(payment) in office.bank.paid:
+                office.bank.execute(payment)
+
+    states = Counter([await office.state(payment) for payment in payments])
+    posted, reserved, clearing = await office.figures()
+    left = Decimal("0.01") * states[PaymentState.EXECUTED]
+    assert set(states) <= {PaymentState.EXECUTED, PaymentState.REJECTED, PaymentState.AUTHORISED}, states
+    assert office.bank.book == left == 100 - posted == -clearing
+    assert reserved == Decimal("0.01") * states[PaymentState.AUTHORISED]
+    assert len(office.bank.paid) == states[PaymentState.EXECUTED]
+    await assert_sound(office.side.pool)
