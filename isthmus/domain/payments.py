@@ -467,7 +467,7 @@ def answer(
 
 def _ended(book: Book, hold: Hold | None, event: PaymentEvent, now: datetime) -> Events:
     """`event` ends the payment without money having moved; what was reserved is released."""
-    return [event, *_released(book, hold, now)]
+    return [*_released(book, hold, now), event]
 
 
 def _released(book: Book, hold: Hold | None, now: datetime) -> Sequence[LedgerEvent]:
@@ -586,11 +586,12 @@ def _moved_on(
         reference = wish.news.reference or payment.provider_reference or ""
         events.append(PaymentSubmitted(*about, reference))
     if rank < _RANK[S.EXECUTED] <= _RANK[target]:
-        events.append(PaymentExecuted(*about))
+        # Money first: whoever has seen where the payment is has seen the balance that belongs to it.
         if hold is not None and not hold.resolved:
             posted = journals.post_hold(book, hold, wish.journal_id, None, now)
             assert not isinstance(posted, Refusal), "an open hold can be posted whole"
             events += posted
+        events.append(PaymentExecuted(*about))
     if target is S.SETTLED:
         events.append(PaymentSettled(*about))
     return events

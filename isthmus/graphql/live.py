@@ -67,7 +67,7 @@ class Live:
     def __init__(self, schema: Schema, timeout_s: float) -> None:
         self._schema = schema._schema
         self._timeout_s = timeout_s
-        self._shapes = Shapes()
+        self._shapes = Shapes(schema._schema)
         self._groups: dict[Hashable, Group] = {}
 
     async def open(self, context: RequestContext) -> Subscription:

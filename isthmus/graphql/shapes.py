@@ -11,15 +11,20 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from graphql import (
+    ArgumentNode,
     DocumentNode,
     FieldNode,
     FragmentDefinitionNode,
     FragmentSpreadNode,
+    GraphQLSchema,
     InlineFragmentNode,
+    NameNode,
     OperationDefinitionNode,
     SelectionSetNode,
+    StringValueNode,
     VariableNode,
     Visitor,
+    is_required_argument,
     print_ast,
     visit,
 )
@@ -40,7 +45,8 @@ class Shape:
 
 
 class Shapes:
-    def __init__(self) -> None:
+    def __init__(self, schema: GraphQLSchema) -> None:
+        self._schema = schema
         self._kept: OrderedDict[tuple[str, str | None], Shape] = OrderedDict()
 
     def of(self, prepared: Prepared) -> Shape:
@@ -48,7 +54,7 @@ class Shapes:
         key = prepared.text, prepared.operation_name
         shape = self._kept.get(key)
         if shape is None:
-            shape = self._kept[key] = shape_of(prepared.document, prepared.operation)
+            shape = self._kept[key] = shape_of(self._schema, prepared.document, prepared.operation)
             if len(self._kept) > _KEPT_MAX:
                 self._kept.popitem(last=False)
         else:
@@ -56,10 +62,16 @@ class Shapes:
         return shape
 
 
-def shape_of(document: DocumentNode, operation: OperationDefinitionNode) -> Shape:
+def shape_of(schema: GraphQLSchema, document: DocumentNode, operation: OperationDefinitionNode) -> Shape:
     fragments = {node.name.value: node for node in document.definitions if isinstance(node, FragmentDefinitionNode)}
     (root,) = _fields(operation.selection_set, fragments)
-    field = FieldNode(alias=root.alias, name=root.name, arguments=(), directives=(), selection_set=root.selection_set)
+    field = FieldNode(
+        alias=root.alias,
+        name=root.name,
+        arguments=_placeholders(schema, root),
+        directives=(),
+        selection_set=root.selection_set,
+    )
     used = _Used()
     waiting: list[FieldNode | FragmentDefinitionNode] = [field]
     kept: dict[str, FragmentDefinitionNode] = {}
@@ -79,6 +91,17 @@ def shape_of(document: DocumentNode, operation: OperationDefinitionNode) -> Shap
     )
     whole = DocumentNode(definitions=(shaped, *(kept[name] for name in sorted(kept))))
     return Shape(whole, print_ast(whole), tuple(sorted(used.variables)))
+
+
+def _placeholders(schema: GraphQLSchema, root: FieldNode) -> tuple[ArgumentNode, ...]:
+    """Arguments that must be there get a text that is nobody's: the value of a message does not ask for them."""
+    assert schema.subscription_type is not None, "a subscription is valid"
+    arguments = schema.subscription_type.fields[root.name.value].args
+    return tuple(
+        ArgumentNode(name=NameNode(value=name), value=StringValueNode(value=""))
+        for name, argument in arguments.items()
+        if is_required_argument(argument)
+    )
 
 
 def _fields(selections: SelectionSetNode, fragments: dict[str, FragmentDefinitionNode]) -> Iterator[FieldNode]:
