@@ -22,9 +22,12 @@ from isthmus.write_models.connection import Connection
 EXPIRE_HOLD = "expire_hold"
 
 _DEQUEUE_S = 1.0
-_HEARTBEAT_S = 10.0
+#: A dead worker's jobs are taken over after so long.
+_HEARTBEAT_S = 5.0
 _SHUTDOWN_S = 3.0
 _BATCH = 4
+#: Without a bound one worker picks all that waits.
+_AT_ONCE = 16
 
 log = structlog.get_logger(__name__)
 
@@ -93,6 +96,7 @@ class Timers:
                     dequeue_timeout=timedelta(seconds=_DEQUEUE_S),
                     heartbeat_timeout=timedelta(seconds=_HEARTBEAT_S),
                     batch_size=_BATCH,
+                    max_concurrent_tasks=_AT_ONCE,
                     shutdown_on_listener_failure=True,
                 )
             )
