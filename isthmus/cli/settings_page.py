@@ -44,6 +44,7 @@ _WORDS: dict[Any, str] = {
     str: "text",
     Path: "path",
     SecretStr: "text, secret",
+    dict[str, str]: "JSON object",
     dict[str, ProviderCertificates]: "JSON object",
     dict[str, ProviderCredentials]: "JSON object, secret",
 }

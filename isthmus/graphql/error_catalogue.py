@@ -95,6 +95,26 @@ REFUSALS: Mapping[RefusalCode, tuple[str, str]] = {
         "There is no such bank transaction among yours.",
         "Check the id.",
     ),
+    RefusalCode.PAYMENT_NOT_FOUND: (
+        "There is no such payment among yours.",
+        "Check the id.",
+    ),
+    RefusalCode.PAYMENT_NOT_CANCELLABLE: (
+        "The bank may have the payment already, or it has come to another end.",
+        "Follow it with `paymentProgressed`.",
+    ),
+    RefusalCode.PAYEE_ACCOUNT_INVALID: (
+        "The payee's account cannot be one: not an IBAN by its check digits, or not a sort code and an account number.",
+        "Look at the digits again and send it with the same key.",
+    ),
+    RefusalCode.SCA_REJECTED: (
+        "The answer is not accepted: wrong, late, given before, or to a challenge that is not yours. Nobody is told which.",
+        "Look at `attemptsLeft` and `challengeState`; where the challenge is over, make the payment anew.",
+    ),
+    RefusalCode.SCA_BLOCKED: (
+        "Five wrong answers in a row, over all challenges.",
+        "Nothing can be authorised for 24 hours.",
+    ),
 }
 
 ERRORS: Mapping[ErrorCode, tuple[str, str]] = {

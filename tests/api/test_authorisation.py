@@ -46,6 +46,11 @@ CALLS = {
     "Mutation.refreshBankLink": 'mutation { refreshBankLink(input: {consentId: "x"}) { position } }',
     "Mutation.tagBankTransaction": """mutation { tagBankTransaction(input: {transactionId: "x", tags: [], idempotencyKey: "k"}) {
         position } }""",
+    "Mutation.initiatePayment": """mutation { initiatePayment(input: {fromAccountId: "x", amount: {amount: "1", asset: "EUR"},
+        payee: {name: "x", account: {}}, idempotencyKey: "k"}) { position } }""",
+    "Mutation.answerScaChallenge": """mutation { answerScaChallenge(input: {challengeId: "x", answer: {oneTimeCode: "1"}}) {
+        position } }""",
+    "Mutation.cancelPayment": 'mutation { cancelPayment(input: {paymentId: "x", idempotencyKey: "k"}) { position } }',
     "Mutation.settleDeposit": """mutation { settleDeposit(input: {accountId: "x", amount: {amount: "1", asset: "EUR"},
         reference: "nowhere"}) { position } }""",
 }
@@ -186,7 +191,10 @@ def test_an_odd_correlation_id_finds_nothing(ada: Person, correlation_id: str) -
 
 
 def test_every_root_field_is_tried_below() -> None:
-    assert CALLS.keys() | {"Subscription.balanceChanged", "Subscription.consentChanged"} == ACCESS.keys()
+    assert (
+        CALLS.keys() | {f"Subscription.{name}" for name in ("balanceChanged", "consentChanged", "paymentProgressed")}
+        == ACCESS.keys()
+    )
 
 
 @pytest.mark.parametrize("role", sorted(Role))

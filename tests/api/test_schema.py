@@ -56,6 +56,12 @@ def test_every_operation_of_the_open_banking_contract_validates(schema: GraphQLS
     assert validate(schema, document) == []
 
 
+def test_every_operation_of_the_payments_contract_validates(schema: GraphQLSchema) -> None:
+    document = parse((CONTRACT / "03-payments-sca.graphql").read_text(encoding="utf-8"))
+
+    assert validate(schema, document) == []
+
+
 def test_null_is_only_where_the_contract_says(schema: GraphQLSchema) -> None:
     nullable = {
         f"{kind.name}.{name}"
@@ -97,6 +103,17 @@ def test_null_is_only_where_the_contract_says(schema: GraphQLSchema) -> None:
         "BankSync.nextSyncAllowedAt",
         "BankAccount.name",
         "BankAccount.iban",
+        "DynamicLink.payeeName",
+        "DynamicLink.payeeAccount",
+        "Payee.name",
+        "Payee.account",
+        "Payment.reference",
+        "Payment.challenge",
+        "Payment.failure",
+        "InitiatePaymentPayload.payment",
+        "AnswerScaChallengePayload.payment",
+        "CancelPaymentPayload.payment",
+        "ScaRejected.challengeState",
         "BankAccount.number",
         "RedirectAuthorization.expiresAt",
         "LinkTokenAuthorization.expiresAt",

@@ -24,7 +24,7 @@ _PARTS = "position replayed errors { __typename code message path }"
 _SEEN = """__typename id ... on Account { name asset balance { posted { amount } } transactions { totalCount } }
     ... on Journal { reference correlationId entries { amount { amount } } } ... on Transaction { description }
     ... on Viewer { subject accounts { totalCount } } ... on ApiKey { prefix name scopes }
-    ... on BankConsent { status linked: accounts { id } }"""
+    ... on BankConsent { status linked: accounts { id } } ... on Payment { state payee { name } }"""
 
 
 @dataclass(frozen=True)
@@ -64,6 +64,7 @@ def _wish(
     return Call(document, {"input": dict(fields)}, ids, role)
 
 
+_PAYMENT = "payment { id state payee { name } challenge { id } }"
 _CONSENT = "consent { id status accounts { id } }"
 _ACCOUNT, _JOURNAL = "account { id name status }", "journal { id entries { account { id } } }"
 CALLS: Mapping[str, Call] = {
@@ -136,6 +137,30 @@ CALLS: Mapping[str, Call] = {
         {"transactionId": MINE, "tags": ["x"], "idempotencyKey": FRESH},
         "transaction { id tags }",
         ids={"input.transactionId": "bank transaction"},
+    ),
+    "Mutation.initiatePayment": _wish(
+        "initiatePayment",
+        {
+            "fromAccountId": MINE,
+            "amount": MONEY,
+            "payee": {"name": "x", "account": {"iban": "GB29NWBK60161331926819"}},
+            "idempotencyKey": FRESH,
+        },
+        _PAYMENT,
+    ),
+    "Mutation.answerScaChallenge": _wish(
+        "answerScaChallenge",
+        {"challengeId": MINE, "answer": {"oneTimeCode": "000000"}},
+        _PAYMENT,
+        ids={"input.challengeId": "challenge"},
+    ),
+    "Mutation.cancelPayment": _wish(
+        "cancelPayment", {"paymentId": MINE, "idempotencyKey": FRESH}, _PAYMENT, ids={"input.paymentId": "payment"}
+    ),
+    "Subscription.paymentProgressed": Call(
+        "subscription($paymentId: ID!) { paymentProgressed(paymentId: $paymentId) { id state } }",
+        {"paymentId": MINE},
+        {"paymentId": "payment"},
     ),
     "Subscription.consentChanged": Call("subscription { consentChanged { consent { id status } } }"),
     "Subscription.balanceChanged": Call(

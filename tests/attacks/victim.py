@@ -31,6 +31,9 @@ _KEPT = (
     "consents",
     "bank_accounts",
     "bank_transaction_tags",
+    "payments",
+    "sca_challenges",
+    "sca_guards",
 )
 
 
@@ -62,6 +65,8 @@ class Things:
     consent: str
     bank_account: str
     bank_transaction: str
+    payment: str
+    challenge: str
 
     @property
     def nodes(self) -> dict[str, str]:
@@ -74,6 +79,8 @@ class Things:
             "consent": self.consent,
             "bank account": self.bank_account,
             "bank transaction": self.bank_transaction,
+            "payment": self.payment,
+            "challenge": self.challenge,
         }
 
 
@@ -104,7 +111,16 @@ def hers(served: Served, grace: Person, olga: Person) -> Things:
         made["createApiKey"]["apiKey"]["id"],
         correlation,
         *_linked(served, grace),
+        *_paying(grace, account),
     )
+
+
+def _paying(person: Person, account: str) -> tuple[str, str]:
+    call = CALLS["Mutation.initiatePayment"]
+    payment = person.ask(call.document, call.filled("input.fromAccountId", account, account))["initiatePayment"][
+        "payment"
+    ]
+    return payment["id"], payment["challenge"]["id"]
 
 
 def _linked(served: Served, person: Person) -> tuple[str, str, str]:

@@ -6,6 +6,7 @@ import asyncio
 import re
 import signal
 import sys
+from asyncio.subprocess import PIPE
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -15,6 +16,8 @@ from tests.end_to_end.client import Client
 from tests.end_to_end.product import Background, Product, environment
 from tests.end_to_end.test_bank_links import Bank, catalogue_is_made, ended, until
 from tests.end_to_end.test_contract import credit
+from tests.end_to_end.test_payments import Bank as Payers
+from tests.end_to_end.test_payments import funded
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 _SERVING = re.compile(r"^ready (http://127\.0\.0\.1:\d+)/graphql$")
@@ -105,3 +108,22 @@ async def test_link_bank_shows_what_the_bank_tells_until_its_consent_is_over(pro
         await ended(grace, "revokeBankConsent", consent)
         await line(r"consent REVOKED")
     await ended(grace, "deleteBankLink", consent)
+
+
+async def test_pay_asks_for_the_code_and_shows_every_state(product: Product, grace: Client, olga: Client) -> None:
+    bank = Payers(str(product.running["sandbox_url"]))
+    await funded(grace, olga, "100.00")
+    maria = await bank.account("nordlicht", "maria")
+    arguments = (product.base, "grace@example.com", "Maria", maria["iban"], "4.56")
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, str(EXAMPLES / "pay.py"), *arguments, env=environment(product.data_dir), stdin=PIPE, stdout=PIPE
+    )
+    assert process.stdin is not None
+    code = await bank.code_for("Pay 4.56 EUR to Maria")
+    process.stdin.write(f"{(int(code) + 1) % 1_000_000:06d}\n{code}\n".encode())
+    told, _ = await asyncio.wait_for(process.communicate(), 60)
+
+    lines = told.decode().splitlines()
+    assert re.fullmatch(rf"from .+: 4\.56 EUR to Maria, {maria['iban']}", lines[0]), lines
+    assert "The answer is not accepted. 4 answers are left." in lines[1]
+    assert lines[-1] == "EXECUTED"
