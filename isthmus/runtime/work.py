@@ -53,6 +53,7 @@ RELAY = "relay"
 VERIFIER = "verifier"
 _CLOSE_S = 2.0
 _TIMERS_AFTER_S = 2.0
+_READ_AGAIN = timedelta(seconds=1)
 _SERVER = {
     # A plan made while the tables were empty would scan them for ever.
     "plan_cache_mode": "force_custom_plan",
@@ -132,7 +133,9 @@ def _timers(settings: Settings, endpoints: Endpoints, side: WriteSide, banks: Ba
     async def sync(payload: bytes | None) -> None:
         assert payload is not None, "the payload is the consent's id"
         consent_id, _, attended = payload.decode().partition(" ")
-        await banks.sync.run(UUID(consent_id), attended=bool(attended))
+        if await banks.sync.run(UUID(consent_id), attended=bool(attended)) == "busy":
+            # Somebody reads it right now, and may be past what this is about.
+            await banks.mirror.want_sync(UUID(consent_id), attended=bool(attended), after=_READ_AGAIN)
 
     async def work_off(payload: bytes | None) -> None:
         assert payload is not None, "the payload is the webhook's number"

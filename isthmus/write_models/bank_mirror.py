@@ -12,6 +12,7 @@ import hmac
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from uuid import UUID, uuid5
 
 import msgspec
@@ -125,14 +126,14 @@ class BankMirror:
         async with self._pool.acquire() as connection:
             await connection.execute("update bank_account_mirrors set outdated = true where link_id = $1", consent_id)
 
-    async def want_sync(self, consent_id: UUID, *, attended: bool = False) -> None:
+    async def want_sync(self, consent_id: UUID, *, attended: bool = False, after: timedelta | None = None) -> None:
         """Have the link read soon, by whichever process comes to it. Again while it waits adds nothing. `attended`: its owner asks."""
         async with self._pool.acquire() as connection, connection.transaction():
             await connection.execute(
                 "insert into bank_syncs (consent_id) values ($1) on conflict (consent_id) do nothing", consent_id
             )
             payload = f"{consent_id} {'attended' if attended else ''}".strip()
-            await enqueue(connection, SYNC_LINK, payload.encode(), dedupe_key=f"{SYNC_LINK}:{payload}")
+            await enqueue(connection, SYNC_LINK, payload.encode(), after, dedupe_key=f"{SYNC_LINK}:{payload}")
 
     async def end(self, consent_id: UUID, providers: Mapping[str, BankProvider], *, patient: bool = True) -> bool:
         """Carry out what the end of a consent means: the provider is told, its tokens are forgotten, and where the link was deleted

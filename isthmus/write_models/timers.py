@@ -88,7 +88,7 @@ class Timers:
         try:
             manager = PgQueuer.from_asyncpg_connection(connection)
             for name, work in self.jobs.items():
-                manager.entrypoint(name, on_failure="hold", accepts_context=False)(_job(work))
+                manager.entrypoint(name, on_failure="hold", accepts_context=False)(_job(manager.connection, work))
             for schedule in self.schedules:
                 manager.schedule(schedule.name, schedule.cron, clean_old=True, accepts_context=False)(_round(schedule))
             running = asyncio.create_task(
@@ -112,10 +112,12 @@ class Timers:
             connection.terminate()
 
 
-def _job(work: Callable[[bytes | None], Awaitable[None]]) -> Callable[..., Awaitable[None]]:
+def _job(queue: Any, work: Callable[[bytes | None], Awaitable[None]]) -> Callable[..., Awaitable[None]]:
     from pgqueuer.models import Job
 
     async def run(job: Job) -> None:
+        # It does not wait any more: who asks for the same from here on asks for another look, since this one may be past what they saw.
+        await queue.execute("update pgqueuer set dedupe_key = null where id = $1", job.id)
         await failpoint_async("timers.job")
         await work(job.payload)
         await failpoint_async("timers.done")

@@ -48,6 +48,27 @@ async def test_a_key_that_waits_already_adds_nothing(connection: asyncpg.Connect
     assert await connection.fetchval("select count(*) from pgqueuer") == 1
 
 
+async def test_who_asks_for_the_same_while_it_runs_gets_another_run(
+    database: Database, connection: asyncpg.Connection[asyncpg.Record]
+) -> None:
+    """What is running may be past what they saw."""
+    runs: list[int] = []
+    done = asyncio.Event()
+
+    async def look(_: bytes | None) -> None:
+        runs.append(len(runs))
+        if len(runs) == 1:
+            for _ in range(3):
+                await enqueue(connection, "look", b"1", None, "once")
+        else:
+            done.set()
+
+    await enqueue(connection, "look", b"1", None, "once")
+    await run_until(Timers(lambda: asyncpg.connect(database.url), {"look": look}), done)
+
+    assert runs == [0, 1]
+
+
 async def test_jobs_run_at_their_time_and_a_failure_is_kept(
     database: Database, connection: asyncpg.Connection[asyncpg.Record]
 ) -> None:
