@@ -317,7 +317,7 @@ async def wired(settings: Settings) -> AsyncIterator[Running]:
                 positions=positions,
                 feed=feed,
                 banking=banks.links,
-                payments=payment_desk(side),
+                payments=payment_desk(settings, side, redis),
                 consents=consent_feed,
                 payment_feed=payment_feed,
                 documents=documents,

@@ -17,8 +17,9 @@ from enum import StrEnum
 from typing import assert_never
 from uuid import UUID, uuid5
 
-from isthmus.domain import journals, sca
+from isthmus.domain import compliance, journals, sca
 from isthmus.domain.accounts import AccountType, Direction, open_house_account
+from isthmus.domain.compliance import Limits, Ruling, Verdict
 from isthmus.domain.dynamic_link import Purpose
 from isthmus.domain.identifiers import house_account_id
 from isthmus.domain.ledger import (
@@ -50,6 +51,8 @@ REFERENCE_LENGTH_MAX = 18
 PAYEE_NAME_LENGTH_MAX = 140
 _FROM, _AMOUNT = ("input", "fromAccountId"), ("input", "amount")
 _TOLD_MAX = 64
+#: Parked until an operator judged it; nothing else may move it on.
+REVIEW = "REVIEW"
 
 
 class PaymentState(StrEnum):
@@ -109,7 +112,8 @@ class PaymentNews:
 
 @dataclass(frozen=True)
 class PaymentInitiated:
-    """`digest`: of the dynamic link that the challenge is bound to. `hold_id`: the money reserved, from an account here."""
+    """`digest`: of the dynamic link that the challenge is bound to. `hold_id`: the money reserved, from an account here.
+    `challenge_id`: what it is answered by; of one that was refused at once there is no challenge of that name."""
 
     payment_id: UUID
     owner: UUID
@@ -124,6 +128,25 @@ class PaymentInitiated:
     digest: str
     challenge_id: UUID
     hold_id: UUID | None
+
+
+@dataclass(frozen=True)
+class PaymentScreened:
+    """What compliance decided, by which rule and which version of its data."""
+
+    payment_id: UUID
+    owner: UUID
+    ruling: Ruling
+    rule: str
+    list_version: str
+
+
+@dataclass(frozen=True)
+class PaymentReleased:
+    """An operator judged what was parked for review, and lets it go on."""
+
+    payment_id: UUID
+    owner: UUID
 
 
 @dataclass(frozen=True)
@@ -216,6 +239,8 @@ class PaymentParked:
 
 PaymentEvent = (
     PaymentInitiated
+    | PaymentScreened
+    | PaymentReleased
     | PaymentAuthorised
     | PaymentSubmissionStarted
     | PaymentSubmitted
@@ -251,6 +276,8 @@ class Payment:
     provider_reference: str | None = None
     parked: str | None = None
     evidence: frozenset[str] = frozenset()
+    #: An operator is to judge it before it is authorised.
+    to_review: bool = False
 
     @property
     def payment_id(self) -> UUID:
@@ -288,6 +315,10 @@ def evolve(payment: Payment | None, event: PaymentEvent) -> Payment:
             return replace(payment, provider_reference=event.provider_reference)
         case PaymentEvidenceKept():
             return replace(payment, evidence=payment.evidence | {event.told})
+        case PaymentScreened():
+            return replace(payment, to_review=payment.to_review or event.ruling is Ruling.REVIEW)
+        case PaymentReleased():
+            return replace(payment, to_review=False, parked=None)
         case PaymentParked():
             return replace(payment, parked=event.why)
         case _:
@@ -321,6 +352,8 @@ class InitiatePayment:
     digest: str
     method: sca.Method
     expires_at: datetime
+    verdict: Verdict
+    limits: Limits
 
     @property
     def person(self) -> UUID:
@@ -334,11 +367,12 @@ class InitiatePayment:
 
 @dataclass(frozen=True)
 class AnswerScaChallenge:
-    """`subject_id`: the payment that it is said to be for; the challenge itself knows."""
+    """`subject_id`: the payment that it is said to be for; the challenge itself knows. `from_account_id`: what that is paid from."""
 
     challenge_id: UUID
     subject_id: UUID
     owner: UUID
+    from_account_id: UUID
     proof: sca.Proof = field(repr=False)
 
 
@@ -381,30 +415,25 @@ def _missing() -> Refusal:
     return PaymentNotFound("There is no such payment.", ("input", "paymentId"))
 
 
-def initiate(book: Book, guard: sca.Guard, wish: InitiatePayment, now: datetime) -> Decision:
-    """From an account here the money is reserved now; from a bank's it is asked for once the person has answered."""
+def initiate(book: Book, guard: sca.Guard, used: Decimal, wish: InitiatePayment, now: datetime) -> Decision:
+    """From an account here the money is reserved now; from a bank's it is asked for once the person has answered. `used`: of the
+    person's limit for the day. One that compliance refuses is recorded, with neither money reserved nor a challenge."""
     if guard.blocked(now):
         return ScaBlockedRefusal("Too many wrong answers: nothing can be authorised for a while.")
     reserved = _reserve(book, wish) if wish.source is Source.OWN else []
     if isinstance(reserved, Refusal):
         return reserved
+    over = compliance.limit_fault(wish.limits, wish.asset, wish.amount, used, now)
+    if over is not None:
+        return over
+    about, verdict = (wish.payment_id, wish.owner), wish.verdict
+    screened = PaymentScreened(*about, verdict.ruling, verdict.rule, verdict.list_version)
+    if verdict.ruling is Ruling.REFUSE:
+        return [_initiated(wish, held=False), screened, PaymentRejected(*about, compliance.REFUSED)]
     return [
         *reserved,
-        PaymentInitiated(
-            wish.payment_id,
-            wish.owner,
-            wish.source,
-            wish.from_account_id,
-            wish.provider,
-            wish.asset,
-            wish.amount,
-            wish.payee_name.ciphertext(),
-            wish.payee_account.ciphertext(),
-            wish.reference.ciphertext() if wish.reference else None,
-            wish.digest,
-            wish.challenge_id,
-            hold_id_of(wish.payment_id) if wish.source is Source.OWN else None,
-        ),
+        _initiated(wish, held=wish.source is Source.OWN),
+        screened,
         sca.ScaChallengeIssued(
             wish.challenge_id,
             wish.owner,
@@ -415,6 +444,24 @@ def initiate(book: Book, guard: sca.Guard, wish: InitiatePayment, now: datetime)
             wish.expires_at,
         ),
     ]
+
+
+def _initiated(wish: InitiatePayment, *, held: bool) -> PaymentInitiated:
+    return PaymentInitiated(
+        wish.payment_id,
+        wish.owner,
+        wish.source,
+        wish.from_account_id,
+        wish.provider,
+        wish.asset,
+        wish.amount,
+        wish.payee_name.ciphertext(),
+        wish.payee_account.ciphertext(),
+        wish.reference.ciphertext() if wish.reference else None,
+        wish.digest,
+        wish.challenge_id,
+        hold_id_of(wish.payment_id) if held else None,
+    )
 
 
 def _reserve(book: Book, wish: InitiatePayment) -> Sequence[LedgerEvent] | Refusal:
@@ -449,9 +496,15 @@ def _reserve(book: Book, wish: InitiatePayment) -> Sequence[LedgerEvent] | Refus
 
 
 def answer(
-    challenge: sca.Challenge | None, guard: sca.Guard, payment: Payment | None, wish: AnswerScaChallenge, now: datetime
+    book: Book,
+    challenge: sca.Challenge | None,
+    guard: sca.Guard,
+    payment: Payment | None,
+    wish: AnswerScaChallenge,
+    now: datetime,
 ) -> Decision:
-    """A wrong answer is no refusal: it is written down. The caller finds in the events what became of it."""
+    """A wrong answer is no refusal: it is written down. The caller finds in the events what became of it. What an operator is to judge is
+    answered for like everything else, and waits then."""
     if challenge is None or challenge.owner != wish.owner or challenge.issued.subject_id != wish.subject_id:
         return ScaRejected("The answer is not accepted.")
     if payment is None or payment.state is not S.AWAITING_SCA:
@@ -459,13 +512,20 @@ def answer(
     answered = sca.answer(challenge, guard, wish.proof, now)
     if not answered.events:
         return ScaRejected("The answer is not accepted.")
-    if answered.passed:
-        by = sca.proof_name(challenge, wish.proof)
-        return [*answered.events, PaymentAuthorised(payment.payment_id, payment.owner, by)]
-    return list(answered.events)
+    if not answered.passed:
+        return list(answered.events)
+    about = (payment.payment_id, payment.owner)
+    source = book.get(payment.initiated.from_account_id)
+    verdict = compliance.frozen_account(source is not None and source.account.frozen)
+    if verdict.ruling is Ruling.REVIEW:
+        screened = PaymentScreened(*about, verdict.ruling, verdict.rule, verdict.list_version)
+        return [*answered.events, screened, PaymentParked(*about, REVIEW)]
+    if payment.to_review:
+        return [*answered.events, PaymentParked(*about, REVIEW)]
+    return [*answered.events, PaymentAuthorised(*about, sca.proof_name(challenge, wish.proof))]
 
 
-def _ended(book: Book, hold: Hold | None, event: PaymentEvent, now: datetime) -> Events:
+def ended(book: Book, hold: Hold | None, event: PaymentEvent, now: datetime) -> Events:
     """`event` ends the payment without money having moved; what was reserved is released."""
     return [*_released(book, hold, now), event]
 
@@ -494,7 +554,7 @@ def cancel(
     if payment.state not in (S.AWAITING_SCA, S.AUTHORISED) or payment.attempts:
         return PaymentNotCancellable("It is too late to cancel the payment.", ("input", "paymentId"))
     void = sca.invalidate(challenge, sca.Invalidation.CANCELLED) if challenge else ()
-    return [*_ended(book, hold, PaymentCancelled(payment.payment_id, payment.owner), now), *void]
+    return [*ended(book, hold, PaymentCancelled(payment.payment_id, payment.owner), now), *void]
 
 
 def expire(
@@ -507,11 +567,11 @@ def expire(
         return []
     about = (payment.payment_id, payment.owner)
     if challenge.state is sca.ChallengeState.FAILED:
-        return _ended(book, hold, PaymentRejected(*about, "SCA_FAILED"), now)
+        return ended(book, hold, PaymentRejected(*about, "SCA_FAILED"), now)
     over = sca.expire(challenge, now)
     if not over and challenge.state is not sca.ChallengeState.EXPIRED:
         return []
-    return [*over, *_ended(book, hold, PaymentExpired(*about), now)]
+    return [*over, *ended(book, hold, PaymentExpired(*about), now)]
 
 
 def start_submission(
@@ -532,7 +592,7 @@ def start_submission(
     if not same or challenge.state is not sca.ChallengeState.PASSED:
         return [
             *sca.invalidate(challenge, sca.Invalidation.CHANGED),
-            *_ended(book, hold, PaymentRejected(*about, "CHANGED_AFTER_SCA"), now),
+            *ended(book, hold, PaymentRejected(*about, "CHANGED_AFTER_SCA"), now),
             PaymentParked(*about, "CHANGED_AFTER_SCA"),
         ]
     return [PaymentSubmissionStarted(*about, payment.attempts + 1)]
@@ -558,7 +618,7 @@ def record_news(
             return kept if target is not payment.state else []
         if payment.state in (S.EXECUTED, S.SETTLED):
             return [*kept, *_parked(payment, "CONTRADICTION")]
-        return _ended(book, hold, _ending(payment, target, news.code or news.told), now)
+        return ended(book, hold, _ending(payment, target, news.code or news.told), now)
     if payment.state in VOID:
         # It was over for us, and the money has moved all the same: nobody may overlook that.
         moved = _RANK[target] >= _RANK[S.EXECUTED]

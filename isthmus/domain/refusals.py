@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 from typing import ClassVar
 
@@ -43,6 +44,8 @@ class RefusalCode(StrEnum):
     PAYMENT_NOT_FOUND = "PAYMENT_NOT_FOUND"
     PAYMENT_NOT_CANCELLABLE = "PAYMENT_NOT_CANCELLABLE"
     PAYEE_ACCOUNT_INVALID = "PAYEE_ACCOUNT_INVALID"
+    PAYMENT_NOT_IN_REVIEW = "PAYMENT_NOT_IN_REVIEW"
+    LIMIT_EXCEEDED = "LIMIT_EXCEEDED"
     SCA_REJECTED = "SCA_REJECTED"
     SCA_BLOCKED = "SCA_BLOCKED"
 
@@ -231,6 +234,26 @@ class PaymentNotFound(Refusal):
 @dataclass(frozen=True)
 class PaymentNotCancellable(Refusal):
     code: ClassVar[RefusalCode] = RefusalCode.PAYMENT_NOT_CANCELLABLE
+
+
+@dataclass(frozen=True)
+class PaymentNotInReview(Refusal):
+    """It waits for nobody's judgement, or for another's: nobody judges their own."""
+
+    code: ClassVar[RefusalCode] = RefusalCode.PAYMENT_NOT_IN_REVIEW
+    sticks: ClassVar[bool] = False
+
+
+@dataclass(frozen=True)
+class LimitExceeded(Refusal):
+    """`resets_at`: when as much as was used is free again; None where it never is, of one payment. Not remembered: the same wish may be
+    granted then."""
+
+    code: ClassVar[RefusalCode] = RefusalCode.LIMIT_EXCEEDED
+    sticks: ClassVar[bool] = False
+    limit: Money | None = None
+    used: Money | None = None
+    resets_at: datetime | None = None
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,7 @@ ACCESS: Mapping[str, Scope] = {
     "Query.auditTrail": Scope.READ,
     "Query.apiKeys": Scope.READ,
     "Query.institutions": Scope.READ,
+    "Query.paymentsForReview": Scope.OPERATE,
     "Mutation.openAccount": Scope.WRITE,
     "Mutation.renameAccount": Scope.WRITE,
     "Mutation.closeAccount": Scope.WRITE,
@@ -40,14 +41,24 @@ ACCESS: Mapping[str, Scope] = {
     "Mutation.initiatePayment": Scope.WRITE,
     "Mutation.answerScaChallenge": Scope.WRITE,
     "Mutation.cancelPayment": Scope.WRITE,
+    "Mutation.releasePayment": Scope.OPERATE,
+    "Mutation.refusePayment": Scope.OPERATE,
     "Subscription.balanceChanged": Scope.READ,
     "Subscription.consentChanged": Scope.READ,
     "Subscription.paymentProgressed": Scope.READ,
 }
 
-#: What nobody does by API key: one that leaked could make others, and outlive its own end; and nobody answers for somebody else.
+#: What nobody does by API key: one that leaked could make others, and outlive its own end; and nobody answers for somebody else, or
+#: judges in their name.
 IN_PERSON = frozenset(
-    {"Query.apiKeys", "Mutation.createApiKey", "Mutation.revokeApiKey", "Mutation.answerScaChallenge"}
+    {
+        "Query.apiKeys",
+        "Mutation.createApiKey",
+        "Mutation.revokeApiKey",
+        "Mutation.answerScaChallenge",
+        "Mutation.releasePayment",
+        "Mutation.refusePayment",
+    }
 )
 
 

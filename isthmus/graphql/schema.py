@@ -28,6 +28,7 @@ from isthmus.resolvers.institutions import InstitutionQueries
 from isthmus.resolvers.journals import Journal
 from isthmus.resolvers.money_mutations import MoneyMutations
 from isthmus.resolvers.payment_mutations import PaymentMutations
+from isthmus.resolvers.payment_reviews import PaymentReviewMutations, PaymentReviewQueries
 from isthmus.resolvers.payment_subscriptions import PaymentSubscriptions
 from isthmus.resolvers.sca import CHALLENGES
 from isthmus.resolvers.subscriptions import BalanceSubscriptions
@@ -37,14 +38,16 @@ from isthmus.resolvers.viewer import ViewerQueries
 
 
 @strawberry.type(description="Questions.")
-class Query(ViewerQueries, AssetQueries, AuditQueries, ApiKeyQueries, InstitutionQueries):
+class Query(ViewerQueries, AssetQueries, AuditQueries, ApiKeyQueries, InstitutionQueries, PaymentReviewQueries):
     pass
 
 
 @strawberry.type(
     description="Wishes. Each says No in its payload's `errors`, and is safe to send again with the same key."
 )
-class Mutation(AccountMutations, MoneyMutations, ApiKeyMutations, ConsentMutations, PaymentMutations):
+class Mutation(
+    AccountMutations, MoneyMutations, ApiKeyMutations, ConsentMutations, PaymentMutations, PaymentReviewMutations
+):
     pass
 
 

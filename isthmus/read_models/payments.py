@@ -16,16 +16,20 @@ from isthmus.read_models.row_feed import Connect, RowFeed
 
 _ROWS = """
 select p.id as payment_id, p.owner, p.source, p.from_account_id, p.provider, p.asset, p.amount, p.payee_name, p.payee_account, p.reference,
-    p.state, p.failure_code, p.retryable, p.parked, p.version, m.committed_at as created_at, m.position as created_position,
+    p.state, p.failure_code, p.retryable, p.parked, p.version, p.screened_by, p.screened_against,
+    p.review_since, m.committed_at as created_at, m.position as created_position,
     (select position from event_store where aggregate_id = p.id order by version desc limit 1) as payment_position,
     (select position from event_store where aggregate_id = c.id order by version desc limit 1) as challenge_position,
-    c.id as challenge_id, c.method, c.digest, c.expires_at, c.url,
+    p.challenge_id, c.method, coalesce(c.digest, p.digest) as digest, c.expires_at, c.url,
     case when c.state = 'PENDING' and c.expires_at <= coalesce($1, statement_timestamp()) then 'EXPIRED'
         else c.state end as challenge_state,
     case when g.blocked_until is null then coalesce(g.failures, 0)
         when g.blocked_until > coalesce($1, statement_timestamp()) then %(most)s else 0 end as failures
 from payments p join event_store m on m.aggregate_id = p.id and m.version = 1
-join sca_challenges c on c.id = p.challenge_id left join sca_guards g on g.owner = p.owner""" % {"most": FAILURES_MAX}  # noqa: UP031
+left join sca_challenges c on c.id = p.challenge_id left join sca_guards g on g.owner = p.owner""".replace(
+    "%(most)s", str(FAILURES_MAX)
+)
+_IN_REVIEW = "p.parked = 'REVIEW' and p.state = 'AWAITING_SCA'"
 _HISTORY = """
 select aggregate_id, type, committed_at, position from event_store
 where aggregate_id = any($1::uuid[]) and type = any($2) order by aggregate_id, version"""
@@ -52,8 +56,8 @@ class Step:
 
 @dataclass(frozen=True)
 class PaymentRow:
-    """Texts are sealed. A challenge that is over by the clock is EXPIRED, whether or not that is written yet. `failures`: the person's
-    wrong answers in a row."""
+    """Texts are sealed. What is said of a challenge is None where there is none. A challenge that is over by the clock is EXPIRED, whether
+    or not that is written yet. `failures`: the person's wrong answers in a row."""
 
     payment_id: UUID
     owner: UUID
@@ -70,22 +74,25 @@ class PaymentRow:
     retryable: bool
     parked: str | None
     version: int
+    screened_by: str | None
+    screened_against: str | None
+    review_since: datetime | None
     created_at: datetime
     created_position: int
     payment_position: int
-    challenge_position: int
+    challenge_position: int | None
     challenge_id: UUID
-    method: str
+    method: str | None
     digest: str
-    expires_at: datetime
+    expires_at: datetime | None
     url: str | None = field(repr=False)
-    challenge_state: str
+    challenge_state: str | None
     failures: int
 
     @property
     def position(self) -> int:
         """Of the last thing that happened to it or to its challenge."""
-        return max(self.payment_position, self.challenge_position)
+        return max(self.payment_position, self.challenge_position or 0)
 
     @property
     def key(self) -> UUID:
@@ -123,6 +130,32 @@ class PaymentReader:
                 first + 1,
             )
         return [PaymentRow(**row) for row in rows[:first]], len(rows) > first
+
+    async def load_any(self, keys: Sequence[UUID]) -> list[PaymentRow | None]:
+        """Whosever they are, for operators."""
+        async with self._pool.acquire(timeout=ACQUIRE_TIMEOUT_S) as connection:
+            rows = await connection.fetch(f"{_ROWS} where p.id = any($2::uuid[])", self._stamp(), list(keys))
+        found = {row["payment_id"]: PaymentRow(**row) for row in rows}
+        return [found.get(key) for key in keys]
+
+    async def in_review(self, first: int, after: tuple[datetime, UUID] | None) -> tuple[list[PaymentRow], bool]:
+        """What waits for an operator, whosever it is, longest first; and whether there is more."""
+        since, key = after or (None, None)
+        async with self._pool.acquire(timeout=ACQUIRE_TIMEOUT_S) as connection:
+            rows = await connection.fetch(
+                f"{_ROWS} where {_IN_REVIEW} and ($2::timestamptz is null or (p.review_since, p.id) > ($2, $3::uuid)) "
+                "order by p.review_since, p.id limit $4",
+                self._stamp(),
+                since,
+                key,
+                first + 1,
+            )
+        return [PaymentRow(**row) for row in rows[:first]], len(rows) > first
+
+    async def count_in_review(self) -> int:
+        async with self._pool.acquire(timeout=ACQUIRE_TIMEOUT_S) as connection:
+            counted: int = await connection.fetchval(f"select count(*) from payments p where {_IN_REVIEW}")
+        return counted
 
     async def count(self, owner: UUID) -> int:
         async with self._pool.acquire(timeout=ACQUIRE_TIMEOUT_S) as connection:

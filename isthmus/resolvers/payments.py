@@ -48,6 +48,7 @@ class PaymentStep:
 
 _MESSAGES = {
     "SCA_FAILED": "It was answered for wrongly too often.",
+    "COMPLIANCE": "This payment cannot be made.",
     "CHANGED_AFTER_SCA": "What would have been sent is not what was answered for. Nothing was sent.",
 }
 
@@ -76,7 +77,7 @@ class Payment(Node):
     async def reference(self, info: AppInfo) -> str | None:
         return None if self.row.reference is None else await info.context.loaders.texts.load(self.row.reference)
 
-    @strawberry.field(description="What its payer is asked for.")
+    @strawberry.field(description="What its payer is asked for; null where nothing is, since it was refused at once.")
     def challenge(self) -> ScaChallenge | None:
         return challenge_of(self.row)
 

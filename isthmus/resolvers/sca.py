@@ -76,8 +76,10 @@ class DecoupledChallenge(ScaChallenge):
 CHALLENGES = (OneTimeCodeChallenge, DeviceChallenge, RedirectChallenge, DecoupledChallenge)
 
 
-def challenge_of(row: PaymentRow) -> ScaChallenge:
-    """Only codes so far."""
+def challenge_of(row: PaymentRow) -> ScaChallenge | None:
+    """Only codes so far. None where it was refused at once, and nothing is asked for."""
+    if row.method is None or row.expires_at is None:
+        return None
     pending = row.challenge_state == "PENDING"
     return OneTimeCodeChallenge(
         row=row,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime
 from enum import Enum
 
 import strawberry
@@ -63,6 +64,10 @@ class UserErrorCode(Enum):
     PAYEE_ACCOUNT_INVALID = strawberry.enum_value(
         "PAYEE_ACCOUNT_INVALID", description="Not an IBAN, or not a sort code and an account number."
     )
+    PAYMENT_NOT_IN_REVIEW = strawberry.enum_value(
+        "PAYMENT_NOT_IN_REVIEW", description="No payment of that id waits for your judgement."
+    )
+    LIMIT_EXCEEDED = strawberry.enum_value("LIMIT_EXCEEDED", description="More than may be paid at once, or in a day.")
     SCA_REJECTED = strawberry.enum_value("SCA_REJECTED", description="The answer to the challenge is not accepted.")
     SCA_BLOCKED = strawberry.enum_value(
         "SCA_BLOCKED", description="Too many wrong answers: nothing can be authorised for a while."
@@ -232,6 +237,22 @@ class PayeeAccountInvalid(UserError):
     pass
 
 
+@strawberry.type(description="No payment of that id waits for your judgement: nobody judges their own. Not remembered.")
+class PaymentNotInReview(UserError):
+    pass
+
+
+@strawberry.type(description="More than may be paid at once, or in a day. Not remembered.")
+class LimitExceeded(UserError):
+    limit: Money = strawberry.field(
+        description="How much may be paid: at once, or from one midnight (UTC) to the next."
+    )
+    used: Money = strawberry.field(description="What counts towards it already: paid, or waiting to be answered for.")
+    resets_at: datetime | None = strawberry.field(
+        description="When it counts from nothing again; null where it is the limit of one payment, which never does."
+    )
+
+
 @strawberry.type(description="The answer is not accepted. It is the same whatever was wrong with it.")
 class ScaRejected(UserError):
     attempts_left: int = strawberry.field(
@@ -279,6 +300,8 @@ TYPES: Mapping[type[Refusal], type[UserError]] = {
     refusals.PaymentNotFound: PaymentNotFound,
     refusals.PaymentNotCancellable: PaymentNotCancellable,
     refusals.PayeeAccountInvalid: PayeeAccountInvalid,
+    refusals.PaymentNotInReview: PaymentNotInReview,
+    refusals.LimitExceeded: LimitExceeded,
     refusals.ScaRejected: ScaRejected,
     refusals.ScaBlockedRefusal: ScaBlocked,
 }
@@ -295,6 +318,17 @@ async def user_error(context: RequestContext, refusal: Refusal) -> UserError:
             path=path,
             available=await money(context, refusal.available.amount, refusal.available.asset),
             required=await money(context, refusal.required.amount, refusal.required.asset),
+        )
+    if isinstance(refusal, refusals.LimitExceeded):
+        assert refusal.limit is not None, "whoever refuses says how much may be paid"
+        assert refusal.used is not None, "and how much was"
+        return LimitExceeded(
+            code=code,
+            message=refusal.message,
+            path=path,
+            limit=await money(context, refusal.limit.amount, refusal.limit.asset),
+            used=await money(context, refusal.used.amount, refusal.used.asset),
+            resets_at=refusal.resets_at,
         )
     if isinstance(refusal, refusals.ScaRejected):
         state = ScaChallengeState(refusal.challenge_state) if refusal.challenge_state else None

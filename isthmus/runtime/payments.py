@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 import httpx
+from redis.asyncio import Redis
 
 from isthmus.domain.identifiers import uuid7_source
 from isthmus.domain.notifications import Message, Notifier, Undeliverable
@@ -15,6 +16,9 @@ from isthmus.integrations.banking.calls import Calls, Manners
 from isthmus.integrations.banking.signing import truelayer_signer
 from isthmus.integrations.notifications.onesignal import OneSignal
 from isthmus.integrations.payments.truelayer_payouts import TrueLayerPayouts
+from isthmus.integrations.screening.files import limit_table, sanctions_list
+from isthmus.integrations.screening.rules import ListedCompliance
+from isthmus.integrations.screening.velocity import RedisVelocity
 from isthmus.integrations.secrets.sealed_keys import SealedKeys
 from isthmus.runtime.wiring import WriteSide
 from isthmus.settings import Settings
@@ -40,9 +44,21 @@ class Nobody:
         raise Undeliverable("nobody carries notifications: set ISTHMUS_NOTIFICATIONS__ONESIGNAL_APP_ID", again=False)
 
 
-def payment_desk(side: WriteSide) -> PaymentDesk:
-    ids = uuid7_source(side.clock.now)
-    return PaymentDesk(side.pool, side.commands, side.texts, _codes(side), side.clock, ids, _PAYOUTS)
+def payment_desk(settings: Settings, side: WriteSide, redis: Redis) -> PaymentDesk:
+    """Raises SettingsError where what is screened against cannot be read."""
+    ids, told = uuid7_source(side.clock.now), settings.compliance
+    compliance = ListedCompliance(sanctions_list(told.sanctions_list), limit_table(told.limits, told.profile))
+    return PaymentDesk(
+        side.pool,
+        side.commands,
+        side.texts,
+        _codes(side),
+        side.clock,
+        ids,
+        _PAYOUTS,
+        compliance,
+        RedisVelocity(redis),
+    )
 
 
 @asynccontextmanager

@@ -17,6 +17,7 @@ from pydantic_settings import SettingsError as UnreadableSetting
 
 from isthmus.settings.api import LOOPBACK, ApiSettings, PlaygroundSettings
 from isthmus.settings.banking import BankingSettings
+from isthmus.settings.compliance import ComplianceSettings
 from isthmus.settings.notifications import NotificationSettings
 from isthmus.settings.secrets import ProviderCertificates, SecretsSettings
 from isthmus.settings.servers import DatabaseSettings, IssuerSettings, KafkaSettings, RedisSettings
@@ -132,6 +133,7 @@ class Settings(BaseSettings):
     log: LogSettings = LogSettings()
     banking: BankingSettings = BankingSettings()
     notifications: NotificationSettings = NotificationSettings()
+    compliance: ComplianceSettings = ComplianceSettings()
     sandbox: SandboxSettings = SandboxSettings()
     telemetry: TelemetrySettings = TelemetrySettings()
     fail: str | None = Field(

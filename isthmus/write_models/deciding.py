@@ -15,6 +15,7 @@ from isthmus.domain.events import Event
 from isthmus.domain.identifiers import IdSource
 from isthmus.domain.ledger import JournalEvent, JournalPosted, JournalReserved, LedgerEvent, apply, evolve_hold
 from isthmus.domain.money import DIGITS_MAX, SCALE_MAX, Asset, amount_fault
+from isthmus.domain.payments import PaymentEvent
 from isthmus.domain.refusals import IdempotencyKeyReused, InvalidAmount, Refusal, UnknownAsset
 from isthmus.write_models import api_keys, idempotency
 from isthmus.write_models.asks import Ask
@@ -150,6 +151,8 @@ def _bring_forward(loaded: Loaded, event: Event) -> None:
         loaded.streams.setdefault(stream_of(event)[1], []).append(event)
         if isinstance(event, ApiKeyEvent):
             api_keys.bring_forward(loaded.live_keys, event)
+        elif isinstance(event, PaymentEvent):
+            loaded.spent.bring_forward(event)
     if isinstance(event, JournalEvent):
         _, stream = stream_of(event)
         hold = evolve_hold(loaded.holds.get(stream), event)

@@ -21,6 +21,7 @@ from isthmus.domain import (
     internal_transfers,
     journals,
     ledger,
+    payment_review,
     payments,
     sca,
 )
@@ -44,6 +45,7 @@ from isthmus.domain.holds import PostHold, PostLinked, ReserveFunds, ReverseJour
 from isthmus.domain.internal_transfers import TransferInternally
 from isthmus.domain.ledger import AccountState, Hold, JournalPosted
 from isthmus.domain.money import Asset
+from isthmus.domain.payment_review import RefusePayment, ReleasePayment
 from isthmus.domain.payments import (
     AnswerScaChallenge,
     CancelPayment,
@@ -53,6 +55,7 @@ from isthmus.domain.payments import (
     StartSubmission,
 )
 from isthmus.domain.refusals import Refusal, UnknownAsset
+from isthmus.write_models.spending import Spent
 
 
 @dataclass(frozen=True)
@@ -67,6 +70,8 @@ class Needs:
     streams: frozenset[UUID] = frozenset()
     #: People whose API keys are counted: one at a time.
     key_owners: frozenset[UUID] = frozenset()
+    #: People whose payments of today are counted: one at a time. Wants `time`, too.
+    spenders: frozenset[UUID] = frozenset()
     #: What is decided or begun ends at an instant: `Loaded.now` must be one that all processes agree on.
     time: bool = False
 
@@ -86,6 +91,7 @@ class Loaded:
     reversed: set[UUID] = field(default_factory=set)
     streams: dict[UUID, list[Event]] = field(default_factory=dict)
     live_keys: dict[UUID, set[UUID]] = field(default_factory=dict)
+    spent: Spent = field(default_factory=Spent)
 
     def account(self, account_id: UUID) -> accounts.Account | None:
         state = self.book.get(account_id)
@@ -151,15 +157,36 @@ def _held(loaded: Loaded, wish: Any) -> Hold | None:
 
 
 def _initiate_needs(wish: InitiatePayment) -> Needs:
-    guard = frozenset({sca.guard_id_of(wish.owner)})
+    guard, spenders = frozenset({sca.guard_id_of(wish.owner)}), frozenset({wish.owner})
     if wish.source is payments.Source.BANK:
-        return Needs(streams=guard, time=True)
+        return Needs(streams=guard, spenders=spenders, time=True)
     owned = frozenset({(wish.from_account_id, wish.owner)})
-    return Needs(frozenset({wish.clearing_id}), owned=owned, streams=guard, time=True)
+    return Needs(frozenset({wish.clearing_id}), owned=owned, streams=guard, spenders=spenders, time=True)
 
 
 def _initiate(loaded: Loaded, wish: InitiatePayment) -> Decision:
-    return payments.initiate(loaded.book, _guard(loaded, wish), wish, loaded.now)
+    used = loaded.spent.by(wish.owner, wish.asset)
+    return payments.initiate(loaded.book, _guard(loaded, wish), used, wish, loaded.now)
+
+
+def _answer_needs(wish: AnswerScaChallenge) -> Needs:
+    streams = frozenset({wish.challenge_id, wish.subject_id, sca.guard_id_of(wish.owner)})
+    return Needs(owned=frozenset({(wish.from_account_id, wish.owner)}), streams=streams, time=True)
+
+
+def _answer(loaded: Loaded, wish: AnswerScaChallenge) -> Decision:
+    payment, challenge = _payment(loaded, wish.subject_id), _challenge(loaded, wish)
+    return payments.answer(loaded.book, challenge, _guard(loaded, wish), payment, wish, loaded.now)
+
+
+def _release(loaded: Loaded, wish: ReleasePayment) -> Decision:
+    payment, challenge = _payment(loaded, wish.payment_id), _challenge(loaded, wish)
+    return payment_review.release(loaded.book, payment, challenge, wish)
+
+
+def _refuse(loaded: Loaded, wish: RefusePayment) -> Decision:
+    payment, challenge = _payment(loaded, wish.payment_id), _challenge(loaded, wish)
+    return payment_review.refuse(loaded.book, _held(loaded, wish), payment, challenge, wish, loaded.now)
 
 
 def _payment_needs(wish: Any) -> Needs:
@@ -261,14 +288,9 @@ HANDLERS: Mapping[type, Handler] = {
         lambda wish: Needs(streams=frozenset({wish.bank_transaction_id})), lambda _, wish: bank_accounts.tag(wish)
     ),
     InitiatePayment: Handler(_initiate_needs, _initiate),
-    AnswerScaChallenge: Handler(
-        lambda wish: Needs(
-            streams=frozenset({wish.challenge_id, wish.subject_id, sca.guard_id_of(wish.owner)}), time=True
-        ),
-        lambda loaded, wish: payments.answer(
-            _challenge(loaded, wish), _guard(loaded, wish), _payment(loaded, wish.subject_id), wish, loaded.now
-        ),
-    ),
+    AnswerScaChallenge: Handler(_answer_needs, _answer),
+    ReleasePayment: Handler(_payment_needs, _release),
+    RefusePayment: Handler(_payment_needs, _refuse),
     CancelPayment: Handler(_payment_needs, _cancel),
     ExpirePayment: Handler(_payment_needs, _expire),
     StartSubmission: Handler(_payment_needs, _start_submission),

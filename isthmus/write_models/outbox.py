@@ -56,6 +56,9 @@ _PUBLIC: Mapping[str, tuple[str, tuple[str, ...]]] = {
         "payments.payment.initiated.v1",
         ("payment_id", "owner", "source", "from_account_id", "provider", "asset", "amount", "challenge_id"),
     ),
+    # By which rule is for the platform's own eyes.
+    "PaymentScreened": ("payments.payment.screened.v1", ("payment_id", "owner")),
+    "PaymentReleased": ("payments.payment.released.v1", ("payment_id", "owner")),
     "PaymentAuthorised": ("payments.payment.authorised.v1", ("payment_id", "owner", "by")),
     "PaymentSubmissionStarted": ("payments.payment.submission_started.v1", ("payment_id", "owner", "attempt")),
     "PaymentSubmitted": ("payments.payment.submitted.v1", ("payment_id", "owner", "provider_reference")),

@@ -17,13 +17,15 @@ from isthmus.write_models.connection import Connection
 
 _COLUMNS = """
 select p.id, p.owner, p.source, p.from_account_id, p.provider, p.asset, p.amount, p.payee_name, p.payee_account, p.reference, p.state,
-    p.provider_reference, p.parked, c.id as challenge_id, c.method, c.digest, c.state as challenge_state, c.expires_at
-from payments p join sca_challenges c on c.id = p.challenge_id"""
+    p.provider_reference, p.parked, p.challenge_id, c.method,
+    coalesce(c.digest, p.digest) as digest, c.state as challenge_state, c.expires_at
+from payments p left join sca_challenges c on c.id = p.challenge_id"""
 
 
 @dataclass(frozen=True)
 class PaymentRow:
-    """Amount and payee as the row has them now. Texts are None once their person's key is destroyed."""
+    """Amount and payee as the row has them now. Texts are None once their person's key is destroyed; what is said of a challenge is None
+    where there is none."""
 
     payment_id: UUID
     owner: UUID
@@ -39,10 +41,10 @@ class PaymentRow:
     provider_reference: str | None
     parked: str | None
     challenge_id: UUID
-    method: Method
+    method: Method | None
     digest: str
-    challenge_state: ChallengeState
-    expires_at: datetime
+    challenge_state: ChallengeState | None
+    expires_at: datetime | None
 
     @property
     def order(self) -> PaymentOrder | None:
@@ -93,8 +95,8 @@ async def _one(connection: Connection, texts: PersonalTexts, where: str, key: UU
         row["provider_reference"],
         row["parked"],
         row["challenge_id"],
-        Method(row["method"]),
+        Method(row["method"]) if row["method"] is not None else None,
         row["digest"],
-        ChallengeState(row["challenge_state"]),
+        ChallengeState(row["challenge_state"]) if row["challenge_state"] is not None else None,
         row["expires_at"],
     )

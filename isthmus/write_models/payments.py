@@ -10,6 +10,7 @@ from uuid import UUID
 
 from isthmus.domain.events import Event
 from isthmus.domain.payments import (
+    REVIEW,
     PaymentAuthorised,
     PaymentCancelled,
     PaymentEvent,
@@ -19,6 +20,8 @@ from isthmus.domain.payments import (
     PaymentInitiated,
     PaymentParked,
     PaymentRejected,
+    PaymentReleased,
+    PaymentScreened,
     PaymentSettled,
     PaymentState,
     PaymentSubmitted,
@@ -65,7 +68,7 @@ async def write(connection: Connection, events: Sequence[Event], now: datetime) 
     """Before the flush, as everything but the flush is."""
     for event in events:
         if isinstance(event, PaymentEvent):
-            await _payment(connection, event)
+            await _payment(connection, event, now)
         elif isinstance(event, ScaEvent):
             await _challenge(connection, event, now)
         elif isinstance(event, ScaGuardEvent):
@@ -78,11 +81,11 @@ async def advance(connection: Connection, payment_id: UUID, after: timedelta | N
     await enqueue(connection, ADVANCE_PAYMENT, str(payment_id).encode(), after, key)
 
 
-async def _payment(connection: Connection, event: PaymentEvent) -> None:
+async def _payment(connection: Connection, event: PaymentEvent, now: datetime) -> None:
     if isinstance(event, PaymentInitiated):
         await connection.execute(
             "insert into payments (id, owner, source, from_account_id, provider, asset, amount, payee_name, payee_account, reference, "
-            "digest, challenge_id, state) values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)",
+            "digest, challenge_id, state, made_at) values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)",
             event.payment_id,
             event.owner,
             event.source,
@@ -96,6 +99,7 @@ async def _payment(connection: Connection, event: PaymentEvent) -> None:
             event.digest,
             event.challenge_id,
             PaymentState.AWAITING_SCA,
+            now,
         )
         return
     changes: dict[str, Any] = {}
@@ -109,6 +113,12 @@ async def _payment(connection: Connection, event: PaymentEvent) -> None:
         changes["retryable"] = event.retryable
     if isinstance(event, PaymentParked):
         changes["parked"] = event.why
+        if event.why == REVIEW:
+            changes["review_since"] = now
+    if isinstance(event, PaymentScreened):
+        changes |= {"screened_by": event.rule, "screened_against": event.list_version}
+    if isinstance(event, PaymentReleased):
+        changes["parked"] = None
     sets = "".join(f", {name} = ${n}" for n, name in enumerate(changes, 2))
     await connection.execute(
         f"update payments set version = version + 1{sets} where id = $1", event.payment_id, *changes.values()

@@ -28,7 +28,7 @@ from isthmus.domain.ledger import AccountState, JournalReserved
 from isthmus.domain.money import Asset, AssetKind
 from isthmus.domain.personal import PersonalTexts
 from isthmus.failpoints import failpoint_async
-from isthmus.write_models import api_keys, consents, event_store, idempotency, payments
+from isthmus.write_models import api_keys, consents, event_store, idempotency, payments, spending
 from isthmus.write_models.asks import Ask, sealed
 from isthmus.write_models.connection import Connection
 from isthmus.write_models.deciding import Decided, Decider, Stretch
@@ -131,11 +131,15 @@ class UnitOfWork:
             loaded.reversed = await event_store.load_reversed(self._connection, sorted(reversing))
         if owners := {owner for need in needs for owner in need.key_owners}:
             loaded.live_keys = await api_keys.load_live(self._connection, sorted(owners), self._clock.stamp())
+        if spenders := {owner for need in needs for owner in need.spenders}:
+            await spending.lock(self._connection, sorted(spenders))
         if streams := {stream for need in needs for stream in need.streams}:
             loaded.streams = await event_store.load_streams(self._connection, sorted(streams))
         if any(need.time for need in needs) and self._clock.stamp() is None:
             # After the locks, whose wait takes time as well. Most batches do without this round trip.
             loaded.now = await self._connection.fetchval("select clock_timestamp()")
+        if spenders:
+            loaded.spent = await spending.load(self._connection, sorted(spenders), loaded.now)
         return loaded
 
     async def _remembered(self, asks: Sequence[Ask]) -> dict[bytes, asyncpg.Record]:

@@ -198,7 +198,7 @@ def wiring_of(served: Served, servers: EmbeddedServers, template: str) -> Callab
                 positions=positions,
                 feed=feed,
                 banking=served.banking.links,
-                payments=payment_desk(side),
+                payments=payment_desk(settings, side, redis),
                 consents=consent_feed,
                 payment_feed=payment_feed,
                 documents=documents,

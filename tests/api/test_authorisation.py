@@ -51,6 +51,9 @@ CALLS = {
     "Mutation.answerScaChallenge": """mutation { answerScaChallenge(input: {challengeId: "x", answer: {oneTimeCode: "1"}}) {
         position } }""",
     "Mutation.cancelPayment": 'mutation { cancelPayment(input: {paymentId: "x", idempotencyKey: "k"}) { position } }',
+    "Query.paymentsForReview": "{ paymentsForReview { totalCount } }",
+    "Mutation.releasePayment": 'mutation { releasePayment(input: {paymentId: "x", idempotencyKey: "k"}) { position } }',
+    "Mutation.refusePayment": 'mutation { refusePayment(input: {paymentId: "x", idempotencyKey: "k"}) { position } }',
     "Mutation.settleDeposit": """mutation { settleDeposit(input: {accountId: "x", amount: {amount: "1", asset: "EUR"},
         reference: "nowhere"}) { position } }""",
 }

@@ -136,6 +136,9 @@ def test_null_is_only_where_the_contract_says(schema: GraphQLSchema) -> None:
         "FreezeAccountPayload.account",
         "UnfreezeAccountPayload.account",
         "TransferInternallyPayload.journal",
+        "LimitExceeded.resetsAt",
+        "ReleasePaymentPayload.payment",
+        "RefusePaymentPayload.payment",
         "SettleDepositPayload.journal",
     }
 

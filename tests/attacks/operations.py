@@ -162,6 +162,23 @@ CALLS: Mapping[str, Call] = {
         {"paymentId": MINE},
         {"paymentId": "payment"},
     ),
+    "Query.paymentsForReview": Call(
+        "{ paymentsForReview { edges { node { payment { id } rule } } } }", role=Role.OPERATOR
+    ),
+    "Mutation.releasePayment": _wish(
+        "releasePayment",
+        {"paymentId": MINE, "idempotencyKey": FRESH},
+        "payment { id state }",
+        Role.OPERATOR,
+        ids={"input.paymentId": "payment"},
+    ),
+    "Mutation.refusePayment": _wish(
+        "refusePayment",
+        {"paymentId": MINE, "idempotencyKey": FRESH},
+        "payment { id state }",
+        Role.OPERATOR,
+        ids={"input.paymentId": "payment"},
+    ),
     "Subscription.consentChanged": Call("subscription { consentChanged { consent { id status } } }"),
     "Subscription.balanceChanged": Call(
         "subscription($accountIds: [ID!]) { balanceChanged(accountIds: $accountIds) { account { id } version } }",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -12,8 +13,9 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from isthmus.domain import payments, sca
-from isthmus.domain.accounts import Account, AccountType
+from isthmus.domain import payment_review, payments, sca
+from isthmus.domain.accounts import Account, AccountType, FreezeReason
+from isthmus.domain.compliance import Limits, Ruling, Verdict
 from isthmus.domain.ledger import (
     ZERO,
     AccountState,
@@ -25,6 +27,7 @@ from isthmus.domain.ledger import (
     apply,
     evolve_hold,
 )
+from isthmus.domain.payment_review import RefusePayment, ReleasePayment
 from isthmus.domain.payments import (
     TERMINAL,
     VOID,
@@ -46,6 +49,8 @@ NOW = datetime(2026, 11, 29, 12, tzinfo=UTC)
 ADA, ACCOUNT = uuid4(), uuid4()
 RIGHT, WRONG = sca.CodeProof(True), sca.CodeProof(False)
 DIGEST = "d" * 64
+ALLOWED = Verdict(Ruling.ALLOW, "sanctions-name-clear", "1")
+LIMITS = Limits(Decimal(1_000), Decimal(2_000))
 
 
 class World:
@@ -59,6 +64,7 @@ class World:
         self.events: list[Any] = []
         self.payment_id, self.challenge_id = uuid4(), uuid4()
         self.hold: Hold | None = None
+        self.used = Decimal(0)
 
     def take(self, decided: payments.Decision) -> RefusalCode | None:
         if isinstance(decided, Refusal):
@@ -111,13 +117,22 @@ class World:
             "digest": DIGEST,
             "method": sca.Method.ONE_TIME_CODE,
             "expires_at": self.now + sca.CODE_LIFE,
+            "verdict": ALLOWED,
+            "limits": LIMITS,
         }
-        return self.take(payments.initiate(self.book, self.guard, InitiatePayment(**(wish | other)), self.now))
+        used = self.used
+        return self.take(payments.initiate(self.book, self.guard, used, InitiatePayment(**(wish | other)), self.now))
 
     def answer(self, proof: sca.Proof = RIGHT, **other: Any) -> RefusalCode | None:
-        wish = {"challenge_id": self.challenge_id, "subject_id": self.payment_id, "owner": ADA, "proof": proof} | other
+        wish = {
+            "challenge_id": self.challenge_id,
+            "subject_id": self.payment_id,
+            "owner": ADA,
+            "from_account_id": ACCOUNT,
+            "proof": proof,
+        } | other
         return self.take(
-            payments.answer(self.challenge, self.guard, self.payment, AnswerScaChallenge(**wish), self.now)
+            payments.answer(self.book, self.challenge, self.guard, self.payment, AnswerScaChallenge(**wish), self.now)
         )
 
     def cancel(self, owner: UUID = ADA) -> RefusalCode | None:
@@ -291,7 +306,8 @@ def test_steps_that_the_provider_left_out_are_taken_on_the_way() -> None:
     assert world.hear(ProviderPayment.SETTLED, reference="p9", amount=Decimal("30.00"), asset="GBP") is None
     assert world.state is PaymentState.SETTLED
     kinds = [type(event).__name__ for event in world.events if isinstance(event, payments.PaymentEvent)]
-    assert kinds == ["PaymentInitiated", "PaymentAuthorised", "PaymentSubmitted", "PaymentExecuted", "PaymentSettled"]
+    assert kinds[:2] == ["PaymentInitiated", "PaymentScreened"]
+    assert kinds[2:] == ["PaymentAuthorised", "PaymentSubmitted", "PaymentExecuted", "PaymentSettled"]
     assert world.mine == (100, 0), "what was paid from a bank's account is not ours"
 
 
@@ -372,3 +388,117 @@ def test_an_account_that_cannot_pay_is_told_so() -> None:
     assert world.initiate(asset="EUR") is RefusalCode.ASSET_MISMATCH
     assert world.events == []
     assert not any(isinstance(event, PaymentInitiated) for event in world.events)
+
+
+# -- compliance ------------------------------------------------------------------------------------------------------------
+
+CLOSE = Verdict(Ruling.REVIEW, "sanctions-name-close", "1")
+REFUSED = Verdict(Ruling.REFUSE, "sanctions-name-exact", "1")
+OLGA = uuid4()
+
+
+def judged(world: World, kind: type[ReleasePayment | RefusePayment], operator: UUID = OLGA) -> RefusalCode | None:
+    wish = kind(world.payment_id, world.challenge_id, operator)
+    if isinstance(wish, ReleasePayment):
+        return world.take(payment_review.release(world.book, world.payment, world.challenge, wish))
+    return world.take(payment_review.refuse(world.book, world.hold, world.payment, world.challenge, wish, world.now))
+
+
+def in_review() -> World:
+    world = World()
+    assert world.initiate(verdict=CLOSE) is None
+    assert world.answer() is None
+    return world
+
+
+def test_what_is_refused_is_recorded_with_its_rule_and_neither_holds_money_nor_asks_for_anything() -> None:
+    world = World()
+
+    assert world.initiate(verdict=REFUSED) is None
+
+    assert [type(event).__name__ for event in world.events] == [
+        "PaymentInitiated",
+        "PaymentScreened",
+        "PaymentRejected",
+    ]
+    assert (world.events[1].rule, world.events[1].list_version) == ("sanctions-name-exact", "1")
+    assert (world.state, world.events[2].code, world.mine) == (PaymentState.REJECTED, "COMPLIANCE", (100, 0))
+    assert (world.challenge, world.hold) == (None, None)
+
+
+def test_every_payment_is_screened_before_it_is_authorised() -> None:
+    kinds = [type(event).__name__ for event in authorised().events]
+
+    assert kinds.index("PaymentScreened") < kinds.index("PaymentAuthorised")
+
+
+def test_what_is_to_be_judged_waits_after_the_answer_and_is_sent_only_when_it_is_released() -> None:
+    world = in_review()
+    assert (world.state, world.payment and world.payment.parked, world.mine) == (
+        PaymentState.AWAITING_SCA,
+        "REVIEW",
+        (100, 30),
+    )
+    world.now += timedelta(days=9)
+    assert world.expire() is None
+    assert world.submit() is None
+    assert (world.state, world.attempts) == (PaymentState.AWAITING_SCA, 0), "days are nothing to it"
+
+    assert judged(world, ReleasePayment, ADA) is RefusalCode.PAYMENT_NOT_IN_REVIEW, "nobody judges their own"
+    assert judged(world, ReleasePayment) is None
+    assert world.state is PaymentState.AUTHORISED
+    assert judged(world, ReleasePayment) is RefusalCode.PAYMENT_NOT_IN_REVIEW
+    assert world.submit() is None
+    assert world.attempts == 1
+
+
+def test_what_is_judged_badly_is_rejected_in_the_words_of_the_rules_and_its_money_is_free() -> None:
+    world = in_review()
+
+    assert judged(world, RefusePayment) is None
+
+    assert (world.state, world.mine) == (PaymentState.REJECTED, (100, 0))
+    assert [event.code for event in world.events if isinstance(event, payments.PaymentRejected)] == ["COMPLIANCE"]
+    assert judged(world, ReleasePayment) is RefusalCode.PAYMENT_NOT_IN_REVIEW
+
+
+def test_it_cannot_be_judged_before_it_is_answered_for_or_where_no_rule_asks_for_it() -> None:
+    world = World()
+    assert world.initiate(verdict=CLOSE) is None
+    for early in (world, made(), authorised()):
+        before = early.state
+        assert judged(early, ReleasePayment) is RefusalCode.PAYMENT_NOT_IN_REVIEW
+        assert judged(early, RefusePayment) is RefusalCode.PAYMENT_NOT_IN_REVIEW
+        assert early.state is before
+
+
+def test_an_account_that_is_frozen_before_the_answer_sends_nothing_until_it_is_thawed_and_released() -> None:
+    world = made()
+    state = world.book[ACCOUNT]
+    frozen = replace(state.account, freezes=frozenset({FreezeReason.OPERATOR}))
+    world.book[ACCOUNT] = replace(state, account=frozen)
+
+    assert world.answer() is None
+    assert (world.state, world.payment and world.payment.parked) == (PaymentState.AWAITING_SCA, "REVIEW")
+    assert judged(world, ReleasePayment) is RefusalCode.ACCOUNT_FROZEN
+    world.book[ACCOUNT] = replace(world.book[ACCOUNT], account=state.account)
+    assert judged(world, ReleasePayment) is None
+    assert world.state is PaymentState.AUTHORISED
+
+
+def test_its_payer_can_take_it_back_while_it_waits() -> None:
+    world = in_review()
+
+    assert world.cancel() is None
+
+    assert (world.state, world.mine) == (PaymentState.CANCELLED, (100, 0))
+    assert judged(world, ReleasePayment) is RefusalCode.PAYMENT_NOT_IN_REVIEW
+
+
+def test_over_the_limit_reserves_nothing() -> None:
+    world = World()
+    world.used = Decimal("1_970.01")
+
+    assert world.initiate() is RefusalCode.LIMIT_EXCEEDED
+    world.used -= Decimal("0.01")
+    assert world.initiate() is None

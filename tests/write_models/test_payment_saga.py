@@ -21,6 +21,8 @@ from isthmus.domain.payees import PayeeAccount
 from isthmus.domain.paying import PaymentOrder
 from isthmus.domain.payments import PaymentNews, PaymentState, ProviderPayment, clearing_code
 from isthmus.failpoints import InjectedFault, armed
+from isthmus.integrations.screening.files import limit_table, sanctions_list
+from isthmus.integrations.screening.rules import ListedCompliance
 from isthmus.runtime.wiring import WriteSide
 from isthmus.write_models.envelope import Envelope, Refused
 from isthmus.write_models.one_time_codes import OneTimeCodes
@@ -138,7 +140,8 @@ async def office(side: WriteSide, ledger: Driver) -> Office:
 async def opened(side: WriteSide, ledger: Driver) -> Office:
     person, bank, ids = uuid4(), Bank(), uuid7_source(side.clock.now)
     codes = OneTimeCodes(b"k" * 32)
-    desk = PaymentDesk(side.pool, side.commands, side.texts, codes, side.clock, ids, bank.name)
+    compliance = ListedCompliance(sanctions_list(None), limit_table(None, "GB"))
+    desk = PaymentDesk(side.pool, side.commands, side.texts, codes, side.clock, ids, bank.name, compliance)
     saga = PaymentSaga(side.pool, side.commands, side.texts, {bank.name: bank}, side.clock, ids)
     account = await ledger.funded(person, "100.00")
     return Office(side, ledger, bank, person, account, desk, saga)

@@ -13,6 +13,7 @@ from asyncpg.pool import PoolConnectionProxy
 from isthmus.domain.events import Event
 from isthmus.domain.ledger import Figures, HoldVoided, JournalPosted, JournalReserved
 from isthmus.domain.log import LoggedEvent, Metadata, Record
+from isthmus.domain.payments import PaymentParked, PaymentReleased, PaymentScreened
 
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record] | PoolConnectionProxy[asyncpg.Record]"
 
@@ -34,13 +35,16 @@ class Fact:
         return self.row.position
 
     def people(self) -> set[UUID]:
-        """Who may see it in the audit trail: owners of what was touched, and the person who did it, with a key or without."""
+        """Who may see it in the audit trail: owners of what was touched, and the person who did it, with a key or without. That a payment
+        is looked at is told to its person nowhere (domain/compliance.py)."""
         if isinstance(self.event, JournalPosted | JournalReserved | HoldVoided):
             people = {figures.owner for figures in self.event.figures if figures.owner is not None}
         else:
             people = set() if self.event.owner is None else {self.event.owner}
         if self.written.actor.startswith(_PERSON):
             people.add(UUID(self.written.actor.removeprefix(_PERSON).partition("/")[0]))
+        if isinstance(self.event, PaymentScreened | PaymentParked | PaymentReleased):
+            people.discard(self.event.owner)
         return people
 
 
