@@ -516,7 +516,9 @@ def answer(
         return list(answered.events)
     about = (payment.payment_id, payment.owner)
     source = book.get(payment.initiated.from_account_id)
-    verdict = compliance.frozen_account(source is not None and source.account.frozen)
+    # An account of ours that is not at hand is not known to be free: somebody changed what was read to find it.
+    unfree = payment.initiated.source is Source.OWN if source is None else source.account.frozen
+    verdict = compliance.frozen_account(unfree)
     if verdict.ruling is Ruling.REVIEW:
         screened = PaymentScreened(*about, verdict.ruling, verdict.rule, verdict.list_version)
         return [*answered.events, screened, PaymentParked(*about, REVIEW)]

@@ -257,6 +257,38 @@ async def test_d1_what_is_changed_in_the_database_after_the_answer_is_never_sent
     assert standing == "INVALIDATED"
 
 
+async def test_d1_a_payee_whose_name_only_looks_the_same_is_never_paid(office: Office) -> None:
+    payment, texts = await office.authorised(), office.side.texts
+    async with office.side.pool.acquire() as connection:
+        (sealed,) = await texts.seal_many(connection, [(office.person, "B\u043eb")])  # Cyrillic
+        assert await texts.open_many(connection, [sealed]) == ["B\u043eb"]
+        await connection.execute("update payments set payee_name = $2 where id = $1", payment, sealed)
+
+    assert await office.saga.advance(payment) == "over"
+
+    assert (await office.state(payment), await office.parked(payment)) == (PaymentState.REJECTED, "CHANGED_AFTER_SCA")
+    assert office.bank.sent == Counter()
+
+
+async def test_what_waits_for_an_operator_is_left_alone_and_is_carried_on_at_their_word(office: Office) -> None:
+    payment, challenge = await office.initiate(name="M Vane")
+    digest = await office.side.pool.fetchval("select digest from sca_challenges where id = $1", challenge)
+    code = Answer(office.desk._codes.code(challenge, digest))
+    await office.desk.answer(office.person, challenge, code, office.envelope("answerScaChallenge"))
+    await office.side.pool.execute("delete from pgqueuer")
+
+    for _ in range(2):
+        assert await office.saga.advance(payment) == "over"
+    assert (await office.saga.sweep(), await office.jobs(payment)) == (0, 0), "nobody looks in vain"
+    assert (await office.state(payment), office.bank.sent) == (PaymentState.AWAITING_SCA, Counter())
+
+    released = await office.desk.judge(uuid4(), payment, office.envelope("releasePayment"), release=True)
+    assert not isinstance(released, Refused)
+    assert (await office.parked(payment), await office.jobs(payment)) == (None, 1)
+    assert await office.saga.advance(payment) == "sent"
+    assert office.bank.sent == {str(payment): 1}
+
+
 async def test_e6_the_bank_names_another_amount_and_nothing_moves(office: Office) -> None:
     payment = await office.authorised()
     await office.saga.advance(payment)
