@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
+from prometheus_client import Counter
+
 from isthmus.domain.bank_accounts import BankAccountLinked, BankAccountUnlinked, BankTransactionTagged
 from isthmus.domain.consent_events import (
     AuthorisationBegun,
@@ -30,6 +32,11 @@ from isthmus.domain.consent_events import (
 )
 from isthmus.domain.events import Event
 from isthmus.write_models.connection import Connection
+
+_parked = Counter(
+    "isthmus_consents_parked_total",
+    "Words of a provider for a consent that nobody knows here: kept, and nothing changed by them.",
+)
 
 _STATUS: dict[type, ConsentStatus] = {
     ConsentAuthorised: ConsentStatus.AUTHORISED,
@@ -98,6 +105,7 @@ async def _change(connection: Connection, event: ConsentEvent) -> None:
         changes["deleted"] = True
     if isinstance(event, ConsentStatusParked):
         changes["parked"] = event.told
+        _parked.inc()
     if changes or isinstance(event, _TOLD):
         names = list(changes)
         sets = "".join(f", {name} = ${n}" for n, name in enumerate(names, 2))

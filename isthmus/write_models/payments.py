@@ -8,6 +8,8 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
+from prometheus_client import Counter
+
 from isthmus.domain.events import Event
 from isthmus.domain.payments import (
     REVIEW,
@@ -45,6 +47,14 @@ from isthmus.write_models.timers import enqueue
 
 #: Jobs: a payment is carried on; a one-time code is delivered.
 ADVANCE_PAYMENT, DELIVER_CODE = "advance_payment", "deliver_code"
+
+_parked = Counter(
+    "isthmus_payments_parked_total",
+    "Payments that an operator is to look at, by why: REVIEW, CHANGED_AFTER_SCA, UNKNOWN_STATUS, OTHER_AMOUNT, CONTRADICTION.",
+    ["why"],
+)
+for _why in ("REVIEW", "CHANGED_AFTER_SCA", "UNKNOWN_STATUS", "OTHER_AMOUNT", "CONTRADICTION"):
+    _parked.labels(_why)  # zero from the start: no rate can be taken of a series that begins at its first
 
 _STATES: dict[type, PaymentState] = {
     PaymentAuthorised: PaymentState.AUTHORISED,
@@ -113,6 +123,7 @@ async def _payment(connection: Connection, event: PaymentEvent, now: datetime) -
         changes["retryable"] = event.retryable
     if isinstance(event, PaymentParked):
         changes["parked"] = event.why
+        _parked.labels(event.why).inc()
         if event.why == REVIEW:
             changes["review_since"] = now
     if isinstance(event, PaymentScreened):
