@@ -16,6 +16,7 @@ from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
+import hypothesis
 import pytest
 
 from isthmus.domain.clock import SettableClock
@@ -33,6 +34,10 @@ for _name in [name for name in os.environ if name.startswith("ISTHMUS_")]:
 # No test speaks TLS. Every HTTP client reads the certificates that it would trust, the product's too: one instead of the world's
 # saves 30 ms to 100 ms each time.
 os.environ["SSL_CERT_FILE"] = str(Path(__file__).with_name("no_authority.pem"))
+
+# How long an example takes says what else the machine does, and nothing of what it tries.
+hypothesis.settings.register_profile("suite", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+hypothesis.settings.load_profile("suite")
 
 _numbers = itertools.count(1)
 
