@@ -87,7 +87,7 @@ async def test_two_of_each_of_which_one_each_is_killed_midway_lose_nothing(tmp_p
             )
             assert done.returncode == 0, done.stderr
 
-        wishes = [(str(uuid4()), n) for n in range(120)]
+        wishes = [(str(uuid4()), n) for n in range(60)]
 
         async def until_definite(key: str, n: int) -> str:
             """As a client does: an unknown outcome is asked again with the same key, at whichever server answers."""

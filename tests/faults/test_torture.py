@@ -34,7 +34,7 @@ _FAULTS = (
 @pytest.mark.timeout(300)
 async def test_a_short_torture_loses_nothing_and_doubles_nothing() -> None:
     said: list[str] = []
-    report = await torture(1, 11, said.append, faults=_FAULTS, chaos_s=3, pause_s=(0.1, 0.3), fsync=False)
+    report = await torture(1, 11, said.append, faults=_FAULTS, chaos_s=2, pause_s=(0.1, 0.3), fsync=False)
     assert report.violations == [], said
     assert (report.lost, report.doubled) == (0, 0)
     assert all(report.faults[name] > 0 for name in _FAULTS)
