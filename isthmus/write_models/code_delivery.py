@@ -47,7 +47,7 @@ class CodeDelivery:
         use any more."""
         async with self._pool.acquire() as connection:
             row = await find_payment_of_challenge(connection, self._texts, challenge_id)
-        if row is None or row.challenge_state is not ChallengeState.PENDING or row.method is not Method.ONE_TIME_CODE:
+        if row is None or not _wanted(row):
             _delivered.labels("late").inc()
             return "late"
         try:
@@ -73,3 +73,9 @@ class CodeDelivery:
             f"Pay {amount} {row.asset} to {row.payee_name} ({number}): your code is {code}. "
             "It is for this payment alone. Never tell it to anyone."
         )
+
+
+def _wanted(row: PaymentRow) -> bool:
+    """Someone can still answer with it, and be told for what: of a person whose key is destroyed nobody can tell whom they pay."""
+    waiting = row.challenge_state is ChallengeState.PENDING and row.method is Method.ONE_TIME_CODE
+    return waiting and row.order is not None

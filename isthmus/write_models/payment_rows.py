@@ -18,7 +18,7 @@ from isthmus.write_models.connection import Connection
 _COLUMNS = """
 select p.id, p.owner, p.source, p.from_account_id, p.provider, p.asset, p.amount, p.payee_name, p.payee_account, p.reference, p.state,
     p.provider_reference, p.parked, p.challenge_id, c.method,
-    coalesce(c.digest, p.digest) as digest, c.state as challenge_state, c.expires_at
+    coalesce(c.digest, p.digest) as digest, c.state as challenge_state, c.expires_at, p.made_at
 from payments p left join sca_challenges c on c.id = p.challenge_id"""
 
 
@@ -45,6 +45,7 @@ class PaymentRow:
     digest: str
     challenge_state: ChallengeState | None
     expires_at: datetime | None
+    made_at: datetime
 
     @property
     def order(self) -> PaymentOrder | None:
@@ -99,4 +100,5 @@ async def _one(connection: Connection, texts: PersonalTexts, where: str, key: UU
         row["digest"],
         ChallengeState(row["challenge_state"]) if row["challenge_state"] is not None else None,
         row["expires_at"],
+        row["made_at"],
     )

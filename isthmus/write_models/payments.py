@@ -86,8 +86,15 @@ async def write(connection: Connection, events: Sequence[Event], now: datetime) 
 
 
 async def advance(connection: Connection, payment_id: UUID, after: timedelta | None = None) -> None:
-    """Have a payment looked at, now or then, by whichever process comes to it."""
-    key = f"{ADVANCE_PAYMENT}:{payment_id}" if after is None else None
+    """Have a payment looked at, now or then, by whichever process comes to it. One look of each kind is ahead at most: every look
+    that asks for the next would otherwise begin a chain of its own."""
+    key = f"{ADVANCE_PAYMENT}:{payment_id}" if after is None else f"{ADVANCE_PAYMENT}:{payment_id}:later"
+    await enqueue(connection, ADVANCE_PAYMENT, str(payment_id).encode(), after, key)
+
+
+async def advance_at_expiry(connection: Connection, payment_id: UUID, after: timedelta) -> None:
+    """Its own kind, since it is far away: a payment that is answered for is not to wait for it."""
+    key = f"{ADVANCE_PAYMENT}:{payment_id}:expiry"
     await enqueue(connection, ADVANCE_PAYMENT, str(payment_id).encode(), after, key)
 
 
@@ -152,7 +159,7 @@ async def _challenge(connection: Connection, event: ScaEvent, now: datetime) -> 
             ChallengeState.PENDING,
             event.expires_at,
         )
-        await advance(connection, event.subject_id, event.expires_at - now)
+        await advance_at_expiry(connection, event.subject_id, event.expires_at - now)
         if event.method is Method.ONE_TIME_CODE:
             await enqueue(connection, DELIVER_CODE, str(event.challenge_id).encode())
         return

@@ -17,6 +17,7 @@ import pytest
 from isthmus.domain.banking import OutcomeUnknown, ProviderRefused, ProviderUnavailable
 from isthmus.domain.clock import SettableClock
 from isthmus.domain.identifiers import house_account_id, uuid7_source
+from isthmus.domain.notifications import Message
 from isthmus.domain.payees import PayeeAccount
 from isthmus.domain.paying import PaymentOrder
 from isthmus.domain.payments import PaymentNews, PaymentState, ProviderPayment, clearing_code
@@ -24,6 +25,7 @@ from isthmus.failpoints import InjectedFault, armed
 from isthmus.integrations.screening.files import limit_table, sanctions_list
 from isthmus.integrations.screening.rules import ListedCompliance
 from isthmus.runtime.wiring import WriteSide
+from isthmus.write_models.code_delivery import CodeDelivery
 from isthmus.write_models.envelope import Envelope, Refused
 from isthmus.write_models.one_time_codes import OneTimeCodes
 from isthmus.write_models.payment_desk import Answer, PaymentDesk, PaymentWish
@@ -310,6 +312,51 @@ async def test_nobody_answers_and_it_expires_by_the_clock(office: Office, side_a
         assert await later.saga.advance(payment) == "expired"
         assert await later.state(payment) is PaymentState.EXPIRED
         assert await later.figures() == (100, 0, 0)
+
+
+async def test_however_often_it_is_looked_at_one_look_is_ahead_and_it_is_later_the_older_it_is(
+    side: WriteSide, side_at: Callable[..., Any]
+) -> None:
+    ahead = "select extract(epoch from execute_after - now())::int from pgqueuer where payload = $1 and dedupe_key like '%:later'"
+    async with side_at(NOW) as (later_side, clock):
+        office = await opened(later_side, Driver(later_side.commands))
+        payment = await office.authorised()
+        await office.saga.advance(payment)
+        assert await office.jobs(payment) == 3, "the expiry, the answer, and the look after it was sent"
+
+        async def look() -> list[int]:
+            await side.pool.execute("delete from pgqueuer where dedupe_key like '%:later'")  # as one that is picked
+            for _ in range(5):
+                assert await office.saga.advance(payment) == "looked"
+            return [row[0] for row in await side.pool.fetch(ahead, str(payment).encode())]
+
+        (soon,) = await look()
+        clock.advance(timedelta(minutes=2))
+        (then,) = await look()
+        clock.advance(timedelta(days=2))
+        (at_last,) = await look()
+
+    assert 0 <= soon <= 1
+    assert 25 <= then <= 30
+    assert 290 <= at_last <= 300
+
+
+async def test_a_code_for_a_payee_whom_nobody_can_name_any_more_is_not_sent(office: Office) -> None:
+    _, challenge = await office.initiate()
+    sent: list[Message] = []
+
+    class Ears:
+        async def send(self, message: Message) -> None:
+            sent.append(message)
+
+    side, codes = office.side, office.desk._codes
+    delivery = CodeDelivery(side.pool, side.texts, codes, Ears(), {})
+    assert await delivery.deliver(challenge) == "delivered"
+    async with side.pool.acquire() as connection:
+        assert await side.texts.destroy(connection, office.person)
+
+    assert await delivery.deliver(challenge) == "late"
+    assert len(sent) == 1
 
 
 @pytest.fixture

@@ -37,10 +37,12 @@ from isthmus.write_models.commands import CommandBus, Done, Envelope
 from isthmus.write_models.connection import Pool
 from isthmus.write_models.event_store import load_stream
 from isthmus.write_models.payment_rows import PaymentRow, find_payment
-from isthmus.write_models.payments import advance
+from isthmus.write_models.payments import advance, advance_at_expiry
 
-#: How long until the next look, by how often it was looked already; the last goes on.
+#: How long until a payment is sent again, by how often it was already; the last goes on.
 _LOOKS = tuple(timedelta(seconds=seconds) for seconds in (1, 2, 4, 8, 15, 30, 60, 300))
+#: What is at the bank is looked at again after this part of its age, within these bounds: soon at first, hardly ever after days.
+_LOOK_PART, _LOOK_MIN, _LOOK_MAX = 4, timedelta(seconds=1), timedelta(minutes=5)
 #: After so many submissions of which nothing is known an operator is to look.
 _UNKNOWN_MAX = 8
 
@@ -113,7 +115,8 @@ class PaymentSaga:
         done = await self._commands.run(wish, self._envelope(row, wish))
         if isinstance(done, Done) and done.events:
             return "expired"
-        await self._again(row.payment_id, max(row.expires_at - self._clock.now(), _LOOKS[0]))
+        async with self._pool.acquire() as connection, connection.transaction():
+            await advance_at_expiry(connection, row.payment_id, max(row.expires_at - self._clock.now(), _LOOKS[0]))
         return "waiting"
 
     async def _submit(self, row: PaymentRow, attempts: int) -> str:
@@ -157,11 +160,14 @@ class PaymentSaga:
             news = await self._payouts[row.provider].look_up(row.provider_reference)
         except ProviderFault as fault:
             log.warning("a payment could not be looked up", payment=str(row.payment_id), why=str(fault))
-            await self._again(row.payment_id, _LOOKS[4])
+            await self._again(row.payment_id, max(self._next_look(row), _LOOKS[4]))
             return "unavailable"
         await self._record(row, news)
-        await self._again(row.payment_id, _LOOKS[3])
+        await self._again(row.payment_id, self._next_look(row))
         return "looked"
+
+    def _next_look(self, row: PaymentRow) -> timedelta:
+        return min(max((self._clock.now() - row.made_at) / _LOOK_PART, _LOOK_MIN), _LOOK_MAX)
 
     async def _record(self, row: PaymentRow, news: PaymentNews) -> None:
         wish = RecordPaymentNews(row.payment_id, news, self._ids())
