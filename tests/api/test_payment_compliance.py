@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, time, timedelta
+from decimal import Decimal
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -225,7 +226,7 @@ def test_f28_of_fifty_at_once_from_two_accounts_only_as_many_pass_as_the_day_all
     assert refused[-1]["limit"] == {"amount": "50000.00", "asset": "EUR"}
     assert {error["used"]["amount"] for error in refused} == {"48000.00"}
     assert {datetime.fromisoformat(error["resetsAt"]) for error in refused} == {midnight}
-    reserved = sum(1_000_000 - float(balance(ada, account)[1]) for account in accounts)
+    reserved = sum(1_000_000 - Decimal(balance(ada, account)[1]) for account in accounts)
     assert reserved == 48_000
 
 

@@ -6,6 +6,7 @@ import json
 import threading
 import time
 from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import Any
 from uuid import uuid4
 
@@ -137,7 +138,7 @@ def test_a_payment_is_approved_at_the_bank_and_executed_and_the_money_moves(tell
     assert (after["status"], after["metadata"]) == ("executed", {"order": "7"})
     account = after["payment_source"]["id"]
     (paid,) = [one for one in telling.accounts("harbour") if one["id"] == account]
-    assert float(before[account]) - float(paid["booked"]) == pytest.approx(12.34)
+    assert Decimal(before[account]) - Decimal(paid["booked"]) == Decimal("12.34")
     events = told(inbox, 2)
     assert set(events) == {"payment_authorized", "payment_executed"}
     executed = events["payment_executed"]
@@ -203,7 +204,7 @@ def test_who_banks_here_gets_what_was_paid(sandbox: Sandbox, client: Client) -> 
     client.approve(client.create(**method(beneficiary=BOB | {"account_identifier": iban})))
     client.later()
     after = next(one for one in sandbox.accounts("harbour", "maria") if one["id"] == maria["id"])
-    assert float(after["booked"]) - float(maria["booked"]) == pytest.approx(12.34)
+    assert Decimal(after["booked"]) - Decimal(maria["booked"]) == Decimal("12.34")
 
 
 def test_what_the_account_does_not_have_is_not_paid(client: Client) -> None:

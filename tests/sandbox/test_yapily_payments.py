@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Any
 
 import httpx
@@ -75,8 +76,8 @@ def details(sandbox: Sandbox, token: str, payment: str) -> Any:
     return shown
 
 
-def booked(sandbox: Sandbox) -> float:
-    return sum(float(one["booked"]) for one in sandbox.accounts("harbour"))
+def booked(sandbox: Sandbox) -> Decimal:
+    return sum((Decimal(one["booked"]) for one in sandbox.accounts("harbour")), Decimal(0))
 
 
 def go_on(sandbox: Sandbox, consent: str, **body: Any) -> httpx.Response:
@@ -93,7 +94,7 @@ def test_a_payment_is_authorised_at_the_bank_made_once_and_completed(telling: Sa
         telling.tell("clock", advance_s=600)
         shown = details(telling, token, payment)
         assert (shown["status"], shown["statusDetails"]["isoStatus"]["code"]) == ("COMPLETED", code)
-    assert before - booked(telling) == pytest.approx(12.34)
+    assert before - booked(telling) == Decimal("12.34")
     events = [one for one in inbox.bodies(6) if one["type"].startswith("single_payment")]
     assert sorted(one["type"] for one in events) == [
         "single_payment.iso_status.updated",
@@ -120,7 +121,7 @@ def test_asked_again_it_is_the_same_payment_and_nothing_moves_twice(sandbox: San
     assert create(sandbox, another, wish()).json()["data"]["id"] == first, "one id is one effect"
     sandbox.tell("clock", advance_s=5)
     assert create(sandbox, token, wish()).json()["data"]["status"] == "COMPLETED"
-    assert before - booked(sandbox) == pytest.approx(12.34)
+    assert before - booked(sandbox) == Decimal("12.34")
 
 
 def test_an_id_that_was_used_for_another_payment_is_refused(sandbox: Sandbox) -> None:
