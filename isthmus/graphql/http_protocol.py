@@ -42,7 +42,7 @@ class StreamingProtocol(BoundedHeads):
     _connection: Connection | None = None
     _going_away = False
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+    def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
         taken = transport.get_extra_info("socket")
         if _NOTSENT_LOWAT is not None and taken is not None:

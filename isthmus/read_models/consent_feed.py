@@ -93,7 +93,7 @@ class ConsentFeed:
         lost = asyncio.Event()
         try:
             connection.add_termination_listener(lambda _: self._over(lost))
-            await connection.add_listener(CHANNEL, self._heard)  # type: ignore[arg-type]
+            await connection.add_listener(CHANNEL, self._heard)  # type: ignore[arg-type]  # a payload is text, which the stubs do not say
             for person in list(self._subscribers):
                 await self._all_of(Sight(person))
             while not lost.is_set():

@@ -116,7 +116,7 @@ class RowFeed(Generic[R]):
         lost = asyncio.Event()
         try:
             connection.add_termination_listener(lambda _: self._over(lost))
-            await connection.add_listener(self._channel, self._heard)  # type: ignore[arg-type]
+            await connection.add_listener(self._channel, self._heard)  # type: ignore[arg-type]  # a payload is text, which the stubs do not say
             self._changed |= self._subscribers.keys()
             self._wake.set()
             while not lost.is_set():

@@ -48,7 +48,7 @@ def check(wish: Any, bank: Bank) -> Body:
 
 def transfer(payment_id: str, wish: Body) -> Transfer:
     minor, to = _minor(wish["amount"]["amount"]), _to(wish["payee"])
-    assert minor is not None and to is not None, "it was checked"  # noqa: PT018
+    assert minor is not None and to is not None, "it was checked"  # noqa: PT018 - one check, for the types
     payee, currency = wish["payee"]["name"], wish["amount"]["currency"]
     return Transfer(payment_id.replace("-", ""), minor, currency, payee, to, wish.get("reference") or "")
 

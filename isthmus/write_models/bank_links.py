@@ -289,7 +289,7 @@ class BankLinks:
 
     async def _run(self, command: object, envelope: Envelope, which: str) -> Outcome:
         """A command of our own that follows from the envelope's."""
-        consent_id = getattr(command, "consent_id")  # noqa: B009
+        consent_id = getattr(command, "consent_id")  # noqa: B009 - every command of a link has one
         return await self._commands.run(command, follow_up(envelope, command, consent_id, which))
 
     def _alone(self, consent_id: UUID) -> asyncio.Lock:

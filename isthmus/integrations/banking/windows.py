@@ -23,7 +23,7 @@ _DAYS_NOT_WHOLE = timedelta(days=1)
 class _Window(msgspec.Struct, frozen=True, omit_defaults=True):
     """As it is written. `l`: when the update before was; `p`: since when something has been pending."""
 
-    l: datetime  # noqa: E741
+    l: datetime  # noqa: E741 - as it is written, and short, since every cursor carries it
     p: date | None = None
 
 
