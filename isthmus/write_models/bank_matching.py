@@ -154,23 +154,32 @@ def _pairs(seeking: Sequence[BankTransaction], going: Sequence[Row]) -> dict[int
     """Bookings and rows that fit one another and nothing else."""
     places: dict[object, list[Row]] = defaultdict(list)
     for row in going:
-        places[row.told.amount, row.told.asset, _since(row)].append(row)
+        places[_place(row)].append(row)
     fits: dict[int, list[Row]] = {}
     wanted: dict[UUID, int] = defaultdict(int)
+    crowded: set[object] = set()
     for n, one in enumerate(seeking):
         near = _near(places, one)
-        fits[n] = [row for row in near if _fits(one, row)] if len(near) <= _ALIKE_MAX else near
+        if sum(len(places[place]) for place in near) > _ALIKE_MAX:
+            crowded.update(near)  # it may be any of them, so that none of them is another's for certain
+            continue
+        fits[n] = [row for place in near for row in places[place] if _fits(one, row)]
         for row in fits[n]:
             wanted[row.row_id] += 1
-    return {n: rows[0] for n, rows in fits.items() if len(rows) == 1 and wanted[rows[0].row_id] == 1}
+    alone = {n: rows[0] for n, rows in fits.items() if len(rows) == 1 and wanted[rows[0].row_id] == 1}
+    return {n: row for n, row in alone.items() if _place(row) not in crowded}
 
 
-def _near(places: dict[object, list[Row]], one: BankTransaction) -> list[Row]:
-    """Of its amount, and begun on a day from which it may be the booking."""
+def _near(places: Mapping[object, list[Row]], one: BankTransaction) -> list[object]:
+    """Where rows are of its amount, begun on a day from which it may be the booking."""
     if one.booked_on is None or not places:
         return []
     days = (one.booked_on - timedelta(days=n) for n in range(WINDOW_DAYS + 1))
-    return [row for day in days for row in places.get((one.amount, one.asset, day), ())]
+    return [place for day in days if (place := (one.amount, one.asset, day)) in places]
+
+
+def _place(row: Row) -> object:
+    return row.told.amount, row.told.asset, _since(row)
 
 
 def _fits(one: BankTransaction, row: Row) -> bool:
