@@ -122,6 +122,7 @@ def issuer() -> None:
         listening_socket(parts.hostname or LOOPBACK, parts.port or 80),
         shutdown_s=settings.api.shutdown_s,
         started=lambda: _say(f"ready {url}"),
+        websockets=False,
     )
 
 

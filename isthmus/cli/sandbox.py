@@ -48,4 +48,5 @@ def sandbox(
         listener,
         shutdown_s=2.0,
         started=lambda: print(f"ready {url}", file=sys.stdout, flush=True),
+        websockets=False,
     )

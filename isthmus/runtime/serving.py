@@ -61,13 +61,14 @@ def listening_socket(host: str, port: int) -> socket.socket:
     return listener
 
 
-def server_config(application: Any, shutdown_s: float) -> uvicorn.Config:
-    """How uvicorn runs an application of ours. No header says where a request comes from: whoever sends it could have written it."""
+def server_config(application: Any, shutdown_s: float, *, websockets: bool = True) -> uvicorn.Config:
+    """How uvicorn runs an application of ours. No header says where a request comes from: whoever sends it could have written it.
+    Without `websockets` the whole API, which their protocol counts for, is not imported: a second of every start."""
     return uvicorn.Config(
         application,
         loop="uvloop",
         http="isthmus.graphql.http_protocol:StreamingProtocol",
-        ws="isthmus.graphql.ws_protocol:GoingAwayProtocol",
+        ws="isthmus.graphql.ws_protocol:GoingAwayProtocol" if websockets else "none",
         lifespan="on",
         ws_max_size=WEBSOCKET_FRAME_BYTES_MAX,
         log_config=None,
@@ -89,7 +90,12 @@ def raise_file_limit() -> None:
 
 
 def serve_application(
-    make: Callable[[], Any], listener: socket.socket, *, shutdown_s: float, started: Callable[[], None]
+    make: Callable[[], Any],
+    listener: socket.socket,
+    *,
+    shutdown_s: float,
+    started: Callable[[], None],
+    websockets: bool = True,
 ) -> None:
     """Blocks until a signal ends it, and returns once connections are drained or `shutdown_s` are over.
 
@@ -98,7 +104,7 @@ def serve_application(
     raise_file_limit()
     # Made before signals are ours: while it imports, the loop would not hear them, and now they simply end the process.
     application = make()
-    config = server_config(application, shutdown_s)
+    config = server_config(application, shutdown_s, websockets=websockets)
     server = _Server(config, started)
     uvloop.run(server.serve(sockets=[listener, *(listener.dup() for _ in range(ACCEPTS_PER_TURN - 1))]))
     if not server.was_started and not server.should_exit:
