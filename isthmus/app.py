@@ -205,11 +205,12 @@ async def wired(settings: Settings) -> AsyncIterator[Running]:
     from isthmus.read_models.log import LogReader
     from isthmus.read_models.payments import PaymentReader, payment_feed_of
     from isthmus.read_models.positions import ProjectionPositions, log_identity
+    from isthmus.read_models.sca import DeviceReader
     from isthmus.read_models.texts import TextReader
     from isthmus.read_models.transactions import TransactionReader
     from isthmus.runtime.banking import banking
     from isthmus.runtime.endpoints import resolve
-    from isthmus.runtime.payments import payment_desk
+    from isthmus.runtime.payments import device_desk, payment_desk, sca_desk
     from isthmus.runtime.rate_limits import RateLimits
     from isthmus.runtime.trusted_documents import PublishedDocuments
     from isthmus.runtime.webhook_door import WebhookDoor
@@ -318,6 +319,8 @@ async def wired(settings: Settings) -> AsyncIterator[Running]:
                 feed=feed,
                 banking=banks.links,
                 payments=payment_desk(settings, side, redis),
+                sca=sca_desk(settings, side),
+                devices=device_desk(settings, side),
                 consents=consent_feed,
                 payment_feed=payment_feed,
                 documents=documents,
@@ -337,6 +340,7 @@ async def wired(settings: Settings) -> AsyncIterator[Running]:
                     consents=consents,
                     institutions=InstitutionReader(pool),
                     payments=payments,
+                    devices=DeviceReader(pool, side.clock.stamp),
                 ),
                 sessions=sessions,
             ),

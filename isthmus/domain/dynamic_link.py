@@ -18,13 +18,14 @@ import orjson
 
 from isthmus.domain.money import text_of
 
-_FORM = "isthmus.dynamic-link.v1"
+_FORM, _STEP_UP = "isthmus.dynamic-link.v1", "isthmus.step-up.v1"
 
 
 class Purpose(StrEnum):
     """What a challenge is for; it is of use for nothing else."""
 
     PAYMENT = "PAYMENT"
+    DEVICE = "DEVICE"
 
 
 @dataclass(frozen=True)
@@ -72,3 +73,18 @@ class DynamicLink:
 
     def is_of(self, digest: str) -> bool:
         return hmac.compare_digest(self.digest(), digest)
+
+
+@dataclass(frozen=True)
+class StepUp:
+    """What else than a payment is authorised: `what`, in the words of its purpose, by whom."""
+
+    purpose: Purpose
+    subject_id: UUID
+    owner: UUID
+    what: tuple[str, ...] = field(repr=False)
+
+    def digest(self) -> str:
+        """As a payment's: no form of one is a form of the other, nor of another purpose's."""
+        form = orjson.dumps([_STEP_UP, self.purpose, str(self.subject_id), str(self.owner), list(self.what)])
+        return hashlib.sha256(form).hexdigest()

@@ -64,6 +64,7 @@ from isthmus.domain.sca import (
     ScaInvalidated,
     ScaPassed,
 )
+from isthmus.domain.sca_devices import DeviceEnrolled, DeviceRemoved, DeviceRequested, DeviceUsed
 
 Data = dict[str, Any]
 Upcaster = Callable[[Data], Data]
@@ -77,6 +78,7 @@ BANK_TRANSACTION = "bank_transaction"
 PAYMENT = "payment"
 SCA_CHALLENGE = "sca_challenge"
 SCA_GUARD = "sca_guard"
+SCA_DEVICE = "sca_device"
 
 #: Every event type: its class, its current schema version and whose stream it is in.
 EVENT_TYPES: Mapping[str, tuple[type, int, str]] = {
@@ -129,6 +131,10 @@ EVENT_TYPES: Mapping[str, tuple[type, int, str]] = {
     "ScaFailureCounted": (ScaFailureCounted, 1, SCA_GUARD),
     "ScaBlocked": (ScaBlocked, 1, SCA_GUARD),
     "ScaCountCleared": (ScaCountCleared, 1, SCA_GUARD),
+    "DeviceRequested": (DeviceRequested, 1, SCA_DEVICE),
+    "DeviceEnrolled": (DeviceEnrolled, 1, SCA_DEVICE),
+    "DeviceUsed": (DeviceUsed, 1, SCA_DEVICE),
+    "DeviceRemoved": (DeviceRemoved, 1, SCA_DEVICE),
 }
 
 
@@ -147,6 +153,7 @@ _NAMED_BY: Mapping[str, str] = {
     PAYMENT: "payment_id",
     SCA_CHALLENGE: "challenge_id",
     SCA_GUARD: "guard_id",
+    SCA_DEVICE: "device_id",
 }
 
 #: (type, version) -> lifts that version by one.

@@ -8,6 +8,7 @@ from isthmus.domain.consent_events import ConsentEvent
 from isthmus.domain.ledger import LedgerEvent
 from isthmus.domain.payments import PaymentEvent
 from isthmus.domain.sca import ScaEvent, ScaGuardEvent
+from isthmus.domain.sca_devices import DeviceEvent
 
 Event = (
     LedgerEvent
@@ -18,4 +19,5 @@ Event = (
     | PaymentEvent
     | ScaEvent
     | ScaGuardEvent
+    | DeviceEvent
 )

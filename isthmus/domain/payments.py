@@ -10,7 +10,7 @@ money is reserved when the payment is made, leaves when it is executed, and is r
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
@@ -366,17 +366,6 @@ class InitiatePayment:
 
 
 @dataclass(frozen=True)
-class AnswerScaChallenge:
-    """`subject_id`: the payment that it is said to be for; the challenge itself knows. `from_account_id`: what that is paid from."""
-
-    challenge_id: UUID
-    subject_id: UUID
-    owner: UUID
-    from_account_id: UUID
-    proof: sca.Proof = field(repr=False)
-
-
-@dataclass(frozen=True)
 class CancelPayment:
     payment_id: UUID
     challenge_id: UUID
@@ -496,20 +485,13 @@ def _reserve(book: Book, wish: InitiatePayment) -> Sequence[LedgerEvent] | Refus
 
 
 def answer(
-    book: Book,
-    challenge: sca.Challenge | None,
-    guard: sca.Guard,
-    payment: Payment | None,
-    wish: AnswerScaChallenge,
-    now: datetime,
+    book: Book, challenge: sca.Challenge, guard: sca.Guard, payment: Payment | None, proof: sca.Proof, now: datetime
 ) -> Decision:
-    """A wrong answer is no refusal: it is written down. The caller finds in the events what became of it. What an operator is to judge is
-    answered for like everything else, and waits then."""
-    if challenge is None or challenge.owner != wish.owner or challenge.issued.subject_id != wish.subject_id:
-        return ScaRejected("The answer is not accepted.")
+    """To a challenge of this person's for this payment (`sca_answers.py`). A wrong answer is no refusal: it is written down. The caller
+    finds in the events what became of it. What an operator is to judge is answered for like everything else, and waits then."""
     if payment is None or payment.state is not S.AWAITING_SCA:
         return ScaRejected("The answer is not accepted.")
-    answered = sca.answer(challenge, guard, wish.proof, now)
+    answered = sca.answer(challenge, guard, proof, now)
     if not answered.events:
         return ScaRejected("The answer is not accepted.")
     if not answered.passed:
@@ -524,7 +506,7 @@ def answer(
         return [*answered.events, screened, PaymentParked(*about, REVIEW)]
     if payment.to_review:
         return [*answered.events, PaymentParked(*about, REVIEW)]
-    return [*answered.events, PaymentAuthorised(*about, sca.proof_name(challenge, wish.proof))]
+    return [*answered.events, PaymentAuthorised(*about, sca.proof_name(challenge, proof))]
 
 
 def ended(book: Book, hold: Hold | None, event: PaymentEvent, now: datetime) -> Events:

@@ -48,6 +48,11 @@ class RefusalCode(StrEnum):
     LIMIT_EXCEEDED = "LIMIT_EXCEEDED"
     SCA_REJECTED = "SCA_REJECTED"
     SCA_BLOCKED = "SCA_BLOCKED"
+    SCA_REQUIRED = "SCA_REQUIRED"
+    SCA_METHOD_UNAVAILABLE = "SCA_METHOD_UNAVAILABLE"
+    DEVICE_NOT_FOUND = "DEVICE_NOT_FOUND"
+    DEVICE_REFUSED = "DEVICE_REFUSED"
+    TOO_MANY_DEVICES = "TOO_MANY_DEVICES"
 
 
 @dataclass(frozen=True)
@@ -278,4 +283,38 @@ class ScaRejected(Refusal):
 @dataclass(frozen=True)
 class ScaBlockedRefusal(Refusal):
     code: ClassVar[RefusalCode] = RefusalCode.SCA_BLOCKED
+    sticks: ClassVar[bool] = False
+
+
+@dataclass(frozen=True)
+class ScaRequired(Refusal):
+    """What is wished for needs a challenge to be answered first, and it is not."""
+
+    code: ClassVar[RefusalCode] = RefusalCode.SCA_REQUIRED
+    sticks: ClassVar[bool] = False
+
+
+@dataclass(frozen=True)
+class ScaMethodUnavailable(Refusal):
+    code: ClassVar[RefusalCode] = RefusalCode.SCA_METHOD_UNAVAILABLE
+    sticks: ClassVar[bool] = False
+
+
+@dataclass(frozen=True)
+class DeviceNotFound(Refusal):
+    code: ClassVar[RefusalCode] = RefusalCode.DEVICE_NOT_FOUND
+    sticks: ClassVar[bool] = False
+
+
+@dataclass(frozen=True)
+class DeviceRefused(Refusal):
+    """What the device answered is not accepted; one answer for whatever was wrong."""
+
+    code: ClassVar[RefusalCode] = RefusalCode.DEVICE_REFUSED
+    sticks: ClassVar[bool] = False
+
+
+@dataclass(frozen=True)
+class TooManyDevices(Refusal):
+    code: ClassVar[RefusalCode] = RefusalCode.TOO_MANY_DEVICES
     sticks: ClassVar[bool] = False

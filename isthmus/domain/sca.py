@@ -221,10 +221,12 @@ class CodeProof:
 
 @dataclass(frozen=True)
 class DeviceProof:
-    """An assertion that was checked against the device's key and the challenge's digest. `holds`: whether it is right."""
+    """An assertion that was checked against the device's key and the challenge. `holds`: whether it is right. `counter`: how often the
+    device says that it signed, 0 where it does not count."""
 
     device_id: UUID | None
     holds: bool
+    counter: int = 0
 
 
 @dataclass(frozen=True)

@@ -43,6 +43,9 @@ ACCESS: Mapping[str, Scope] = {
     "Mutation.cancelPayment": Scope.WRITE,
     "Mutation.releasePayment": Scope.OPERATE,
     "Mutation.refusePayment": Scope.OPERATE,
+    "Mutation.beginDeviceEnrolment": Scope.WRITE,
+    "Mutation.completeDeviceEnrolment": Scope.WRITE,
+    "Mutation.removeDevice": Scope.WRITE,
     "Subscription.balanceChanged": Scope.READ,
     "Subscription.consentChanged": Scope.READ,
     "Subscription.paymentProgressed": Scope.READ,
@@ -58,6 +61,9 @@ IN_PERSON = frozenset(
         "Mutation.answerScaChallenge",
         "Mutation.releasePayment",
         "Mutation.refusePayment",
+        "Mutation.beginDeviceEnrolment",
+        "Mutation.completeDeviceEnrolment",
+        "Mutation.removeDevice",
     }
 )
 

@@ -115,6 +115,24 @@ REFUSALS: Mapping[RefusalCode, tuple[str, str]] = {
         "Five wrong answers in a row, over all challenges.",
         "Nothing can be authorised for 24 hours.",
     ),
+    RefusalCode.SCA_REQUIRED: (
+        "What is wished for needs a challenge to be answered first.",
+        "Answer it (`answerScaChallenge`), then send the wish again with the same key.",
+    ),
+    RefusalCode.SCA_METHOD_UNAVAILABLE: (
+        "You have no device that could be asked, or no devices are set up on this platform.",
+        "Leave `method` out, or enrol a device (`beginDeviceEnrolment`).",
+    ),
+    RefusalCode.DEVICE_NOT_FOUND: ("There is no such device among yours.", "Check the id."),
+    RefusalCode.DEVICE_REFUSED: (
+        "What the device answered is not accepted: made for something else, on another page, without its owner being verified, too "
+        "late, or its key is known already. Nobody is told which.",
+        "Begin the enrolment anew.",
+    ),
+    RefusalCode.TOO_MANY_DEVICES: (
+        "You have as many devices as one person may have (10).",
+        "Remove one that is not needed.",
+    ),
 }
 
 ERRORS: Mapping[ErrorCode, tuple[str, str]] = {

@@ -21,6 +21,7 @@ class Kind(Enum):
     BANK_ACCOUNT = b"ba"
     BANK_TRANSACTION = b"bt"
     CONSENT = b"co"
+    DEVICE = b"de"
     JOURNAL = b"jo"
     PAYMENT = b"pa"
     PERSON = b"pe"
@@ -94,6 +95,15 @@ def payment_key(text: str) -> UUID:
             return NOWHERE
 
 
+def device_key(text: str) -> UUID:
+    """The device's id, or NOWHERE."""
+    match decode(text):
+        case (Kind.DEVICE, (device_id,)):
+            return device_id
+        case _:
+            return NOWHERE
+
+
 def sca_challenge_key(text: str) -> UUID:
     """The challenge's id, or NOWHERE."""
     match decode(text):
@@ -113,5 +123,6 @@ def aggregate_id(aggregate_type: str, key: UUID) -> str:
         "journal": Kind.JOURNAL,
         "payment": Kind.PAYMENT,
         "sca_challenge": Kind.SCA_CHALLENGE,
+        "sca_device": Kind.DEVICE,
     }
     return encode(known.get(aggregate_type, Kind.AGGREGATE), key)

@@ -21,6 +21,7 @@ from isthmus.read_models.consents import ConsentRow
 from isthmus.read_models.database import Sight
 from isthmus.read_models.journals import JournalRow
 from isthmus.read_models.payments import PaymentRow, Step
+from isthmus.read_models.sca import DeviceRow
 from isthmus.read_models.transactions import Page, PageOf, TransactionRow
 
 Key = TypeVar("Key")
@@ -67,6 +68,20 @@ class Loaders:
     @cached_property
     def consents(self) -> DataLoader[UUID, ConsentRow | None]:
         return self._seen(self._services.read.consents.load_many)
+
+    @cached_property
+    def credentials(self) -> DataLoader[UUID, list[str]]:
+        """Of the devices that sign, for a person's own things alone."""
+        read = self._services.read.devices
+
+        async def load(keys: list[UUID]) -> list[list[str]]:
+            return await read.credentials(keys)
+
+        return DataLoader(load)
+
+    @cached_property
+    def devices(self) -> DataLoader[UUID, DeviceRow | None]:
+        return self._seen(self._services.read.devices.load_many)
 
     @cached_property
     def institutions(self) -> DataLoader[str, Institution | None]:

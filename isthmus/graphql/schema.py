@@ -24,6 +24,7 @@ from isthmus.resolvers.audit import AuditQueries
 from isthmus.resolvers.bank_accounts import BankAccount
 from isthmus.resolvers.consent_mutations import ConsentMutations
 from isthmus.resolvers.consent_subscriptions import ConsentSubscriptions
+from isthmus.resolvers.devices import DeviceMutations
 from isthmus.resolvers.institutions import InstitutionQueries
 from isthmus.resolvers.journals import Journal
 from isthmus.resolvers.money_mutations import MoneyMutations
@@ -46,7 +47,13 @@ class Query(ViewerQueries, AssetQueries, AuditQueries, ApiKeyQueries, Institutio
     description="Wishes. Each says No in its payload's `errors`, and is safe to send again with the same key."
 )
 class Mutation(
-    AccountMutations, MoneyMutations, ApiKeyMutations, ConsentMutations, PaymentMutations, PaymentReviewMutations
+    AccountMutations,
+    MoneyMutations,
+    ApiKeyMutations,
+    ConsentMutations,
+    PaymentMutations,
+    PaymentReviewMutations,
+    DeviceMutations,
 ):
     pass
 

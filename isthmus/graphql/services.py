@@ -26,12 +26,15 @@ from isthmus.read_models.journals import JournalReader
 from isthmus.read_models.log import LogReader
 from isthmus.read_models.payments import PaymentReader, PaymentRow
 from isthmus.read_models.row_feed import RowFeed
+from isthmus.read_models.sca import DeviceReader
 from isthmus.read_models.texts import TextReader
 from isthmus.read_models.transactions import TransactionReader
 from isthmus.runtime.rate_limits import Bucket
 from isthmus.write_models.bank_links import BankLinks
+from isthmus.write_models.device_desk import DeviceDesk
 from isthmus.write_models.envelope import Envelope, Outcome
 from isthmus.write_models.payment_desk import PaymentDesk
+from isthmus.write_models.sca_desk import ScaDesk
 
 
 class Rates(Protocol):
@@ -140,6 +143,7 @@ class Readers:
     consents: ConsentReader
     institutions: InstitutionReader
     payments: PaymentReader
+    devices: DeviceReader
 
 
 @dataclass(frozen=True)
@@ -152,6 +156,8 @@ class Services:
     feed: Feed
     banking: BankLinks
     payments: PaymentDesk
+    sca: ScaDesk
+    devices: DeviceDesk
     consents: ConsentFeed
     payment_feed: RowFeed[PaymentRow]
     documents: TrustedDocuments

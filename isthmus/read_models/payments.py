@@ -13,6 +13,7 @@ import asyncpg
 from isthmus.domain.sca import FAILURES_MAX
 from isthmus.read_models.database import ACQUIRE_TIMEOUT_S, Sight
 from isthmus.read_models.row_feed import Connect, RowFeed
+from isthmus.read_models.sca import ChallengeRow
 
 _ROWS = """
 select p.id as payment_id, p.owner, p.source, p.from_account_id, p.provider, p.asset, p.amount, p.payee_name, p.payee_account, p.reference,
@@ -88,6 +89,22 @@ class PaymentRow:
     url: str | None = field(repr=False)
     challenge_state: str | None
     failures: int
+
+    @property
+    def challenge(self) -> ChallengeRow | None:
+        """None where it was refused at once, and nothing is asked for."""
+        if self.method is None or self.challenge_state is None or self.expires_at is None:
+            return None
+        return ChallengeRow(
+            self.challenge_id,
+            self.owner,
+            "PAYMENT",
+            self.method,
+            self.digest,
+            self.challenge_state,
+            self.expires_at,
+            self.failures,
+        )
 
     @property
     def position(self) -> int:

@@ -2,28 +2,37 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, assert_never
 from uuid import UUID
 
 import strawberry
 from strawberry import UNSET
 
+from isthmus.domain.authenticators import ANSWER_LENGTH_MAX
+from isthmus.domain.dynamic_link import Purpose
 from isthmus.domain.identifiers import NOWHERE
 from isthmus.domain.payments import REFERENCE_LENGTH_MAX
 from isthmus.domain.refusals import InvalidInput, PaymentNotFound, Refusal
+from isthmus.domain.sca import Method
 from isthmus.domain.validation import first_fault, key_fault, text_fault
 from isthmus.graphql.context import AppInfo
 from isthmus.graphql.ids import account_key, payment_key, sca_challenge_key
 from isthmus.graphql.scalars import Position
+from isthmus.resolvers.devices import Device, device_of
 from isthmus.resolvers.money import MoneyInput, canonical
 from isthmus.resolvers.money_mutations import amount_fault
 from isthmus.resolvers.payees import PayeeInput, account_from
 from isthmus.resolvers.payments import Payment, payment_of
+from isthmus.resolvers.sca import ScaChallenge, ScaMethod
 from isthmus.resolvers.wishes import INPUT, KEY, AnyPayload, Payload, envelope_of, refused
 from isthmus.write_models.envelope import Done, Refused
-from isthmus.write_models.payment_desk import Answer, PaymentWish
+from isthmus.write_models.payment_desk import PaymentWish
+from isthmus.write_models.sca_desk import Answer, Answered
 
 _CODE_MAX = 16
+
+
+ScaSubject = Annotated[Payment | Device, strawberry.union("ScaSubject", description="What a challenge authorises.")]
 
 
 @strawberry.input(description="A payment to be made.")
@@ -34,12 +43,18 @@ class InitiatePaymentInput:
     reference: str | None = strawberry.field(
         default=UNSET, description=f"What the payee reads, in {REFERENCE_LENGTH_MAX} characters at most."
     )
+    method: ScaMethod | None = strawberry.field(
+        default=UNSET, description="How to be asked: by a device where there is one, unless told."
+    )
     idempotency_key: str = strawberry.field(description=KEY)
 
 
 @strawberry.input(description="What a challenge is answered with: exactly one of these.", one_of=True)
 class ScaAnswerInput:
     one_time_code: str | None = strawberry.field(default=UNSET, description="The code that was sent.")
+    device_assertion: str | None = strawberry.field(
+        default=UNSET, description="What `navigator.credentials.get` gave, as JSON."
+    )
 
 
 @strawberry.input(description="An answer to a challenge.")
@@ -62,7 +77,13 @@ class InitiatePaymentPayload(Payload):
 @strawberry.type(description="What became of an answer.")
 class AnswerScaChallengePayload(Payload):
     payment: Payment | None = strawberry.field(
-        description="The payment that was answered for; null where the answer was not accepted."
+        description="The payment that was answered for; null where it was something else, or the answer was not accepted."
+    )
+    challenge: ScaChallenge | None = strawberry.field(
+        description="The challenge; null where the answer was not accepted."
+    )
+    subject: ScaSubject | None = strawberry.field(
+        description="What was authorised; null where the answer was not accepted."
     )
 
 
@@ -99,6 +120,7 @@ class PaymentMutations:
                 "amount": canonical(input.amount),
                 "payee": {"name": input.payee.name, "account": account.text()},
                 "reference": reference,
+                **({"method": input.method.name} if input.method else {}),
             },
         )
         wish = PaymentWish(
@@ -108,6 +130,7 @@ class PaymentMutations:
             input.payee.name,
             account,
             reference,
+            Method[input.method.name] if input.method else None,
         )
         answer = await info.context.services.payments.initiate(info.context.caller.person_id, wish, envelope)
         if isinstance(answer, Refused):
@@ -121,18 +144,22 @@ class PaymentMutations:
     async def answer_sca_challenge(
         self, info: AppInfo, input: Annotated[AnswerScaChallengeInput, strawberry.argument(description=INPUT)]
     ) -> AnswerScaChallengePayload:
-        code = input.answer.one_time_code or ""
-        if len(code) > _CODE_MAX:
-            fault = InvalidInput("That is no code.", ("input", "answer", "oneTimeCode"))
-            return await refused(info, AnswerScaChallengePayload, fault, "payment")
-        desk = info.context.services.payments
+        fault = _answer_fault(input.answer)
+        if fault is not None:
+            return await refused(info, AnswerScaChallengePayload, fault, "payment", challenge=None, subject=None)
+        desk, given = info.context.services.sca, input.answer
         envelope = envelope_of(info, mutation="answerScaChallenge", key=desk.key_of_answer(), body={})
         answer = await desk.answer(
-            info.context.caller.person_id, sca_challenge_key(input.challenge_id), Answer(one_time_code=code), envelope
+            info.context.caller.person_id,
+            sca_challenge_key(input.challenge_id),
+            Answer(given.one_time_code or None, given.device_assertion or None),
+            envelope,
         )
         if isinstance(answer, Refused):
-            return await refused(info, AnswerScaChallengePayload, answer.refusal, "payment", answer)
-        return await _payload(info, AnswerScaChallengePayload, *answer)
+            return await refused(
+                info, AnswerScaChallengePayload, answer.refusal, "payment", answer, challenge=None, subject=None
+            )
+        return await _answered(info, answer)
 
     @strawberry.mutation(description="Take a payment back, as long as the bank cannot have it yet.")
     async def cancel_payment(
@@ -154,6 +181,30 @@ class PaymentMutations:
         return await _payload(info, CancelPaymentPayload, payment_id, outcome)
 
 
+async def _answered(info: AppInfo, answer: Answered) -> AnswerScaChallengePayload:
+    """With what was authorised, as it is now."""
+    loaders = info.context.loaders
+    subject: Payment | Device | None
+    match answer.purpose:
+        case Purpose.PAYMENT:
+            payment = await loaders.payments.load(answer.subject_id)
+            subject = None if payment is None else payment_of(payment)
+        case Purpose.DEVICE:
+            device = await loaders.devices.load(answer.subject_id)
+            subject = None if device is None else device_of(device)
+        case _:
+            assert_never(answer.purpose)
+    assert subject is not None, "it was authorised just now, in the same database"
+    return AnswerScaChallengePayload(
+        position=Position(answer.done.position),
+        replayed=answer.done.replayed,
+        errors=[],
+        payment=subject if isinstance(subject, Payment) else None,
+        challenge=subject.challenge(),
+        subject=subject,
+    )
+
+
 async def _payload(info: AppInfo, kind: type[AnyPayload], payment_id: UUID, outcome: Done) -> AnyPayload:
     row = await info.context.loaders.payments.load(payment_id)
     assert row is not None, "it was written just now, in the same database"
@@ -166,3 +217,12 @@ def _reference_fault(reference: str) -> Refusal | None:
     if len(reference) > REFERENCE_LENGTH_MAX:
         return InvalidInput(f"The reference is longer than {REFERENCE_LENGTH_MAX} characters.", path)
     return text_fault(reference, path) if reference else None
+
+
+def _answer_fault(given: ScaAnswerInput) -> Refusal | None:
+    """What cannot be an answer at all is not counted as one."""
+    if len(given.one_time_code or "") > _CODE_MAX:
+        return InvalidInput("That is no code.", ("input", "answer", "oneTimeCode"))
+    if len(given.device_assertion or "") > ANSWER_LENGTH_MAX:
+        return InvalidInput("That is no assertion.", ("input", "answer", "deviceAssertion"))
+    return None

@@ -79,7 +79,8 @@ class Payment(Node):
 
     @strawberry.field(description="What its payer is asked for; null where nothing is, since it was refused at once.")
     def challenge(self) -> ScaChallenge | None:
-        return challenge_of(self.row)
+        row = self.row.challenge
+        return None if row is None else challenge_of(row, self.row)
 
     @strawberry.field(description="Why it came to nothing; null where it did not.")
     def failure(self) -> PaymentFailure | None:

@@ -3,16 +3,33 @@
 from __future__ import annotations
 
 from datetime import datetime
+from enum import Enum
+from typing import Any
 
 import strawberry
 
-from isthmus.domain.sca import FAILURES_MAX
+from isthmus.domain.dynamic_link import Purpose
+from isthmus.domain.sca import FAILURES_MAX, Method
+from isthmus.domain.sca_devices import signing_challenge
 from isthmus.graphql.context import AppInfo
 from isthmus.graphql.ids import Kind, encode
 from isthmus.read_models.payments import PaymentRow
+from isthmus.read_models.sca import ChallengeRow
 from isthmus.resolvers.money import Money, money
 from isthmus.resolvers.payees import shown_account
 from isthmus.resolvers.sca_states import ScaChallengeState
+
+
+@strawberry.enum(description="What a challenge is for. Its answer is of use for nothing else.")
+class ScaPurpose(Enum):
+    PAYMENT = strawberry.enum_value("PAYMENT", description="To pay.")
+    DEVICE = strawberry.enum_value("DEVICE", description="To enrol a device.")
+
+
+@strawberry.enum(description="How a person may be asked.")
+class ScaMethod(Enum):
+    ONE_TIME_CODE = strawberry.enum_value("ONE_TIME_CODE", description="By a code that is sent.")
+    DEVICE = strawberry.enum_value("DEVICE", description="By a device of theirs that signs.")
 
 
 @strawberry.type(
@@ -39,27 +56,38 @@ class DynamicLink:
 
 @strawberry.interface(description="What a person is asked for before something is done in their name.")
 class ScaChallenge:
-    row: strawberry.Private[PaymentRow]
+    row: strawberry.Private[ChallengeRow]
+    payment: strawberry.Private[PaymentRow | None]
     id: strawberry.ID = strawberry.field(description="The challenge's id.")
+    purpose: ScaPurpose = strawberry.field(description="What it is for.")
     state: ScaChallengeState = strawberry.field(description="Where it stands.")
     expires_at: datetime = strawberry.field(description="Until when it can be answered.")
     attempts_left: int = strawberry.field(
         description="How many wrong answers are left before nothing can be authorised for a while, over all challenges."
     )
 
-    @strawberry.field(description="What it is bound to.")
-    def dynamic_link(self) -> DynamicLink:
-        return DynamicLink(row=self.row, digest=self.row.digest)
+    @strawberry.field(description="The payment that it is bound to; null where it is for something else.")
+    def dynamic_link(self) -> DynamicLink | None:
+        return None if self.payment is None else DynamicLink(row=self.payment, digest=self.row.digest)
 
 
-@strawberry.type(description="A code that was sent to the person, with amount and payee.")
+@strawberry.type(description="A code that was sent to the person, with what it is for.")
 class OneTimeCodeChallenge(ScaChallenge):
     delivered_to: str = strawberry.field(description="Where the code was sent.")
 
 
 @strawberry.type(description="A device of the person's signs what is authorised.")
 class DeviceChallenge(ScaChallenge):
-    public_key_options: str = strawberry.field(description="What the device is asked with (WebAuthn), as JSON.")
+    @strawberry.field(
+        description="What `navigator.credentials.get` is called with (WebAuthn), as JSON; what it gives is the answer."
+    )
+    async def public_key_options(self, info: AppInfo) -> str:
+        # An operator who is to judge the payment sees the challenge, and nothing of its owner's devices.
+        own = self.row.owner == info.context.caller.person_id
+        known = await info.context.loaders.credentials.load(self.row.owner) if own else []
+        challenge = signing_challenge(Purpose(self.row.purpose), self.row.digest, self.row.challenge_id)
+        authenticators = info.context.services.devices.authenticators
+        return authenticators.request_options(challenge, known) if authenticators else "{}"
 
 
 @strawberry.type(description="The bank asks its customer on its own page.")
@@ -76,16 +104,18 @@ class DecoupledChallenge(ScaChallenge):
 CHALLENGES = (OneTimeCodeChallenge, DeviceChallenge, RedirectChallenge, DecoupledChallenge)
 
 
-def challenge_of(row: PaymentRow) -> ScaChallenge | None:
-    """Only codes so far. None where it was refused at once, and nothing is asked for."""
-    if row.method is None or row.expires_at is None:
-        return None
-    pending = row.challenge_state == "PENDING"
-    return OneTimeCodeChallenge(
-        row=row,
-        id=strawberry.ID(encode(Kind.SCA_CHALLENGE, row.challenge_id)),
-        state=ScaChallengeState(row.challenge_state),
-        expires_at=row.expires_at,
-        attempts_left=max(0, FAILURES_MAX - row.failures) if pending else 0,
-        delivered_to="inbox",
-    )
+def challenge_of(row: ChallengeRow, payment: PaymentRow | None = None) -> ScaChallenge:
+    """Codes and devices so far."""
+    pending = row.state == "PENDING"
+    common: dict[str, Any] = {
+        "row": row,
+        "payment": payment,
+        "id": strawberry.ID(encode(Kind.SCA_CHALLENGE, row.challenge_id)),
+        "purpose": ScaPurpose(row.purpose),
+        "state": ScaChallengeState(row.state),
+        "expires_at": row.expires_at,
+        "attempts_left": max(0, FAILURES_MAX - row.failures) if pending else 0,
+    }
+    if row.method == Method.DEVICE:
+        return DeviceChallenge(**common)
+    return OneTimeCodeChallenge(**common, delivered_to="inbox")

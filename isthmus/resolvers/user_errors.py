@@ -72,6 +72,13 @@ class UserErrorCode(Enum):
     SCA_BLOCKED = strawberry.enum_value(
         "SCA_BLOCKED", description="Too many wrong answers: nothing can be authorised for a while."
     )
+    SCA_REQUIRED = strawberry.enum_value("SCA_REQUIRED", description="A challenge has to be answered first.")
+    SCA_METHOD_UNAVAILABLE = strawberry.enum_value(
+        "SCA_METHOD_UNAVAILABLE", description="The viewer cannot be asked in that way."
+    )
+    DEVICE_NOT_FOUND = strawberry.enum_value("DEVICE_NOT_FOUND", description="Not there, or not the viewer's own.")
+    DEVICE_REFUSED = strawberry.enum_value("DEVICE_REFUSED", description="What the device answered is not accepted.")
+    TOO_MANY_DEVICES = strawberry.enum_value("TOO_MANY_DEVICES", description="As many as one person may have.")
 
 
 @strawberry.interface(description="A refusal. Nothing was changed.")
@@ -268,6 +275,31 @@ class ScaBlocked(UserError):
     pass
 
 
+@strawberry.type(description="A challenge has to be answered first. Not remembered.")
+class ScaRequired(UserError):
+    pass
+
+
+@strawberry.type(description="You cannot be asked in that way. Not remembered.")
+class ScaMethodUnavailable(UserError):
+    pass
+
+
+@strawberry.type(description="There is no such device of yours.")
+class DeviceNotFound(UserError):
+    pass
+
+
+@strawberry.type(description="What the device answered is not accepted, whatever was wrong with it. Not remembered.")
+class DeviceRefused(UserError):
+    pass
+
+
+@strawberry.type(description="There are as many devices as one may have. Remove one that is not needed.")
+class TooManyDevices(UserError):
+    pass
+
+
 TYPES: Mapping[type[Refusal], type[UserError]] = {
     refusals.InvalidInput: InvalidInput,
     refusals.InvalidAmount: InvalidAmount,
@@ -304,6 +336,11 @@ TYPES: Mapping[type[Refusal], type[UserError]] = {
     refusals.LimitExceeded: LimitExceeded,
     refusals.ScaRejected: ScaRejected,
     refusals.ScaBlockedRefusal: ScaBlocked,
+    refusals.ScaRequired: ScaRequired,
+    refusals.ScaMethodUnavailable: ScaMethodUnavailable,
+    refusals.DeviceNotFound: DeviceNotFound,
+    refusals.DeviceRefused: DeviceRefused,
+    refusals.TooManyDevices: TooManyDevices,
 }
 
 

@@ -17,6 +17,7 @@ from isthmus.resolvers.accounts import Account, AccountConnection, AccountFilter
 from isthmus.resolvers.api_keys import api_key_of
 from isthmus.resolvers.bank_accounts import bank_account_of
 from isthmus.resolvers.consents import BankConsentConnection, consent_of
+from isthmus.resolvers.devices import Device, device_of
 from isthmus.resolvers.journals import journal_of
 from isthmus.resolvers.ledger_accounts import account_from
 from isthmus.resolvers.nodes import Node
@@ -98,6 +99,11 @@ class Viewer(Node):
             edges=edges, page_info=page_info([edge.cursor for edge in edges], more=more, after=after or None)
         )
 
+    @strawberry.field(description="Their devices that sign what they authorise, oldest first.")
+    async def devices(self, info: AppInfo) -> list[Device]:
+        rows = await info.context.services.read.devices.of_owner(info.context.caller.person_id)
+        return [device_of(row) for row in rows]
+
 
 def _any_account(row: AccountRow | BankAccountRow) -> Account:
     return bank_account_of(row) if isinstance(row, BankAccountRow) else account_from(row)
@@ -149,6 +155,9 @@ class ViewerQueries:
             case (Kind.PAYMENT, (key,)):
                 payment = await loaders.payments.load(key)
                 return None if payment is None else payment_of(payment)
+            case (Kind.DEVICE, (key,)):
+                device = await loaders.devices.load(key)
+                return None if device is None else device_of(device)
             case (Kind.API_KEY, (key,)) if info.context.caller.api_key_id is None:
                 api_key = await loaders.api_keys.load(key)
                 return None if api_key is None else api_key_of(api_key)

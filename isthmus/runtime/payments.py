@@ -9,6 +9,8 @@ from dataclasses import dataclass
 import httpx
 from redis.asyncio import Redis
 
+from isthmus.auth.webauthn import WebAuthn
+from isthmus.domain.authenticators import Authenticators
 from isthmus.domain.identifiers import uuid7_source
 from isthmus.domain.notifications import Message, Notifier, Undeliverable
 from isthmus.domain.paying import Payouts
@@ -23,9 +25,11 @@ from isthmus.integrations.secrets.sealed_keys import SealedKeys
 from isthmus.runtime.wiring import WriteSide
 from isthmus.settings import Settings
 from isthmus.write_models.code_delivery import CodeDelivery
+from isthmus.write_models.device_desk import DeviceDesk
 from isthmus.write_models.one_time_codes import OneTimeCodes
 from isthmus.write_models.payment_desk import PaymentDesk
 from isthmus.write_models.sagas.payments import PaymentSaga
+from isthmus.write_models.sca_desk import ScaDesk
 
 #: Who pays from the platform's money.
 _PAYOUTS = "truelayer"
@@ -49,16 +53,22 @@ def payment_desk(settings: Settings, side: WriteSide, redis: Redis) -> PaymentDe
     ids, told = uuid7_source(side.clock.now), settings.compliance
     compliance = ListedCompliance(sanctions_list(told.sanctions_list), limit_table(told.limits, told.profile))
     return PaymentDesk(
-        side.pool,
-        side.commands,
-        side.texts,
-        _codes(side),
-        side.clock,
-        ids,
-        _PAYOUTS,
-        compliance,
-        RedisVelocity(redis),
+        side.pool, side.commands, side.texts, side.clock, ids, _PAYOUTS, compliance, RedisVelocity(redis)
     )
+
+
+def sca_desk(settings: Settings, side: WriteSide) -> ScaDesk:
+    return ScaDesk(side.pool, side.commands, _codes(side), _authenticators(settings), side.clock)
+
+
+def device_desk(settings: Settings, side: WriteSide) -> DeviceDesk:
+    ids = uuid7_source(side.clock.now)
+    return DeviceDesk(side.pool, side.commands, side.texts, _authenticators(settings), side.clock, ids)
+
+
+def _authenticators(settings: Settings) -> Authenticators | None:
+    told = settings.sca
+    return None if told.rp_id is None else WebAuthn(told.rp_id, told.rp_name, told.origins)
 
 
 @asynccontextmanager

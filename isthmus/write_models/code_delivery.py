@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import assert_never
 from uuid import UUID
 
 import structlog
 from prometheus_client import Counter
 
+from isthmus.domain.dynamic_link import Purpose
 from isthmus.domain.money import Asset, printed
 from isthmus.domain.notifications import Message, Notifier, Undeliverable
 from isthmus.domain.payees import PayeeAccount
 from isthmus.domain.personal import PersonalTexts
 from isthmus.domain.sca import ChallengeState, Method
-from isthmus.write_models.connection import Pool
+from isthmus.write_models.challenge_rows import ChallengeRow, find_challenge
+from isthmus.write_models.connection import Connection, Pool
 from isthmus.write_models.one_time_codes import OneTimeCodes
-from isthmus.write_models.payment_rows import PaymentRow, find_payment_of_challenge
+from isthmus.write_models.payment_rows import PaymentRow, find_payment
 from isthmus.write_models.payments import DELIVER_CODE
+from isthmus.write_models.sca_devices import find_device
 from isthmus.write_models.timers import enqueue
 
 _delivered = Counter(
@@ -46,12 +50,14 @@ class CodeDelivery:
         """Returns the outcome's name. Again is safe: it is delivered once. Where it may be delivered later it is tried until it is of no
         use any more."""
         async with self._pool.acquire() as connection:
-            row = await find_payment_of_challenge(connection, self._texts, challenge_id)
-        if row is None or not _wanted(row):
+            row = await find_challenge(connection, challenge_id)
+            wanted = row is not None and row.state is ChallengeState.PENDING and row.method is Method.ONE_TIME_CODE
+            told = await self._told(connection, row) if wanted and row is not None else None
+        if told is None or row is None:
             _delivered.labels("late").inc()
             return "late"
         try:
-            await self._notifier.send(Message(row.owner, challenge_id, "Authorise a payment", self._text(row)))
+            await self._notifier.send(Message(row.owner, challenge_id, *told))
         except Undeliverable as fault:
             outcome = "again" if fault.again else "failed"
             _delivered.labels(outcome).inc()
@@ -63,19 +69,35 @@ class CodeDelivery:
         _delivered.labels("delivered").inc()
         return "delivered"
 
-    def _text(self, row: PaymentRow) -> str:
+    async def _told(self, connection: Connection, row: ChallengeRow) -> tuple[str, str] | None:
+        """Title and text; None where nobody can tell any more what it is for."""
+        code = self._codes.code(row.challenge_id, row.digest)
+        match row.purpose:
+            case Purpose.PAYMENT:
+                payment = await find_payment(connection, self._texts, row.subject_id)
+                if payment is None or payment.order is None:
+                    return None  # of a person whose key is destroyed nobody can tell whom they pay
+                return "Authorise a payment", self._payment(payment, code)
+            case Purpose.DEVICE:
+                device = await find_device(connection, row.subject_id)
+                name = (await self._texts.open_many(connection, [device.name]))[0] if device is not None else None
+                return None if name is None else ("Add a device", _device(name, code))
+            case _:
+                assert_never(row.purpose)
+
+    def _payment(self, row: PaymentRow, code: str) -> str:
         asset = self._assets.get(row.asset)
         amount = printed(row.amount, asset.scale) if asset else str(row.amount)
         account = PayeeAccount.of_text(row.payee_account or "")
         number = account.iban or f"{account.sort_code} {account.number}"
-        code = self._codes.code(row.challenge_id, row.digest)
         return (
             f"Pay {amount} {row.asset} to {row.payee_name} ({number}): your code is {code}. "
             "It is for this payment alone. Never tell it to anyone."
         )
 
 
-def _wanted(row: PaymentRow) -> bool:
-    """Someone can still answer with it, and be told for what: of a person whose key is destroyed nobody can tell whom they pay."""
-    waiting = row.challenge_state is ChallengeState.PENDING and row.method is Method.ONE_TIME_CODE
-    return waiting and row.order is not None
+def _device(name: str, code: str) -> str:
+    return (
+        f"Add the device “{name}”, which may then authorise payments: your code is {code}. "
+        "It is for this alone. Never tell it to anyone. If it was not you, do nothing, and call us."
+    )

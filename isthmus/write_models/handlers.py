@@ -24,6 +24,8 @@ from isthmus.domain import (
     payment_review,
     payments,
     sca,
+    sca_answers,
+    sca_devices,
 )
 from isthmus.domain.accounts import CloseAccount, FreezeAccount, OpenAccount, RenameAccount, UnfreezeAccount
 from isthmus.domain.api_keys import MakeApiKey, RevokeApiKey
@@ -47,7 +49,6 @@ from isthmus.domain.ledger import AccountState, Hold, JournalPosted
 from isthmus.domain.money import Asset
 from isthmus.domain.payment_review import RefusePayment, ReleasePayment
 from isthmus.domain.payments import (
-    AnswerScaChallenge,
     CancelPayment,
     ExpirePayment,
     InitiatePayment,
@@ -55,6 +56,8 @@ from isthmus.domain.payments import (
     StartSubmission,
 )
 from isthmus.domain.refusals import Refusal, UnknownAsset
+from isthmus.domain.sca_answers import AnswerScaChallenge
+from isthmus.domain.sca_devices import BeginDevice, CompleteDevice, RemoveDevice
 from isthmus.write_models.spending import Spent
 
 
@@ -144,6 +147,10 @@ def _payment(loaded: Loaded, payment_id: UUID) -> payments.Payment | None:
     return payments.fold(loaded.streams.get(payment_id, ()))
 
 
+def _device(loaded: Loaded, device_id: UUID | None) -> sca_devices.Device | None:
+    return None if device_id is None else sca_devices.fold(loaded.streams.get(device_id, ()))
+
+
 def _challenge(loaded: Loaded, wish: Any) -> sca.Challenge | None:
     return sca.fold(loaded.streams.get(wish.challenge_id, ()))
 
@@ -169,16 +176,6 @@ def _initiate(loaded: Loaded, wish: InitiatePayment) -> Decision:
     return payments.initiate(loaded.book, _guard(loaded, wish), used, wish, loaded.now)
 
 
-def _answer_needs(wish: AnswerScaChallenge) -> Needs:
-    streams = frozenset({wish.challenge_id, wish.subject_id, sca.guard_id_of(wish.owner)})
-    return Needs(owned=frozenset({(wish.from_account_id, wish.owner)}), streams=streams, time=True)
-
-
-def _answer(loaded: Loaded, wish: AnswerScaChallenge) -> Decision:
-    payment, challenge = _payment(loaded, wish.subject_id), _challenge(loaded, wish)
-    return payments.answer(loaded.book, challenge, _guard(loaded, wish), payment, wish, loaded.now)
-
-
 def _release(loaded: Loaded, wish: ReleasePayment) -> Decision:
     payment, challenge = _payment(loaded, wish.payment_id), _challenge(loaded, wish)
     return payment_review.release(loaded.book, payment, challenge, wish)
@@ -192,6 +189,21 @@ def _refuse(loaded: Loaded, wish: RefusePayment) -> Decision:
 def _payment_needs(wish: Any) -> Needs:
     hold = frozenset({payments.hold_id_of(wish.payment_id)})
     return Needs(holds=hold, streams=frozenset({wish.payment_id, wish.challenge_id}), time=True)
+
+
+def _answer_needs(wish: AnswerScaChallenge) -> Needs:
+    signer = {wish.device_id} if wish.device_id is not None else set()
+    streams = frozenset({wish.challenge_id, wish.subject_id, sca.guard_id_of(wish.owner), *signer})
+    account = wish.from_account_id
+    owned = frozenset({(account, wish.owner)}) if account is not None else frozenset[tuple[UUID, UUID]]()
+    return Needs(owned=owned, streams=streams, time=True)
+
+
+def _answer(loaded: Loaded, wish: AnswerScaChallenge) -> Decision:
+    challenge, guard = _challenge(loaded, wish), _guard(loaded, wish)
+    subject = _payment(loaded, wish.subject_id) or _device(loaded, wish.subject_id)
+    signer = _device(loaded, wish.device_id)
+    return sca_answers.answer(loaded.book, challenge, guard, subject, signer, wish, loaded.now)
 
 
 def _cancel(loaded: Loaded, wish: CancelPayment) -> Decision:
@@ -291,6 +303,20 @@ HANDLERS: Mapping[type, Handler] = {
     AnswerScaChallenge: Handler(_answer_needs, _answer),
     ReleasePayment: Handler(_payment_needs, _release),
     RefusePayment: Handler(_payment_needs, _refuse),
+    BeginDevice: Handler(
+        lambda wish: Needs(streams=frozenset({sca.guard_id_of(wish.owner)}), time=True),
+        lambda loaded, wish: sca_devices.begin(_guard(loaded, wish), wish, loaded.now),
+    ),
+    CompleteDevice: Handler(
+        lambda wish: Needs(streams=frozenset({wish.device_id, wish.challenge_id}), time=True),
+        lambda loaded, wish: sca_devices.complete(
+            _device(loaded, wish.device_id), _challenge(loaded, wish), wish, loaded.now
+        ),
+    ),
+    RemoveDevice: Handler(
+        lambda wish: Needs(streams=frozenset({wish.device_id})),
+        lambda loaded, wish: sca_devices.remove(_device(loaded, wish.device_id), wish),
+    ),
     CancelPayment: Handler(_payment_needs, _cancel),
     ExpirePayment: Handler(_payment_needs, _expire),
     StartSubmission: Handler(_payment_needs, _start_submission),

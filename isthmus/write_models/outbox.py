@@ -82,6 +82,10 @@ _PUBLIC: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "ScaFailureCounted": ("sca.guard.failure_counted.v1", ("guard_id", "owner", "challenge_id")),
     "ScaBlocked": ("sca.guard.blocked.v1", ("guard_id", "owner", "until")),
     "ScaCountCleared": ("sca.guard.count_cleared.v1", ("guard_id", "owner")),
+    "DeviceRequested": ("sca.device.requested.v1", ("device_id", "owner", "challenge_id", "enrol_until")),
+    "DeviceEnrolled": ("sca.device.enrolled.v1", ("device_id", "owner")),
+    "DeviceUsed": ("sca.device.used.v1", ("device_id", "owner", "challenge_id")),
+    "DeviceRemoved": ("sca.device.removed.v1", ("device_id", "owner")),
     "BankAccountUnlinked": ("banking.account.unlinked.v1", ("bank_account_id", "owner", "consent_id")),
 }
 

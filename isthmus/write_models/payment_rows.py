@@ -69,12 +69,6 @@ async def find_payment(connection: Connection, texts: PersonalTexts, payment_id:
     return await _one(connection, texts, "p.id = $1", payment_id)
 
 
-async def find_payment_of_challenge(
-    connection: Connection, texts: PersonalTexts, challenge_id: UUID
-) -> PaymentRow | None:
-    return await _one(connection, texts, "c.id = $1", challenge_id)
-
-
 async def _one(connection: Connection, texts: PersonalTexts, where: str, key: UUID) -> PaymentRow | None:
     row = await connection.fetchrow(f"{_COLUMNS} where {where}", key)
     if row is None:

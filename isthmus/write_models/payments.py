@@ -10,6 +10,7 @@ from uuid import UUID
 
 from prometheus_client import Counter
 
+from isthmus.domain.dynamic_link import Purpose
 from isthmus.domain.events import Event
 from isthmus.domain.payments import (
     REVIEW,
@@ -159,7 +160,8 @@ async def _challenge(connection: Connection, event: ScaEvent, now: datetime) -> 
             ChallengeState.PENDING,
             event.expires_at,
         )
-        await advance_at_expiry(connection, event.subject_id, event.expires_at - now)
+        if event.purpose is Purpose.PAYMENT:
+            await advance_at_expiry(connection, event.subject_id, event.expires_at - now)
         if event.method is Method.ONE_TIME_CODE:
             await enqueue(connection, DELIVER_CODE, str(event.challenge_id).encode())
         return
@@ -170,8 +172,9 @@ async def _challenge(connection: Connection, event: ScaEvent, now: datetime) -> 
     # Whoever looks at the payment sees its challenge.
     await connection.execute("update payments set version = version + 1 where challenge_id = $1", event.challenge_id)
     if isinstance(event, ScaFailed):
-        subject = await connection.fetchval("select subject_id from sca_challenges where id = $1", event.challenge_id)
-        await advance(connection, subject)
+        payment = await connection.fetchval("select id from payments where challenge_id = $1", event.challenge_id)
+        if payment is not None:
+            await advance(connection, payment)
 
 
 async def _guard(connection: Connection, event: ScaGuardEvent) -> None:

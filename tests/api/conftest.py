@@ -48,10 +48,11 @@ from isthmus.read_models.log import LogReader
 from isthmus.read_models.payments import PaymentReader, payment_feed_of
 from isthmus.read_models.positions import ProjectionPositions, log_identity, stored_positions
 from isthmus.read_models.projections import advance, ensure_positions, read_steps
+from isthmus.read_models.sca import DeviceReader
 from isthmus.read_models.texts import TextReader
 from isthmus.read_models.transactions import TransactionReader
 from isthmus.runtime.banking import banking
-from isthmus.runtime.payments import payment_desk
+from isthmus.runtime.payments import device_desk, payment_desk, sca_desk
 from isthmus.runtime.rate_limits import RateLimits
 from isthmus.runtime.servers import EmbeddedServers
 from isthmus.runtime.trusted_documents import PublishedDocuments
@@ -189,6 +190,7 @@ def wiring_of(served: Served, servers: EmbeddedServers, template: str) -> Callab
                 consents=consents,
                 institutions=InstitutionReader(reading),
                 payments=payments,
+                devices=DeviceReader(reading, side.clock.stamp),
             )
             services = Services(
                 clock=side.clock,
@@ -199,6 +201,8 @@ def wiring_of(served: Served, servers: EmbeddedServers, template: str) -> Callab
                 feed=feed,
                 banking=served.banking.links,
                 payments=payment_desk(settings, side, redis),
+                sca=sca_desk(settings, side),
+                devices=device_desk(settings, side),
                 consents=consent_feed,
                 payment_feed=payment_feed,
                 documents=documents,
@@ -259,6 +263,7 @@ def _served_at(
             "replay_max": served.replay_max,
         },
         banking=at_sandbox(banks),
+        sca={"rp_id": "bank.example", "origins": ("https://app.bank.example",)},
     )
     served.app = create_app(settings, wiring_of(served, servers, template))
     with running(served.app) as served.url:

@@ -54,6 +54,10 @@ CALLS = {
     "Query.paymentsForReview": "{ paymentsForReview { totalCount } }",
     "Mutation.releasePayment": 'mutation { releasePayment(input: {paymentId: "x", idempotencyKey: "k"}) { position } }',
     "Mutation.refusePayment": 'mutation { refusePayment(input: {paymentId: "x", idempotencyKey: "k"}) { position } }',
+    "Mutation.beginDeviceEnrolment": 'mutation { beginDeviceEnrolment(input: {name: "", idempotencyKey: "k"}) { position } }',
+    "Mutation.completeDeviceEnrolment": """mutation { completeDeviceEnrolment(input: {deviceId: "x", credential: "x",
+        idempotencyKey: "k"}) { position } }""",
+    "Mutation.removeDevice": 'mutation { removeDevice(input: {deviceId: "x", idempotencyKey: "k"}) { position } }',
     "Mutation.settleDeposit": """mutation { settleDeposit(input: {accountId: "x", amount: {amount: "1", asset: "EUR"},
         reference: "nowhere"}) { position } }""",
 }

@@ -53,7 +53,7 @@ def shown(person: Person, payment: str) -> Any:
 
 def code_of(served: Served, challenge: str) -> str:
     """What is sent to the payer."""
-    desk = served.app.state.running.services.payments
+    desk = served.app.state.running.services.sca
     key = sca_challenge_key(challenge)
 
     async def digest() -> str:

@@ -24,7 +24,8 @@ _PARTS = "position replayed errors { __typename code message path }"
 _SEEN = """__typename id ... on Account { name asset balance { posted { amount } } transactions { totalCount } }
     ... on Journal { reference correlationId entries { amount { amount } } } ... on Transaction { description }
     ... on Viewer { subject accounts { totalCount } } ... on ApiKey { prefix name scopes }
-    ... on BankConsent { status linked: accounts { id } } ... on Payment { state payee { name } }"""
+    ... on BankConsent { status linked: accounts { id } } ... on Payment { state payee { name } }
+    ... on Device { called: name }"""
 
 
 @dataclass(frozen=True)
@@ -65,6 +66,7 @@ def _wish(
 
 
 _PAYMENT = "payment { id state payee { name } challenge { id } }"
+_DEVICE = "device { id name state challenge { id } }"
 _CONSENT = "consent { id status accounts { id } }"
 _ACCOUNT, _JOURNAL = "account { id name status }", "journal { id entries { account { id } } }"
 CALLS: Mapping[str, Call] = {
@@ -156,6 +158,16 @@ CALLS: Mapping[str, Call] = {
     ),
     "Mutation.cancelPayment": _wish(
         "cancelPayment", {"paymentId": MINE, "idempotencyKey": FRESH}, _PAYMENT, ids={"input.paymentId": "payment"}
+    ),
+    "Mutation.beginDeviceEnrolment": _wish("beginDeviceEnrolment", {"name": "x", "idempotencyKey": FRESH}, _DEVICE),
+    "Mutation.completeDeviceEnrolment": _wish(
+        "completeDeviceEnrolment",
+        {"deviceId": MINE, "credential": "{}", "idempotencyKey": FRESH},
+        _DEVICE,
+        ids={"input.deviceId": "device"},
+    ),
+    "Mutation.removeDevice": _wish(
+        "removeDevice", {"deviceId": MINE, "idempotencyKey": FRESH}, _DEVICE, ids={"input.deviceId": "device"}
     ),
     "Subscription.paymentProgressed": Call(
         "subscription($paymentId: ID!) { paymentProgressed(paymentId: $paymentId) { id state } }",

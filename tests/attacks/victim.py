@@ -34,6 +34,7 @@ _KEPT = (
     "payments",
     "sca_challenges",
     "sca_guards",
+    "sca_devices",
 )
 
 
@@ -67,6 +68,7 @@ class Things:
     bank_transaction: str
     payment: str
     challenge: str
+    device: str
 
     @property
     def nodes(self) -> dict[str, str]:
@@ -81,6 +83,7 @@ class Things:
             "bank transaction": self.bank_transaction,
             "payment": self.payment,
             "challenge": self.challenge,
+            "device": self.device,
         }
 
 
@@ -112,6 +115,7 @@ def hers(served: Served, grace: Person, olga: Person) -> Things:
         correlation,
         *_linked(served, grace),
         *_paying(grace, account),
+        _enrolling(grace),
     )
 
 
@@ -121,6 +125,12 @@ def _paying(person: Person, account: str) -> tuple[str, str]:
         "payment"
     ]
     return payment["id"], payment["challenge"]["id"]
+
+
+def _enrolling(person: Person) -> str:
+    call = CALLS["Mutation.beginDeviceEnrolment"]
+    device: str = person.ask(call.document, call.filled(None, None, ""))["beginDeviceEnrolment"]["device"]["id"]
+    return device
 
 
 def _linked(served: Served, person: Person) -> tuple[str, str, str]:

@@ -13,7 +13,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from isthmus.domain import payment_review, payments, sca
+from isthmus.domain import payment_review, payments, sca, sca_answers
 from isthmus.domain.accounts import Account, AccountType, FreezeReason
 from isthmus.domain.compliance import Limits, Ruling, Verdict
 from isthmus.domain.ledger import (
@@ -31,7 +31,6 @@ from isthmus.domain.payment_review import RefusePayment, ReleasePayment
 from isthmus.domain.payments import (
     TERMINAL,
     VOID,
-    AnswerScaChallenge,
     CancelPayment,
     InitiatePayment,
     PaymentInitiated,
@@ -44,6 +43,7 @@ from isthmus.domain.payments import (
 )
 from isthmus.domain.personal import PersonalText, Sealed
 from isthmus.domain.refusals import Refusal, RefusalCode
+from isthmus.domain.sca_answers import AnswerScaChallenge
 
 NOW = datetime(2026, 11, 29, 12, tzinfo=UTC)
 ADA, ACCOUNT = uuid4(), uuid4()
@@ -124,16 +124,11 @@ class World:
         return self.take(payments.initiate(self.book, self.guard, used, InitiatePayment(**(wish | other)), self.now))
 
     def answer(self, proof: sca.Proof = RIGHT, **other: Any) -> RefusalCode | None:
-        wish = {
-            "challenge_id": self.challenge_id,
-            "subject_id": self.payment_id,
-            "owner": ADA,
-            "from_account_id": ACCOUNT,
-            "proof": proof,
-        } | other
-        return self.take(
-            payments.answer(self.book, self.challenge, self.guard, self.payment, AnswerScaChallenge(**wish), self.now)
+        wish = AnswerScaChallenge(self.challenge_id, self.payment_id, ADA, DIGEST, proof, ACCOUNT)
+        decided: Any = sca_answers.answer(
+            self.book, self.challenge, self.guard, self.payment, None, replace(wish, **other), self.now
         )
+        return self.take(decided)
 
     def cancel(self, owner: UUID = ADA) -> RefusalCode | None:
         wish = CancelPayment(self.payment_id, self.challenge_id, owner)

@@ -23,7 +23,6 @@ from isthmus.runtime.servers import EmbeddedServers
 from isthmus.runtime.wiring import WriteSide, write_side
 from isthmus.settings import Settings
 from isthmus.write_models.envelope import Envelope, Refused
-from isthmus.write_models.one_time_codes import OneTimeCodes
 from isthmus.write_models.payment_desk import PaymentDesk, PaymentWish
 from isthmus.write_models.velocity import Velocity
 from tests.conftest import Database
@@ -35,8 +34,7 @@ COMPLIANCE = ListedCompliance(sanctions_list(None), LimitTable("t", {"EUR": Limi
 
 def desk_of(side: WriteSide, velocity: Velocity | None = None, provider: str = "bank") -> PaymentDesk:
     ids = uuid7_source(side.clock.now)
-    codes = OneTimeCodes(b"k" * 32)
-    return PaymentDesk(side.pool, side.commands, side.texts, codes, side.clock, ids, provider, COMPLIANCE, velocity)
+    return PaymentDesk(side.pool, side.commands, side.texts, side.clock, ids, provider, COMPLIANCE, velocity)
 
 
 async def pay(desk: PaymentDesk, person: UUID, account: UUID, amount: str, key: str | None = None) -> Any:

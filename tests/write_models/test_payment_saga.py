@@ -28,8 +28,9 @@ from isthmus.runtime.wiring import WriteSide
 from isthmus.write_models.code_delivery import CodeDelivery
 from isthmus.write_models.envelope import Envelope, Refused
 from isthmus.write_models.one_time_codes import OneTimeCodes
-from isthmus.write_models.payment_desk import Answer, PaymentDesk, PaymentWish
+from isthmus.write_models.payment_desk import PaymentDesk, PaymentWish
 from isthmus.write_models.sagas.payments import PaymentSaga
+from isthmus.write_models.sca_desk import Answer, ScaDesk
 from tests.write_models.driver import Driver, assert_sound
 
 BOB = PayeeAccount(iban="GB29NWBK60161331926819")
@@ -88,6 +89,7 @@ class Office:
     person: UUID
     account: UUID
     desk: PaymentDesk
+    sca: ScaDesk
     saga: PaymentSaga
 
     async def initiate(self, amount: str = "30.00", name: str = "Bob") -> tuple[UUID, UUID]:
@@ -101,8 +103,8 @@ class Office:
     async def authorised(self, amount: str = "30.00") -> UUID:
         payment, challenge = await self.initiate(amount)
         digest = await self.side.pool.fetchval("select digest from sca_challenges where id = $1", challenge)
-        code = self.desk._codes.code(challenge, digest)
-        answer = await self.desk.answer(self.person, challenge, Answer(code), self.envelope("answerScaChallenge"))
+        code = self.sca._codes.code(challenge, digest)
+        answer = await self.sca.answer(self.person, challenge, Answer(code), self.envelope("answerScaChallenge"))
         assert not isinstance(answer, Refused), answer
         return payment
 
@@ -141,12 +143,12 @@ async def office(side: WriteSide, ledger: Driver) -> Office:
 
 async def opened(side: WriteSide, ledger: Driver) -> Office:
     person, bank, ids = uuid4(), Bank(), uuid7_source(side.clock.now)
-    codes = OneTimeCodes(b"k" * 32)
     compliance = ListedCompliance(sanctions_list(None), limit_table(None, "GB"))
-    desk = PaymentDesk(side.pool, side.commands, side.texts, codes, side.clock, ids, bank.name, compliance)
+    desk = PaymentDesk(side.pool, side.commands, side.texts, side.clock, ids, bank.name, compliance)
+    sca = ScaDesk(side.pool, side.commands, OneTimeCodes(b"k" * 32), None, side.clock)
     saga = PaymentSaga(side.pool, side.commands, side.texts, {bank.name: bank}, side.clock, ids)
     account = await ledger.funded(person, "100.00")
-    return Office(side, ledger, bank, person, account, desk, saga)
+    return Office(side, ledger, bank, person, account, desk, sca, saga)
 
 
 async def test_a_payment_is_sent_looked_up_and_leaves_the_account_when_the_bank_says_so(office: Office) -> None:
@@ -275,8 +277,8 @@ async def test_d1_a_payee_whose_name_only_looks_the_same_is_never_paid(office: O
 async def test_what_waits_for_an_operator_is_left_alone_and_is_carried_on_at_their_word(office: Office) -> None:
     payment, challenge = await office.initiate(name="M Vane")
     digest = await office.side.pool.fetchval("select digest from sca_challenges where id = $1", challenge)
-    code = Answer(office.desk._codes.code(challenge, digest))
-    await office.desk.answer(office.person, challenge, code, office.envelope("answerScaChallenge"))
+    code = Answer(office.sca._codes.code(challenge, digest))
+    await office.sca.answer(office.person, challenge, code, office.envelope("answerScaChallenge"))
     await office.side.pool.execute("delete from pgqueuer")
 
     for _ in range(2):

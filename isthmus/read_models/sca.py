@@ -1,0 +1,114 @@
+"""Challenges and the devices that answer them, from the write side's own tables and therefore never behind."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from uuid import UUID
+
+import asyncpg
+
+from isthmus.domain.sca import FAILURES_MAX
+from isthmus.read_models.database import ACQUIRE_TIMEOUT_S, Sight
+
+_DEVICES = """
+select d.id as device_id, d.owner, d.name, d.digest, d.enrolled_at, d.used_at, m.committed_at as created_at,
+    case when d.state <> 'REQUESTED' then d.state
+        when c.state = 'PASSED' and d.enrol_until > coalesce($1, statement_timestamp()) then 'AUTHORISED'
+        when c.state = 'PENDING' and c.expires_at > coalesce($1, statement_timestamp()) then 'AWAITING_SCA'
+        else 'EXPIRED' end as state,
+    c.id as challenge_id, c.purpose, c.method, c.expires_at,
+    case when c.state = 'PENDING' and c.expires_at <= coalesce($1, statement_timestamp()) then 'EXPIRED'
+        else c.state end as challenge_state,
+    case when g.blocked_until is null then coalesce(g.failures, 0)
+        when g.blocked_until > coalesce($1, statement_timestamp()) then %(most)s else 0 end as failures
+from sca_devices d join event_store m on m.aggregate_id = d.id and m.version = 1
+join sca_challenges c on c.id = d.challenge_id left join sca_guards g on g.owner = d.owner""" % {"most": FAILURES_MAX}  # noqa: UP031
+
+
+@dataclass(frozen=True)
+class ChallengeRow:
+    """One that is over by the clock is EXPIRED, whether or not that is written yet. `failures`: the person's wrong answers in a row."""
+
+    challenge_id: UUID
+    owner: UUID
+    purpose: str
+    method: str
+    digest: str
+    state: str
+    expires_at: datetime
+    failures: int
+
+
+@dataclass(frozen=True)
+class DeviceRow:
+    """`name` is sealed."""
+
+    device_id: UUID
+    owner: UUID
+    name: str = field(repr=False)
+    state: str
+    created_at: datetime
+    enrolled_at: datetime | None
+    used_at: datetime | None
+    challenge: ChallengeRow
+
+
+class DeviceReader:
+    """`stamp` gives what SQL takes for now (`Clock.stamp`)."""
+
+    def __init__(self, pool: asyncpg.Pool, stamp: Callable[[], datetime | None]) -> None:
+        self._pool = pool
+        self._stamp = stamp
+
+    async def load_many(self, sight: Sight, keys: Sequence[UUID]) -> list[DeviceRow | None]:
+        """In the order of the keys; None where there is none, or none of the person's own."""
+        async with self._pool.acquire(timeout=ACQUIRE_TIMEOUT_S) as connection:
+            rows = await connection.fetch(
+                f"{_DEVICES} where d.id = any($2::uuid[]) and d.owner = $3", self._stamp(), list(keys), sight.person
+            )
+        found = {row["device_id"]: _device(row) for row in rows}
+        return [found.get(key) for key in keys]
+
+    async def of_owner(self, owner: UUID) -> list[DeviceRow]:
+        """Those that sign, oldest first."""
+        async with self._pool.acquire(timeout=ACQUIRE_TIMEOUT_S) as connection:
+            rows = await connection.fetch(
+                f"{_DEVICES} join signing_devices s on s.id = d.id where s.owner = $2 order by d.id",
+                self._stamp(),
+                owner,
+            )
+        return [_device(row) for row in rows]
+
+    async def credentials(self, owners: Sequence[UUID]) -> list[list[str]]:
+        """Of those that sign, in the order of the owners."""
+        async with self._pool.acquire(timeout=ACQUIRE_TIMEOUT_S) as connection:
+            rows = await connection.fetch(
+                "select owner, credential_id from signing_devices where owner = any($1::uuid[]) order by id",
+                list(owners),
+            )
+        return [[row["credential_id"] for row in rows if row["owner"] == owner] for owner in owners]
+
+
+def _device(row: asyncpg.Record) -> DeviceRow:
+    challenge = ChallengeRow(
+        row["challenge_id"],
+        row["owner"],
+        row["purpose"],
+        row["method"],
+        row["digest"],
+        row["challenge_state"],
+        row["expires_at"],
+        row["failures"],
+    )
+    return DeviceRow(
+        row["device_id"],
+        row["owner"],
+        row["name"],
+        row["state"],
+        row["created_at"],
+        row["enrolled_at"],
+        row["used_at"],
+        challenge,
+    )

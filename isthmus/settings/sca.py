@@ -1,0 +1,33 @@
+"""Settings of strong customer authentication: what devices know us by."""
+
+from __future__ import annotations
+
+from typing import Self
+from urllib.parse import urlsplit
+
+from pydantic import BaseModel, Field, model_validator
+
+
+class ScaSettings(BaseModel):
+    rp_id: str | None = Field(
+        None,
+        description="The host that devices know us by (WebAuthn's RP ID), as bank.example. It can never be changed: every device would "
+        "be lost. Without it no device is enrolled, and codes are all there is.",
+    )
+    rp_name: str = Field("Isthmus", description="What devices show of us.")
+    origins: tuple[str, ...] = Field(
+        (), description="Pages on which a device may be asked, as a JSON list of origins of that host or under it."
+    )
+
+    @model_validator(mode="after")
+    def _of_one_host(self) -> Self:
+        if (self.rp_id is None) != (not self.origins):
+            raise ValueError("rp_id and origins belong together")
+        for origin in self.origins:
+            parts = urlsplit(origin)
+            host = parts.hostname or ""
+            if origin != f"{parts.scheme}://{parts.netloc}" or not (parts.scheme == "https" or host == "localhost"):
+                raise ValueError(f"{origin} must be https://host (http:// for localhost alone), without a path")
+            if host != self.rp_id and not host.endswith(f".{self.rp_id}"):
+                raise ValueError(f"{origin} is not of {self.rp_id}")
+        return self

@@ -1,0 +1,93 @@
+"""Where challenges are answered, whatever they are for: what a person gives is made a proof, and the proof a command."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from uuid import UUID, uuid4
+
+from isthmus.domain import sca
+from isthmus.domain.authenticators import Authenticators
+from isthmus.domain.clock import Clock
+from isthmus.domain.dynamic_link import Purpose
+from isthmus.domain.refusals import ScaRejected
+from isthmus.domain.sca_answers import AnswerScaChallenge
+from isthmus.domain.sca_devices import signing_challenge
+from isthmus.write_models.challenge_rows import ChallengeRow, find_challenge
+from isthmus.write_models.commands import CommandBus, Done, Envelope, Refused
+from isthmus.write_models.connection import Pool
+from isthmus.write_models.one_time_codes import OneTimeCodes
+from isthmus.write_models.sca_devices import find_signer
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a person answers a challenge with: one of these. `device_assertion`: JSON, as the device's browser has it."""
+
+    one_time_code: str | None = field(default=None, repr=False)
+    device_assertion: str | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True)
+class Answered:
+    """What was authorised, by its own id."""
+
+    purpose: Purpose
+    subject_id: UUID
+    done: Done
+
+
+class ScaDesk:
+    """`authenticators`: None where no devices are set up."""
+
+    def __init__(
+        self,
+        pool: Pool,
+        commands: CommandBus,
+        codes: OneTimeCodes,
+        authenticators: Authenticators | None,
+        clock: Clock,
+    ) -> None:
+        self._pool = pool
+        self._commands = commands
+        self._codes = codes
+        self._authenticators = authenticators
+        self._clock = clock
+
+    async def answer(self, person: UUID, challenge_id: UUID, given: Answer, envelope: Envelope) -> Answered | Refused:
+        """One that is not accepted is refused, whatever was wrong, and counted."""
+        async with self._pool.acquire() as connection:
+            row = await find_challenge(connection, challenge_id)
+        if row is None or row.owner != person:
+            return Refused(ScaRejected("The answer is not accepted."), 0)
+        proof = await self._proof(row, given)
+        wish = AnswerScaChallenge(challenge_id, row.subject_id, person, row.digest, proof, row.from_account_id)
+        outcome = await self._commands.run(wish, envelope)
+        if isinstance(outcome, Done) and any(isinstance(one.event, sca.ScaPassed) for one in outcome.events):
+            return Answered(row.purpose, row.subject_id, outcome)
+        async with self._pool.acquire() as connection:
+            row = await find_challenge(connection, challenge_id)
+        assert row is not None, "it was answered just now"
+        return Refused(row.rejected(self._clock.now()), outcome.position)
+
+    async def _proof(self, row: ChallengeRow, given: Answer) -> sca.Proof:
+        if given.device_assertion is None:
+            return sca.CodeProof(self._codes.holds(row.challenge_id, row.digest, given.one_time_code or ""))
+        return await self._signed(row, given.device_assertion)
+
+    async def _signed(self, row: ChallengeRow, assertion: str) -> sca.DeviceProof:
+        nobodys = sca.DeviceProof(None, holds=False)
+        credential_id = self._authenticators.credential_id(assertion) if self._authenticators else None
+        if self._authenticators is None or credential_id is None:
+            return nobodys
+        async with self._pool.acquire() as connection:
+            device = await find_signer(connection, row.owner, credential_id)
+        if device is None or device.credential is None:
+            return nobodys
+        challenge = signing_challenge(row.purpose, row.digest, row.challenge_id)
+        counter = self._authenticators.signed(assertion, challenge, device.credential, row.owner)
+        return sca.DeviceProof(device.device_id, counter is not None, counter or 0)
+
+    @staticmethod
+    def key_of_answer() -> str:
+        """Every answer is another: one that comes twice is answered twice, and the second time the challenge is over."""
+        return uuid4().hex
