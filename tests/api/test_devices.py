@@ -16,8 +16,8 @@ from isthmus.domain.identifiers import person_id
 from isthmus.graphql.ids import device_key, sca_challenge_key
 from tests.api.banking import on_loop
 from tests.api.conftest import Person, Served
+from tests.api.test_payments import IBAN, cancel, code_of, funded, initiate, shown, wrong
 from tests.api.test_payments import answer as answer_by_code
-from tests.api.test_payments import cancel, code_of, funded, initiate, shown, wrong
 from tests.authenticator import PRESENT, Authenticator, b64
 
 _DEVICE = "device { id name state creationOptions enrolledAt lastUsedAt challenge { id purpose state __typename dynamicLink { digest } } }"
@@ -377,3 +377,22 @@ def test_a_device_of_an_erased_person_stops_and_stays_so_when_they_come_back(
     assert codes(sign(ada, asked, device)) == ["SCA_REJECTED"]
     assert ada.ask(DEVICES)["viewer"]["devices"] == []
     assert challenge_for(ada, account)["__typename"] == "OneTimeCodeChallenge"
+
+
+def test_an_operator_who_judges_a_signed_payment_sees_nothing_of_the_payers_devices(payer: Payer) -> None:
+    ada, olga, account, device = payer
+    asked = challenge_for(ada, account, payee={"name": "M. Vane", "account": {"iban": IBAN}})
+    signed = sign(ada, asked, device)
+    assert (signed["payment"]["state"], signed["challenge"]["state"]) == ("AWAITING_SCA", "PASSED")
+    seen = """{ paymentsForReview(first: 200) { edges { node { payment { id challenge {
+        ... on DeviceChallenge { publicKeyOptions } } } } } } }"""
+
+    judged = [edge["node"]["payment"] for edge in olga.ask(seen)["paymentsForReview"]["edges"]]
+
+    [shown_to_her] = [
+        json.loads(one["challenge"]["publicKeyOptions"]) for one in judged if one["id"] == asked["payment"]
+    ]
+    assert (shown_to_her["challenge"], shown_to_her["allowCredentials"]) == (
+        json.loads(asked["publicKeyOptions"])["challenge"],
+        [],
+    )
