@@ -36,7 +36,7 @@ from isthmus.domain.consent_events import (
 from isthmus.domain.events import Event
 from isthmus.domain.ledger import HoldVoided, JournalPosted, JournalReserved
 from isthmus.domain.money import text_of
-from isthmus.domain.payments import (
+from isthmus.domain.payment_events import (
     PaymentAuthorised,
     PaymentCancelled,
     PaymentEvidenceKept,

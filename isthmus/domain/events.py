@@ -6,7 +6,7 @@ from isthmus.domain.api_keys import ApiKeyEvent
 from isthmus.domain.bank_accounts import BankAccountEvent, BankTransactionTagged
 from isthmus.domain.consent_events import ConsentEvent
 from isthmus.domain.ledger import LedgerEvent
-from isthmus.domain.payments import PaymentEvent
+from isthmus.domain.payment_events import PaymentEvent
 from isthmus.domain.sca import ScaEvent, ScaGuardEvent
 from isthmus.domain.sca_devices import DeviceEvent
 

@@ -8,7 +8,7 @@ from typing import Protocol
 from uuid import UUID
 
 from isthmus.domain.payees import PayeeAccount
-from isthmus.domain.payments import PaymentNews
+from isthmus.domain.payment_news import PaymentNews
 
 
 @dataclass(frozen=True)

@@ -12,15 +12,8 @@ from uuid import UUID
 
 from isthmus.domain import compliance, sca
 from isthmus.domain.ledger import Book, Hold
-from isthmus.domain.payments import (
-    Decision,
-    Payment,
-    PaymentAuthorised,
-    PaymentRejected,
-    PaymentReleased,
-    PaymentState,
-    ended,
-)
+from isthmus.domain.payment_events import Payment, PaymentAuthorised, PaymentRejected, PaymentReleased, PaymentState
+from isthmus.domain.payments import Decision, ended
 from isthmus.domain.refusals import AccountFrozenRefusal, PaymentNotInReview
 
 _PAYMENT = ("input", "paymentId")

@@ -11,7 +11,7 @@ from uuid import UUID
 from isthmus.domain import payments, sca, sca_devices
 from isthmus.domain.dynamic_link import Purpose
 from isthmus.domain.ledger import Book
-from isthmus.domain.payments import Payment
+from isthmus.domain.payment_events import Payment
 from isthmus.domain.refusals import Refusal, ScaRejected
 from isthmus.domain.sca_devices import Device
 

@@ -11,7 +11,8 @@ from typing import Any
 from isthmus.domain.personal import PersonalText, PersonalTexts
 from isthmus.write_models.connection import Connection
 from isthmus.write_models.envelope import Envelope
-from isthmus.write_models.handlers import HANDLERS, Needs
+from isthmus.write_models.handlers import HANDLERS
+from isthmus.write_models.handling import Needs
 
 
 @dataclass(frozen=True)

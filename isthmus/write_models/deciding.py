@@ -15,12 +15,13 @@ from isthmus.domain.events import Event
 from isthmus.domain.identifiers import IdSource
 from isthmus.domain.ledger import JournalEvent, JournalPosted, JournalReserved, LedgerEvent, apply, evolve_hold
 from isthmus.domain.money import DIGITS_MAX, SCALE_MAX, Asset, amount_fault
-from isthmus.domain.payments import PaymentEvent
+from isthmus.domain.payment_events import PaymentEvent
 from isthmus.domain.refusals import IdempotencyKeyReused, InvalidAmount, Refusal, UnknownAsset
 from isthmus.write_models import api_keys, idempotency
 from isthmus.write_models.asks import Ask
 from isthmus.write_models.envelope import Recorded
-from isthmus.write_models.handlers import HANDLERS, Loaded
+from isthmus.write_models.handlers import HANDLERS
+from isthmus.write_models.handling import Loaded
 from isthmus.write_models.journal import Writer
 
 _MICROSECOND = timedelta(microseconds=1)

@@ -12,13 +12,9 @@ from isthmus.domain.compliance import Compliance, Intent, Movement
 from isthmus.domain.identifiers import IdSource
 from isthmus.domain.payees import PayeeAccount
 from isthmus.domain.paying import PaymentOrder
+from isthmus.domain.payment_events import PaymentInitiated, Source
 from isthmus.domain.payment_review import RefusePayment, ReleasePayment
-from isthmus.domain.payments import (
-    CancelPayment,
-    InitiatePayment,
-    PaymentInitiated,
-    Source,
-)
+from isthmus.domain.payments import CancelPayment, InitiatePayment
 from isthmus.domain.personal import PersonalText, PersonalTexts
 from isthmus.domain.refusals import (
     LimitExceeded,

@@ -10,7 +10,7 @@ from uuid import UUID
 from isthmus.domain.dynamic_link import DynamicLink, PayeeLine, Purpose
 from isthmus.domain.payees import PayeeAccount
 from isthmus.domain.paying import PaymentOrder
-from isthmus.domain.payments import PaymentState, Source
+from isthmus.domain.payment_events import PaymentState, Source
 from isthmus.domain.personal import PersonalTexts
 from isthmus.domain.sca import ChallengeState, Method
 from isthmus.write_models.connection import Connection

@@ -12,7 +12,7 @@ from prometheus_client import Counter
 
 from isthmus.domain.dynamic_link import Purpose
 from isthmus.domain.events import Event
-from isthmus.domain.payments import (
+from isthmus.domain.payment_events import (
     REVIEW,
     PaymentAuthorised,
     PaymentCancelled,

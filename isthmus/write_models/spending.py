@@ -15,7 +15,7 @@ from uuid import UUID
 from isthmus.domain.compliance import day_began
 from isthmus.domain.events import Event
 from isthmus.domain.money import add, subtract
-from isthmus.domain.payments import (
+from isthmus.domain.payment_events import (
     VOID,
     PaymentCancelled,
     PaymentExpired,

@@ -34,7 +34,7 @@ from isthmus.write_models.connection import Connection
 from isthmus.write_models.deciding import Decided, Decider, Stretch
 from isthmus.write_models.envelope import Done, Outcome, Recorded, Refused
 from isthmus.write_models.flush import flush, flush_refusals, write_balances
-from isthmus.write_models.handlers import Loaded
+from isthmus.write_models.handling import Loaded
 from isthmus.write_models.journal import balance_row
 from isthmus.write_models.timers import expire_hold_at
 

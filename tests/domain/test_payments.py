@@ -13,7 +13,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from isthmus.domain import payment_review, payments, sca, sca_answers
+from isthmus.domain import payment_events, payment_news, payment_review, payments, sca, sca_answers
 from isthmus.domain.accounts import Account, AccountType, FreezeReason
 from isthmus.domain.compliance import Limits, Ruling, Verdict
 from isthmus.domain.ledger import (
@@ -27,20 +27,10 @@ from isthmus.domain.ledger import (
     apply,
     evolve_hold,
 )
+from isthmus.domain.payment_events import TERMINAL, VOID, PaymentInitiated, PaymentState, Source
+from isthmus.domain.payment_news import PaymentNews, ProviderPayment, RecordPaymentNews
 from isthmus.domain.payment_review import RefusePayment, ReleasePayment
-from isthmus.domain.payments import (
-    TERMINAL,
-    VOID,
-    CancelPayment,
-    InitiatePayment,
-    PaymentInitiated,
-    PaymentNews,
-    PaymentState,
-    ProviderPayment,
-    RecordPaymentNews,
-    Source,
-    StartSubmission,
-)
+from isthmus.domain.payments import CancelPayment, InitiatePayment, StartSubmission
 from isthmus.domain.personal import PersonalText, Sealed
 from isthmus.domain.refusals import Refusal, RefusalCode
 from isthmus.domain.sca_answers import AnswerScaChallenge
@@ -78,8 +68,8 @@ class World:
         return None
 
     @property
-    def payment(self) -> payments.Payment | None:
-        return payments.fold(self.events)
+    def payment(self) -> payment_events.Payment | None:
+        return payment_events.fold(self.events)
 
     @property
     def attempts(self) -> int:
@@ -143,7 +133,7 @@ class World:
 
     def hear(self, state: ProviderPayment, told: str = "", **other: Any) -> RefusalCode | None:
         wish = RecordPaymentNews(self.payment_id, PaymentNews(state, told or state, **other), uuid4())
-        return self.take(payments.record_news(self.book, self.hold, self.payment, wish, self.now))
+        return self.take(payment_news.record_news(self.book, self.hold, self.payment, wish, self.now))
 
     @property
     def mine(self) -> Any:
@@ -300,7 +290,7 @@ def test_steps_that_the_provider_left_out_are_taken_on_the_way() -> None:
     world = made(Source.BANK)
     assert world.hear(ProviderPayment.SETTLED, reference="p9", amount=Decimal("30.00"), asset="GBP") is None
     assert world.state is PaymentState.SETTLED
-    kinds = [type(event).__name__ for event in world.events if isinstance(event, payments.PaymentEvent)]
+    kinds = [type(event).__name__ for event in world.events if isinstance(event, payment_events.PaymentEvent)]
     assert kinds[:2] == ["PaymentInitiated", "PaymentScreened"]
     assert kinds[2:] == ["PaymentAuthorised", "PaymentSubmitted", "PaymentExecuted", "PaymentSettled"]
     assert world.mine == (100, 0), "what was paid from a bank's account is not ours"
@@ -350,7 +340,7 @@ class Life(RuleBasedStateMachine):
         if state in TERMINAL:
             self.ended = state
         else:
-            rank = payments._RANK[state]
+            rank = payment_events.RANK[state]
             assert rank >= self.ranks[-1]
             self.ranks.append(rank)
 
@@ -453,7 +443,7 @@ def test_what_is_judged_badly_is_rejected_in_the_words_of_the_rules_and_its_mone
     assert judged(world, RefusePayment) is None
 
     assert (world.state, world.mine) == (PaymentState.REJECTED, (100, 0))
-    assert [event.code for event in world.events if isinstance(event, payments.PaymentRejected)] == ["COMPLIANCE"]
+    assert [event.code for event in world.events if isinstance(event, payment_events.PaymentRejected)] == ["COMPLIANCE"]
     assert judged(world, ReleasePayment) is RefusalCode.PAYMENT_NOT_IN_REVIEW
 
 

@@ -23,7 +23,7 @@ import pytest
 from isthmus.auth.provider.users import DEMO_PASSWORD
 from isthmus.auth.sign_in import sign_in
 from isthmus.domain.identifiers import house_account_id
-from isthmus.domain.payments import clearing_code
+from isthmus.domain.payment_events import clearing_code
 from isthmus.graphql.ids import account_key, payment_key
 from isthmus.runtime.endpoints import resolve
 from isthmus.settings import load_settings

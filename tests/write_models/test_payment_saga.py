@@ -20,7 +20,8 @@ from isthmus.domain.identifiers import house_account_id, uuid7_source
 from isthmus.domain.notifications import Message
 from isthmus.domain.payees import PayeeAccount
 from isthmus.domain.paying import PaymentOrder
-from isthmus.domain.payments import PaymentNews, PaymentState, ProviderPayment, clearing_code
+from isthmus.domain.payment_events import PaymentState, clearing_code
+from isthmus.domain.payment_news import PaymentNews, ProviderPayment
 from isthmus.failpoints import InjectedFault, armed
 from isthmus.integrations.screening.files import limit_table, sanctions_list
 from isthmus.integrations.screening.rules import ListedCompliance
@@ -351,7 +352,7 @@ async def test_a_code_for_a_payee_whom_nobody_can_name_any_more_is_not_sent(offi
         async def send(self, message: Message) -> None:
             sent.append(message)
 
-    side, codes = office.side, office.desk._codes
+    side, codes = office.side, office.sca._codes
     delivery = CodeDelivery(side.pool, side.texts, codes, Ears(), {})
     assert await delivery.deliver(challenge) == "delivered"
     async with side.pool.acquire() as connection:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from isthmus.domain.payments import ProviderPayment
+from isthmus.domain.payment_news import ProviderPayment
 
 P = ProviderPayment
 

@@ -19,7 +19,7 @@ import orjson
 from isthmus.domain.banking import AccessEnded, OutcomeUnknown, ProviderRefused
 from isthmus.domain.clock import Clock
 from isthmus.domain.paying import PaymentOrder
-from isthmus.domain.payments import PaymentNews, ProviderPayment
+from isthmus.domain.payment_news import PaymentNews, ProviderPayment
 from isthmus.integrations.banking.amounts import places_of
 from isthmus.integrations.banking.calls import Calls
 from isthmus.integrations.banking.json_http import JsonHttp, refusal_of

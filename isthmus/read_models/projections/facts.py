@@ -13,7 +13,7 @@ from asyncpg.pool import PoolConnectionProxy
 from isthmus.domain.events import Event
 from isthmus.domain.ledger import Figures, HoldVoided, JournalPosted, JournalReserved
 from isthmus.domain.log import LoggedEvent, Metadata, Record
-from isthmus.domain.payments import PaymentParked, PaymentReleased, PaymentScreened
+from isthmus.domain.payment_events import PaymentParked, PaymentReleased, PaymentScreened
 
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record] | PoolConnectionProxy[asyncpg.Record]"
 

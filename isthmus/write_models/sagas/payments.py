@@ -19,16 +19,10 @@ from isthmus.domain.banking import ProviderFault, ProviderRefused, ProviderUnava
 from isthmus.domain.clock import Clock
 from isthmus.domain.identifiers import IdSource
 from isthmus.domain.paying import Payouts
-from isthmus.domain.payments import (
-    ExpirePayment,
-    PaymentNews,
-    PaymentState,
-    PaymentSubmissionStarted,
-    ProviderPayment,
-    RecordPaymentNews,
-    StartSubmission,
-)
-from isthmus.domain.payments import fold as fold_payment
+from isthmus.domain.payment_events import PaymentState, PaymentSubmissionStarted
+from isthmus.domain.payment_events import fold as fold_payment
+from isthmus.domain.payment_news import PaymentNews, ProviderPayment, RecordPaymentNews
+from isthmus.domain.payments import ExpirePayment, StartSubmission
 from isthmus.domain.personal import PersonalTexts
 from isthmus.domain.sca import ChallengeState
 from isthmus.failpoints import failpoint_async

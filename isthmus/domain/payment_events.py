@@ -1,0 +1,269 @@
+"""Events of a payment, and what they add up to: where it stands, and what is known of it.
+
+AWAITING_SCA -> AUTHORISED -> SUBMITTED -> EXECUTED -> SETTLED, or REJECTED, CANCELLED, EXPIRED, FAILED
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from decimal import Decimal
+from enum import StrEnum
+from uuid import UUID, uuid5
+
+from isthmus.domain.compliance import Ruling
+from isthmus.domain.personal import Sealed
+
+#: Parked until an operator judged it; nothing else may move it on.
+REVIEW = "REVIEW"
+
+
+class PaymentState(StrEnum):
+    AWAITING_SCA = "AWAITING_SCA"
+    AUTHORISED = "AUTHORISED"
+    SUBMITTED = "SUBMITTED"
+    EXECUTED = "EXECUTED"
+    SETTLED = "SETTLED"
+    REJECTED = "REJECTED"
+    CANCELLED = "CANCELLED"
+    EXPIRED = "EXPIRED"
+    FAILED = "FAILED"
+
+
+S = PaymentState
+#: How far along a payment is; it only ever goes up.
+RANK = {S.AWAITING_SCA: 0, S.AUTHORISED: 1, S.SUBMITTED: 2, S.EXECUTED: 3, S.SETTLED: 4}
+#: Ends without the money having moved.
+VOID = frozenset({S.REJECTED, S.CANCELLED, S.EXPIRED, S.FAILED})
+#: Nothing moves a payment on from these.
+TERMINAL = VOID | {S.SETTLED}
+
+
+class Source(StrEnum):
+    """Whose account is paid from: one here, or the person's own at their bank."""
+
+    OWN = "OWN"
+    BANK = "BANK"
+
+
+@dataclass(frozen=True)
+class PaymentInitiated:
+    """`digest`: of the dynamic link that the challenge is bound to. `hold_id`: the money reserved, from an account here.
+    `challenge_id`: what it is answered by; of one that was refused at once there is no challenge of that name."""
+
+    payment_id: UUID
+    owner: UUID
+    source: Source
+    from_account_id: UUID
+    provider: str
+    asset: str
+    amount: Decimal
+    payee_name: Sealed
+    payee_account: Sealed
+    reference: Sealed | None
+    digest: str
+    challenge_id: UUID
+    hold_id: UUID | None
+
+
+@dataclass(frozen=True)
+class PaymentScreened:
+    """What compliance decided, by which rule and which version of its data."""
+
+    payment_id: UUID
+    owner: UUID
+    ruling: Ruling
+    rule: str
+    list_version: str
+
+
+@dataclass(frozen=True)
+class PaymentReleased:
+    """An operator judged what was parked for review, and lets it go on."""
+
+    payment_id: UUID
+    owner: UUID
+
+
+@dataclass(frozen=True)
+class PaymentAuthorised:
+    """`by`: what was proven, or the rule that asked for no proof."""
+
+    payment_id: UUID
+    owner: UUID
+    by: str
+
+
+@dataclass(frozen=True)
+class PaymentSubmissionStarted:
+    """Written before the provider is asked, so that whoever comes after a death in between looks first whether it was done."""
+
+    payment_id: UUID
+    owner: UUID
+    attempt: int
+
+
+@dataclass(frozen=True)
+class PaymentSubmitted:
+    payment_id: UUID
+    owner: UUID
+    provider_reference: str
+
+
+@dataclass(frozen=True)
+class PaymentExecuted:
+    payment_id: UUID
+    owner: UUID
+
+
+@dataclass(frozen=True)
+class PaymentSettled:
+    payment_id: UUID
+    owner: UUID
+
+
+@dataclass(frozen=True)
+class PaymentRejected:
+    """The bank, or a rule of ours, will not have it."""
+
+    payment_id: UUID
+    owner: UUID
+    code: str
+
+
+@dataclass(frozen=True)
+class PaymentCancelled:
+    payment_id: UUID
+    owner: UUID
+
+
+@dataclass(frozen=True)
+class PaymentExpired:
+    """Nobody answered for it in time."""
+
+    payment_id: UUID
+    owner: UUID
+
+
+@dataclass(frozen=True)
+class PaymentFailed:
+    """`retryable`: whether the same payment, made anew, may succeed."""
+
+    payment_id: UUID
+    owner: UUID
+    code: str
+    retryable: bool
+
+
+@dataclass(frozen=True)
+class PaymentEvidenceKept:
+    """What a provider said that changes nothing."""
+
+    payment_id: UUID
+    owner: UUID
+    told: str
+
+
+@dataclass(frozen=True)
+class PaymentParked:
+    """An operator is to look at it; `why` is one of the codes in docs/payments.md."""
+
+    payment_id: UUID
+    owner: UUID
+    why: str
+
+
+PaymentEvent = (
+    PaymentInitiated
+    | PaymentScreened
+    | PaymentReleased
+    | PaymentAuthorised
+    | PaymentSubmissionStarted
+    | PaymentSubmitted
+    | PaymentExecuted
+    | PaymentSettled
+    | PaymentRejected
+    | PaymentCancelled
+    | PaymentExpired
+    | PaymentFailed
+    | PaymentEvidenceKept
+    | PaymentParked
+)
+_MOVES: dict[type, PaymentState] = {
+    PaymentAuthorised: S.AUTHORISED,
+    PaymentSubmitted: S.SUBMITTED,
+    PaymentExecuted: S.EXECUTED,
+    PaymentSettled: S.SETTLED,
+    PaymentRejected: S.REJECTED,
+    PaymentCancelled: S.CANCELLED,
+    PaymentExpired: S.EXPIRED,
+    PaymentFailed: S.FAILED,
+}
+
+
+@dataclass(frozen=True)
+class Payment:
+    """Folded from its events."""
+
+    initiated: PaymentInitiated
+    state: PaymentState = S.AWAITING_SCA
+    #: Submissions that were begun; whether the last of them came to anything is known once there is a reference.
+    attempts: int = 0
+    provider_reference: str | None = None
+    parked: str | None = None
+    evidence: frozenset[str] = frozenset()
+    #: An operator is to judge it before it is authorised.
+    to_review: bool = False
+
+    @property
+    def payment_id(self) -> UUID:
+        return self.initiated.payment_id
+
+    @property
+    def owner(self) -> UUID:
+        return self.initiated.owner
+
+    @property
+    def unknown(self) -> bool:
+        """It may lie at the provider, or not."""
+        return self.state is S.AUTHORISED and self.attempts > 0
+
+
+def hold_id_of(payment_id: UUID) -> UUID:
+    return uuid5(payment_id, "hold")
+
+
+def clearing_code(provider: str, asset: str) -> str:
+    return f"clearing:{provider}:{asset}"
+
+
+def evolve(payment: Payment | None, event: PaymentEvent) -> Payment:
+    if isinstance(event, PaymentInitiated):
+        assert payment is None, "a payment is initiated once"
+        return Payment(event)
+    assert payment is not None, "a payment begins with PaymentInitiated"
+    if type(event) in _MOVES:
+        payment = replace(payment, state=_MOVES[type(event)])
+    match event:
+        case PaymentSubmissionStarted():
+            return replace(payment, attempts=event.attempt)
+        case PaymentSubmitted():
+            return replace(payment, provider_reference=event.provider_reference)
+        case PaymentEvidenceKept():
+            return replace(payment, evidence=payment.evidence | {event.told})
+        case PaymentScreened():
+            return replace(payment, to_review=payment.to_review or event.ruling is Ruling.REVIEW)
+        case PaymentReleased():
+            return replace(payment, to_review=False, parked=None)
+        case PaymentParked():
+            return replace(payment, parked=event.why)
+        case _:
+            return payment
+
+
+def fold(events: Iterable[object]) -> Payment | None:
+    payment: Payment | None = None
+    for event in events:
+        if isinstance(event, PaymentEvent):
+            payment = evolve(payment, event)
+    return payment

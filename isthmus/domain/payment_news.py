@@ -1,0 +1,180 @@
+"""What a provider says of a payment, and what becomes of the payment by it.
+
+News comes in any order and more than once. It moves a payment on and never back: what is late, or contradicts what is known, or has a
+word that nobody knows, is kept as evidence, and what contradicts is shown to an operator.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from enum import StrEnum
+from typing import assert_never
+from uuid import UUID
+
+from isthmus.domain import journals
+from isthmus.domain.ledger import (
+    Book,
+    Hold,
+    LedgerEvent,
+)
+from isthmus.domain.money import text_of
+from isthmus.domain.payment_events import (
+    RANK,
+    VOID,
+    Payment,
+    PaymentAuthorised,
+    PaymentCancelled,
+    PaymentEvent,
+    PaymentEvidenceKept,
+    PaymentExecuted,
+    PaymentExpired,
+    PaymentFailed,
+    PaymentParked,
+    PaymentRejected,
+    PaymentSettled,
+    PaymentState,
+    PaymentSubmitted,
+    S,
+)
+from isthmus.domain.payments import Decision, ended, missing
+from isthmus.domain.refusals import (
+    Refusal,
+)
+
+_TOLD_MAX = 64
+
+
+class ProviderPayment(StrEnum):
+    """What a provider's word for the state of a payment means to us."""
+
+    AWAITING = "AWAITING"
+    AUTHORISED = "AUTHORISED"
+    SUBMITTED = "SUBMITTED"
+    EXECUTED = "EXECUTED"
+    SETTLED = "SETTLED"
+    REJECTED = "REJECTED"
+    CANCELLED = "CANCELLED"
+    EXPIRED = "EXPIRED"
+    FAILED = "FAILED"
+    UNKNOWN = "UNKNOWN"
+
+
+@dataclass(frozen=True)
+class PaymentNews:
+    """`told` is the provider's own word, `code` its reason. `amount` and `asset` as it has them, None where it does not say."""
+
+    state: ProviderPayment
+    told: str
+    reference: str | None = None
+    code: str | None = None
+    amount: Decimal | None = None
+    asset: str | None = None
+
+
+@dataclass(frozen=True)
+class RecordPaymentNews:
+    payment_id: UUID
+    news: PaymentNews
+    journal_id: UUID
+
+
+def record_news(
+    book: Book, hold: Hold | None, payment: Payment | None, wish: RecordPaymentNews, now: datetime
+) -> Decision:
+    """Total: every (state, news) has an answer."""
+    if payment is None:
+        return missing()
+    about, news = (payment.payment_id, payment.owner), wish.news
+    kept = _evidence(payment, news)
+    if news.state is ProviderPayment.UNKNOWN:
+        return [*kept, *_parked(payment, "UNKNOWN_STATUS")]
+    if _other_money(payment, news):
+        return [*kept, *_parked(payment, "OTHER_AMOUNT")]
+    if news.state is ProviderPayment.AWAITING:
+        return []
+    target = PaymentState(news.state)
+    if target in VOID:
+        if payment.state in VOID:
+            return kept if target is not payment.state else []
+        if payment.state in (S.EXECUTED, S.SETTLED):
+            return [*kept, *_parked(payment, "CONTRADICTION")]
+        return ended(book, hold, _ending(payment, target, news.code or news.told), now)
+    if payment.state in VOID:
+        # It was over for us, and the money has moved all the same: nobody may overlook that.
+        moved = RANK[target] >= RANK[S.EXECUTED]
+        return [*kept, *(_parked(payment, "CONTRADICTION") if moved else [])]
+    if RANK[target] <= RANK[payment.state]:
+        return kept if RANK[target] < RANK[payment.state] else []
+    return _moved_on(book, hold, payment, target, wish, now, about)
+
+
+def _moved_on(
+    book: Book,
+    hold: Hold | None,
+    payment: Payment,
+    target: PaymentState,
+    wish: RecordPaymentNews,
+    now: datetime,
+    about: tuple[UUID, UUID],
+) -> Decision:
+    """Steps that a provider left out are taken on the way."""
+    events: list[PaymentEvent | LedgerEvent] = []
+    rank = RANK[payment.state]
+    if rank < RANK[S.AUTHORISED]:
+        events.append(PaymentAuthorised(*about, f"BANK {payment.initiated.provider}"))
+    if rank < RANK[S.SUBMITTED] <= RANK[target]:
+        reference = wish.news.reference or payment.provider_reference or ""
+        events.append(PaymentSubmitted(*about, reference))
+    if rank < RANK[S.EXECUTED] <= RANK[target]:
+        # Money first: whoever has seen where the payment is has seen the balance that belongs to it.
+        if hold is not None and not hold.resolved:
+            posted = journals.post_hold(book, hold, wish.journal_id, None, now)
+            assert not isinstance(posted, Refusal), "an open hold can be posted whole"
+            events += posted
+        events.append(PaymentExecuted(*about))
+    if target is S.SETTLED:
+        events.append(PaymentSettled(*about))
+    return events
+
+
+def _ending(payment: Payment, target: PaymentState, code: str) -> PaymentEvent:
+    about = (payment.payment_id, payment.owner)
+    match target:
+        case S.REJECTED:
+            return PaymentRejected(*about, _word(code))
+        case S.CANCELLED:
+            return PaymentCancelled(*about)
+        case S.EXPIRED:
+            return PaymentExpired(*about)
+        case S.FAILED:
+            return PaymentFailed(*about, _word(code), retryable=False)
+        case S.AWAITING_SCA | S.AUTHORISED | S.SUBMITTED | S.EXECUTED | S.SETTLED:
+            raise AssertionError("these end nothing")
+        case _:
+            assert_never(target)
+
+
+def _other_money(payment: Payment, news: PaymentNews) -> bool:
+    mine = payment.initiated
+    return (news.amount is not None and news.amount != mine.amount) or (
+        news.asset is not None and news.asset != mine.asset
+    )
+
+
+def _evidence(payment: Payment, news: PaymentNews) -> list[PaymentEvent]:
+    """Once each: a provider may repeat itself for ever."""
+    said = f"{news.state} {_word(news.told)}"
+    if news.amount is not None and _other_money(payment, news):
+        said += f" {text_of(news.amount)} {_word(news.asset or '')}"
+    return [] if said in payment.evidence else [PaymentEvidenceKept(payment.payment_id, payment.owner, said)]
+
+
+def _parked(payment: Payment, why: str) -> list[PaymentEvent]:
+    return [] if payment.parked == why else [PaymentParked(payment.payment_id, payment.owner, why)]
+
+
+def _word(told: str) -> str:
+    """A provider's word as far as it is one: it goes into events, which hold nothing personal."""
+    return "".join(letter for letter in told if letter.isascii() and (letter.isalnum() or letter in "_-."))[:_TOLD_MAX]
