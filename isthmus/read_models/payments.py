@@ -11,8 +11,9 @@ from uuid import UUID
 import asyncpg
 
 from isthmus.domain.sca import FAILURES_MAX
+from isthmus.read_models.change_feed import Connect
 from isthmus.read_models.database import ACQUIRE_TIMEOUT_S, Sight
-from isthmus.read_models.row_feed import Connect, RowFeed
+from isthmus.read_models.row_feed import RowFeed
 from isthmus.read_models.sca import ChallengeRow
 
 _ROWS = """

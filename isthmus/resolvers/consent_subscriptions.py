@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Hashable
+from collections.abc import AsyncIterable, Hashable
 
 import strawberry
 
 from isthmus.graphql.context import AppInfo, SharedContext
-from isthmus.read_models.consent_feed import ConsentSubscriber
 from isthmus.read_models.consents import ConsentRow
 from isthmus.resolvers.consents import BankConsent, consent_of
+from isthmus.resolvers.streams import Stream
 
 
 @strawberry.type(description="A consent, and that it has changed.")
@@ -17,22 +17,7 @@ class ConsentChange:
     consent: BankConsent = strawberry.field(description="The consent as it is now.")
 
 
-class ConsentStream(AsyncIterable[ConsentChange]):
-    """One subscriber's messages, to be taken by `pop` (graphql/live.py). Iterable for the type system only."""
-
-    def __init__(self, subscriber: ConsentSubscriber) -> None:
-        self._subscriber = subscriber
-        self.pop = subscriber.pop
-        self.close = subscriber.close
-
-    @property
-    def ready(self) -> Callable[[], None]:
-        return self._subscriber.ready
-
-    @ready.setter
-    def ready(self, tell: Callable[[], None]) -> None:
-        self._subscriber.ready = tell
-
+class ConsentStream(Stream[ConsentRow, ConsentChange]):
     def mark(self, row: ConsentRow) -> Hashable:
         return row.consent_id, row.version, row.status
 
@@ -41,9 +26,6 @@ class ConsentStream(AsyncIterable[ConsentChange]):
 
     async def value(self, context: SharedContext, row: ConsentRow) -> ConsentChange:  # noqa: ARG002 - as the port has it
         return ConsentChange(consent=consent_of(row))
-
-    def __aiter__(self) -> AsyncIterator[ConsentChange]:
-        raise TypeError("taken by pop")
 
 
 @strawberry.type

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Hashable
+from collections.abc import AsyncIterable, Hashable
 from typing import Annotated
 
 import strawberry
@@ -12,26 +12,11 @@ from isthmus.graphql.context import AppInfo, SharedContext
 from isthmus.graphql.ids import payment_key
 from isthmus.graphql.scalars import Position
 from isthmus.read_models.payments import PaymentRow
-from isthmus.read_models.row_feed import RowSubscriber
 from isthmus.resolvers.payments import Payment, payment_of
+from isthmus.resolvers.streams import Stream
 
 
-class PaymentStream(AsyncIterable[Payment]):
-    """One subscriber's messages, to be taken by `pop` (graphql/live.py). Iterable for the type system only."""
-
-    def __init__(self, subscriber: RowSubscriber[PaymentRow]) -> None:
-        self._subscriber = subscriber
-        self.pop = subscriber.pop
-        self.close = subscriber.close
-
-    @property
-    def ready(self) -> Callable[[], None]:
-        return self._subscriber.ready
-
-    @ready.setter
-    def ready(self, tell: Callable[[], None]) -> None:
-        self._subscriber.ready = tell
-
+class PaymentStream(Stream[PaymentRow, Payment]):
     def mark(self, row: PaymentRow) -> Hashable:
         return row.payment_id, row.mark
 
@@ -40,9 +25,6 @@ class PaymentStream(AsyncIterable[Payment]):
 
     async def value(self, context: SharedContext, row: PaymentRow) -> Payment:  # noqa: ARG002 - as the port has it
         return payment_of(row)
-
-    def __aiter__(self) -> AsyncIterator[Payment]:
-        raise TypeError("taken by pop")
 
 
 @strawberry.type

@@ -16,6 +16,7 @@ from graphql import parse, print_ast, separate_operations
 
 from isthmus.domain.banking import ConsentNews, ProviderConsent
 from isthmus.read_models.consent_feed import ConsentSubscriber
+from isthmus.read_models.database import Sight
 from isthmus.write_models.bank_upkeep import BankUpkeep
 from tests.api import banking
 from tests.api.banking import CONTRACT, complete, linked, on_loop, start
@@ -245,7 +246,7 @@ def test_what_was_read_before_a_change_does_not_come_after_it() -> None:
             self.consent_id, self.version, self.status = "c", version, status
 
     nobody: Any = None
-    subscriber = ConsentSubscriber(nobody, nobody)
+    subscriber = ConsentSubscriber(Sight(uuid4()), nobody)
 
     def told(*rows: tuple[int, str]) -> list[tuple[int, str]]:
         for row in rows:
