@@ -7,7 +7,7 @@ so that what a broker lost is noticed before anything is moved past it (docs/led
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
@@ -92,6 +92,21 @@ class Received:
     key: bytes | None
     value: bytes
     headers: Mapping[str, bytes]
+
+
+Shift = Callable[[frozenset[int]], Awaitable[None]]
+
+
+class LogConsumer(Protocol):
+    """The port to the bus: one member of a group. Its failures are of the types given to whoever uses it."""
+
+    async def start(self, assigned: Shift, revoked: Shift, /) -> None: ...
+
+    async def aclose(self) -> None: ...
+
+    async def poll(self, timeout_s: float, records_max: int) -> Mapping[int, list[Received]]: ...
+
+    async def remember(self, offsets: Mapping[int, int]) -> None: ...
 
 
 class Record(msgspec.Struct, frozen=True):

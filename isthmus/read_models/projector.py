@@ -10,9 +10,8 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
 
 import asyncpg
 import msgspec
@@ -20,7 +19,7 @@ import structlog
 from prometheus_client import Counter, Histogram
 
 from isthmus import tracing
-from isthmus.domain.log import PARTITIONS, Received, read_messages
+from isthmus.domain.log import PARTITIONS, LogConsumer, Received, read_messages
 from isthmus.ending import end_if_cancelled
 from isthmus.failpoints import failpoint_async
 from isthmus.read_models.positions import log_identity, stored_positions
@@ -53,21 +52,7 @@ _seconds = Histogram(
 #: Nothing was wrong with the events: the database was not there.
 _AWAY = (OSError, TimeoutError, asyncpg.PostgresConnectionError, asyncpg.InterfaceError, asyncpg.InternalClientError)
 
-Shift = Callable[[frozenset[int]], Awaitable[None]]
-
 log = structlog.get_logger(__name__)
-
-
-class LogConsumer(Protocol):
-    """The port to the bus. Its failures are of the types given to the projector."""
-
-    async def start(self, assigned: Shift, revoked: Shift, /) -> None: ...
-
-    async def aclose(self) -> None: ...
-
-    async def poll(self, timeout_s: float, records_max: int) -> Mapping[int, list[Received]]: ...
-
-    async def remember(self, offsets: Mapping[int, int]) -> None: ...
 
 
 @dataclass

@@ -14,6 +14,7 @@ from isthmus.domain.log import (
     LoggedEvent,
     Message,
     Received,
+    Shift,
     logged,
     record_messages,
     tick_messages,
@@ -21,7 +22,7 @@ from isthmus.domain.log import (
 from isthmus.integrations.bus import BusUnavailable
 from isthmus.read_models.positions import log_identity
 from isthmus.read_models.projections import Advanced, ensure_positions
-from isthmus.read_models.projector import Projector, Shift
+from isthmus.read_models.projector import Projector
 
 
 async def read_log(connection: Any, after: int = 0) -> list[LoggedEvent]:

@@ -13,11 +13,11 @@ import asyncpg
 import pytest
 from prometheus_client import REGISTRY
 
-from isthmus.domain.log import PARTITIONS, Received, Record, partition_of
+from isthmus.domain.log import PARTITIONS, LogConsumer, Received, Record, partition_of
 from isthmus.read_models.positions import stored_positions
 from isthmus.read_models.projections import facts, run
 from isthmus.read_models.projections.facts import Fact
-from isthmus.read_models.projector import LogConsumer, Projector
+from isthmus.read_models.projector import Projector
 from isthmus.read_models.rebuild import compare
 from isthmus.supervised import Supervised
 from tests.read_models.history import History

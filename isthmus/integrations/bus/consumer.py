@@ -3,25 +3,27 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
 from aiokafka.errors import KafkaError
 from aiokafka.structs import OffsetAndMetadata
 
-from isthmus.domain.log import PARTITIONS, TOPIC, Received
+from isthmus.domain.log import PARTITIONS, TOPIC, Received, Shift
 from isthmus.integrations.bus.connection import Broker, BusUnavailable, within
 
-Shift = Callable[[frozenset[int]], Awaitable[None]]
+_PATIENT_MS = 500
 
 
 class KafkaLogConsumer:
-    """One member of the group. Offsets committed here only save reading again; nothing depends on them."""
+    """One member of the group. Offsets committed here only save reading again; nothing depends on them. One that is `patient` does not
+    need what comes at once, and asks less often for it."""
 
-    def __init__(self, broker: Broker, group: str) -> None:
+    def __init__(self, broker: Broker, group: str, *, patient: bool = False) -> None:
         self._broker = broker
         self._group = group
+        self._fetch_wait_ms = _PATIENT_MS if patient else broker.fetch_wait_ms
         self._consumer: Any = None
 
     async def start(self, assigned: Shift, revoked: Shift) -> None:
@@ -32,7 +34,7 @@ class KafkaLogConsumer:
             enable_auto_commit=False,
             auto_offset_reset="earliest",
             isolation_level="read_uncommitted" if self._broker.embedded else "read_committed",
-            fetch_max_wait_ms=self._broker.fetch_wait_ms,
+            fetch_max_wait_ms=self._fetch_wait_ms,
             fetch_min_bytes=1,
             session_timeout_ms=self._broker.session_ms,
             heartbeat_interval_ms=max(200, self._broker.session_ms // 5),
