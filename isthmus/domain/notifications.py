@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Protocol
 from uuid import UUID
 
@@ -15,6 +16,11 @@ class Undeliverable(Exception):
         self.again = again
 
 
+class Channel(StrEnum):
+    PUSH = "PUSH"
+    EMAIL = "EMAIL"
+
+
 @dataclass(frozen=True)
 class Message:
     """`key`: the same for every attempt, so that it is delivered once."""
@@ -23,6 +29,7 @@ class Message:
     key: UUID
     title: str = field(repr=False)
     body: str = field(repr=False)
+    channel: Channel = Channel.PUSH
 
 
 class Notifier(Protocol):

@@ -1,6 +1,6 @@
-"""OneSignal's messages, and the inbox that they end in, which stands for everybody's telephones.
+"""OneSignal's messages, and the inbox that they end in, which stands for everybody's telephones and mailboxes.
 
-Source: documentation.onesignal.com (create message).
+Source: documentation.onesignal.com (push notification, e-mail).
 """
 
 from __future__ import annotations
@@ -41,16 +41,20 @@ class OneSignal:
                 "id": self._world.uuid(),
                 "at": iso(self._world.clock.now()),
                 "to": body["include_aliases"]["external_id"],
-                "title": (body.get("headings") or {}).get("en", ""),
-                "body": body["contents"]["en"],
+                "channel": body["target_channel"],
+                **_shown(body),
             }
             self._world.book.put(_KIND, key, kept)
         return json_response({"id": kept["id"], "external_id": None})
 
     async def _inbox(self, request: Request) -> Response:
-        """Oldest first; `?person=` for one person's."""
-        person = request.query_params.get("person")
-        found = [one for one in self._world.book.all(_KIND).values() if person is None or person in one["to"]]
+        """Oldest first; `?person=` for one person's, `?channel=` (push, email, sms) for one way's."""
+        person, channel = request.query_params.get("person"), request.query_params.get("channel")
+        found = [
+            one
+            for one in self._world.book.all(_KIND).values()
+            if (person is None or person in one["to"]) and channel in (None, one["channel"])
+        ]
         return json_response(sorted(found, key=lambda one: one["at"]))
 
 
@@ -63,7 +67,16 @@ def _wrong(body: Any) -> str | None:
         return "You must include which players, segments, or tags you wish to send this notification to."
     if body.get("target_channel") not in ("push", "email", "sms"):
         return "target_channel must be push, email or sms."
+    if body["target_channel"] == "email":
+        named = all(isinstance(body.get(name), str) and body[name] for name in ("email_subject", "email_body"))
+        return None if named else "email_subject and email_body are required for an email."
     contents = body.get("contents")
     if not isinstance(contents, dict) or not contents.get("en"):
         return "Message Notifications must have English language content"
     return None
+
+
+def _shown(body: dict[str, Any]) -> dict[str, str]:
+    if body["target_channel"] == "email":
+        return {"title": body["email_subject"], "body": body["email_body"]}
+    return {"title": (body.get("headings") or {}).get("en", ""), "body": body["contents"]["en"]}

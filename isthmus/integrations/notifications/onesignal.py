@@ -1,15 +1,18 @@
-"""OneSignal: a message to a person's devices, by the name that we have for the person (`external_id`).
+"""OneSignal: a message to a person's devices or to their mailbox, by the name that we have for the person (`external_id`).
 
-Source: documentation.onesignal.com (create message: `include_aliases`, `target_channel`, `idempotency_key`).
+Source: documentation.onesignal.com (push notification, e-mail: `include_aliases`, `target_channel`, `idempotency_key`).
 """
 
 from __future__ import annotations
 
+import html
+from typing import assert_never
+
 import httpx
 import msgspec
 
-from isthmus.domain.banking import ProviderFault, ProviderRefused
-from isthmus.domain.notifications import Message, Undeliverable
+from isthmus.domain.banking import AccessEnded, ProviderFault, ProviderRefused
+from isthmus.domain.notifications import Channel, Message, Undeliverable
 from isthmus.integrations.banking.calls import Calls
 from isthmus.integrations.banking.json_http import JsonHttp, refusal_of
 
@@ -30,16 +33,29 @@ class OneSignal:
         body = {
             "app_id": self._app_id,
             "include_aliases": {"external_id": [str(message.person)]},
-            "target_channel": "push",
-            "headings": {"en": message.title},
-            "contents": {"en": message.body},
             "idempotency_key": str(message.key),
+            **_content(message),
         }
         try:
-            await self._http.ask(
+            answer = await self._http.ask(
                 "notifications", "POST", "/notifications", _Answer, safe=True, headers=self._headers, json=body
             )
+        except AccessEnded as refusal:  # our key is no good, which an operator mends
+            raise Undeliverable(str(refusal), again=True) from None
         except ProviderRefused as refusal:
             raise Undeliverable(str(refusal), again=False) from None
         except ProviderFault as fault:
             raise Undeliverable(str(fault), again=True) from None
+        if not answer.id:  # taken, and made nothing of (200)
+            raise Undeliverable("OneSignal knows no place of theirs to send it to", again=False)
+
+
+def _content(message: Message) -> dict[str, object]:
+    match message.channel:
+        case Channel.PUSH:
+            return {"target_channel": "push", "headings": {"en": message.title}, "contents": {"en": message.body}}
+        case Channel.EMAIL:
+            text = html.escape(message.body)
+            return {"target_channel": "email", "email_subject": message.title, "email_body": f"<p>{text}</p>"}
+        case _:
+            assert_never(message.channel)
