@@ -203,6 +203,7 @@ async def wired(settings: Settings) -> AsyncIterator[Running]:
     from isthmus.read_models.institutions import InstitutionReader
     from isthmus.read_models.journals import JournalReader
     from isthmus.read_models.log import LogReader
+    from isthmus.read_models.notices import NoticeFeed, NoticeReader
     from isthmus.read_models.payments import PaymentReader, payment_feed_of
     from isthmus.read_models.positions import ProjectionPositions, log_identity
     from isthmus.read_models.sca import DeviceReader
@@ -215,6 +216,7 @@ async def wired(settings: Settings) -> AsyncIterator[Running]:
     from isthmus.runtime.trusted_documents import PublishedDocuments
     from isthmus.runtime.webhook_door import WebhookDoor
     from isthmus.runtime.wiring import write_side
+    from isthmus.write_models.notice_desk import NoticeDesk
 
     endpoints = resolve(settings, need=("database", "redis", "issuer"))
     async with AsyncExitStack() as stack:
@@ -252,6 +254,10 @@ async def wired(settings: Settings) -> AsyncIterator[Running]:
         payment_feed = payment_feed_of(payments, lambda: asyncpg.connect(endpoints.database_url, timeout=5))
         await payment_feed.start()
         stack.push_async_callback(payment_feed.aclose)
+        notices = NoticeReader(pool)
+        notice_feed = NoticeFeed(lambda: asyncpg.connect(endpoints.database_url, timeout=5), notices)
+        await notice_feed.start()
+        stack.push_async_callback(notice_feed.aclose)
         banks = await stack.enter_async_context(banking(settings, side, endpoints.database_url))
         documents = PublishedDocuments(pool)
         await documents.start()
@@ -294,6 +300,7 @@ async def wired(settings: Settings) -> AsyncIterator[Running]:
                 *feed.parts,
                 consent_feed.part,
                 payment_feed.part,
+                notice_feed.part,
                 positions.part,
                 documents.part,
                 keys.part,
@@ -323,6 +330,8 @@ async def wired(settings: Settings) -> AsyncIterator[Running]:
                 devices=device_desk(settings, side),
                 consents=consent_feed,
                 payment_feed=payment_feed,
+                notices=NoticeDesk(side.pool),
+                notice_feed=notice_feed,
                 documents=documents,
                 rates=RateLimits(redis, processes=settings.api.processes),
                 read=Readers(
@@ -341,6 +350,7 @@ async def wired(settings: Settings) -> AsyncIterator[Running]:
                     institutions=InstitutionReader(pool),
                     payments=payments,
                     devices=DeviceReader(pool, side.clock.stamp),
+                    notices=notices,
                 ),
                 sessions=sessions,
             ),

@@ -39,6 +39,8 @@ POINTS: Mapping[str, str] = {
     "webhooks.worked": "what a webhook says is carried out, it is not marked",
     "payment_saga.begun": "a submission is written down, the bank has not heard of it",
     "payment_saga.sent": "the bank has the payment, nothing of that is written",
+    "notices.noted": "a notification is written, with the job that sends it, not committed",
+    "notices.sent": "what there is to tell was sent, nothing of that is written",
     "relay.published": "the broker has acknowledged, the position is not kept",
     "relay.kept": "the position is kept",
     "projector.before_apply": "records are polled, nothing is applied",

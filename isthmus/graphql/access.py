@@ -46,9 +46,12 @@ ACCESS: Mapping[str, Scope] = {
     "Mutation.beginDeviceEnrolment": Scope.WRITE,
     "Mutation.completeDeviceEnrolment": Scope.WRITE,
     "Mutation.removeDevice": Scope.WRITE,
+    "Mutation.markNotificationsRead": Scope.WRITE,
+    "Mutation.setNotificationPreference": Scope.WRITE,
     "Subscription.balanceChanged": Scope.READ,
     "Subscription.consentChanged": Scope.READ,
     "Subscription.paymentProgressed": Scope.READ,
+    "Subscription.notificationReceived": Scope.READ,
 }
 
 #: What nobody does by API key: one that leaked could make others, and outlive its own end; and nobody answers for somebody else, or
@@ -64,6 +67,7 @@ IN_PERSON = frozenset(
         "Mutation.beginDeviceEnrolment",
         "Mutation.completeDeviceEnrolment",
         "Mutation.removeDevice",
+        "Mutation.setNotificationPreference",
     }
 )
 

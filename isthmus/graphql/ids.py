@@ -23,6 +23,7 @@ class Kind(Enum):
     CONSENT = b"co"
     DEVICE = b"de"
     JOURNAL = b"jo"
+    NOTIFICATION = b"no"
     PAYMENT = b"pa"
     PERSON = b"pe"
     SCA_CHALLENGE = b"sc"

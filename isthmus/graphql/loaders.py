@@ -20,6 +20,7 @@ from isthmus.read_models.bank_transactions import BankPage, BankPageOf, BankTran
 from isthmus.read_models.consents import ConsentRow
 from isthmus.read_models.database import Sight
 from isthmus.read_models.journals import JournalRow
+from isthmus.read_models.notices import NoticeRow
 from isthmus.read_models.payments import PaymentRow, Step
 from isthmus.read_models.sca import DeviceRow
 from isthmus.read_models.transactions import Page, PageOf, TransactionRow
@@ -95,6 +96,10 @@ class Loaders:
     @cached_property
     def journals(self) -> DataLoader[UUID, JournalRow | None]:
         return self._seen(self._services.read.journals.load_many)
+
+    @cached_property
+    def notices(self) -> DataLoader[UUID, NoticeRow | None]:
+        return self._seen(self._services.read.notices.load_many)
 
     @cached_property
     def payments(self) -> DataLoader[UUID, PaymentRow | None]:

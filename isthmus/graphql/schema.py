@@ -28,6 +28,8 @@ from isthmus.resolvers.devices import DeviceMutations
 from isthmus.resolvers.institutions import InstitutionQueries
 from isthmus.resolvers.journals import Journal
 from isthmus.resolvers.money_mutations import MoneyMutations
+from isthmus.resolvers.notification_mutations import NotificationMutations
+from isthmus.resolvers.notification_subscriptions import NotificationSubscriptions
 from isthmus.resolvers.payment_mutations import PaymentMutations
 from isthmus.resolvers.payment_reviews import PaymentReviewMutations, PaymentReviewQueries
 from isthmus.resolvers.payment_subscriptions import PaymentSubscriptions
@@ -54,12 +56,13 @@ class Mutation(
     PaymentMutations,
     PaymentReviewMutations,
     DeviceMutations,
+    NotificationMutations,
 ):
     pass
 
 
 @strawberry.type(description="What happens, as it happens.")
-class Subscription(BalanceSubscriptions, ConsentSubscriptions, PaymentSubscriptions):
+class Subscription(BalanceSubscriptions, ConsentSubscriptions, PaymentSubscriptions, NotificationSubscriptions):
     pass
 
 

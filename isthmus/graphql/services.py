@@ -24,6 +24,7 @@ from isthmus.read_models.database import Sight
 from isthmus.read_models.institutions import InstitutionReader
 from isthmus.read_models.journals import JournalReader
 from isthmus.read_models.log import LogReader
+from isthmus.read_models.notices import NoticeFeed, NoticeReader
 from isthmus.read_models.payments import PaymentReader, PaymentRow
 from isthmus.read_models.row_feed import RowFeed
 from isthmus.read_models.sca import DeviceReader
@@ -33,6 +34,7 @@ from isthmus.runtime.rate_limits import Bucket
 from isthmus.write_models.bank_links import BankLinks
 from isthmus.write_models.device_desk import DeviceDesk
 from isthmus.write_models.envelope import Envelope, Outcome
+from isthmus.write_models.notice_desk import NoticeDesk
 from isthmus.write_models.payment_desk import PaymentDesk
 from isthmus.write_models.sca_desk import ScaDesk
 
@@ -144,6 +146,7 @@ class Readers:
     institutions: InstitutionReader
     payments: PaymentReader
     devices: DeviceReader
+    notices: NoticeReader
 
 
 @dataclass(frozen=True)
@@ -160,6 +163,8 @@ class Services:
     devices: DeviceDesk
     consents: ConsentFeed
     payment_feed: RowFeed[PaymentRow]
+    notices: NoticeDesk
+    notice_feed: NoticeFeed
     documents: TrustedDocuments
     rates: Rates
     read: Readers

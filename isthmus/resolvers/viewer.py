@@ -21,10 +21,16 @@ from isthmus.resolvers.devices import Device, device_of
 from isthmus.resolvers.journals import journal_of
 from isthmus.resolvers.ledger_accounts import account_from
 from isthmus.resolvers.nodes import Node
+from isthmus.resolvers.notifications import (
+    NotificationConnection,
+    NotificationPreference,
+    notification_of,
+    preferences_of,
+)
 from isthmus.resolvers.payments import PaymentConnection, payment_of
 from isthmus.resolvers.transactions import bank_transaction_of, transaction_of
 
-_CURSOR, _CONSENTS, _PAYMENTS = "account", "consent", "payment"
+_CURSOR, _CONSENTS, _PAYMENTS, _NOTIFICATIONS = "account", "consent", "payment", "notification"
 
 
 @strawberry.enum(description="What someone is to the platform.")
@@ -99,6 +105,24 @@ class Viewer(Node):
             edges=edges, page_info=page_info([edge.cursor for edge in edges], more=more, after=after or None)
         )
 
+    @strawberry.field(description="What they were told of, newest first.")
+    async def notifications(
+        self,
+        info: AppInfo,
+        first: Annotated[int, strawberry.argument(description=FIRST)] = FIRST_DEFAULT,
+        after: Annotated[str | None, strawberry.argument(description=AFTER)] = UNSET,
+    ) -> NotificationConnection:
+        size, position = page_size(first), position_of(_NOTIFICATIONS, after or None)
+        rows, more = await info.context.services.read.notices.page(info.context.caller.person_id, size, position)
+        edges = edges_of(_NOTIFICATIONS, rows, lambda row: row.number, notification_of)
+        return NotificationConnection(
+            edges=edges, page_info=page_info([edge.cursor for edge in edges], more=more, after=after or None)
+        )
+
+    @strawberry.field(description="Which notifications they want by which way: one of each kind and channel.")
+    async def notification_preferences(self, info: AppInfo) -> list[NotificationPreference]:
+        return preferences_of(await info.context.services.read.notices.unwanted(info.context.caller.person_id))
+
     @strawberry.field(description="Their devices that sign what they authorise, oldest first.")
     async def devices(self, info: AppInfo) -> list[Device]:
         rows = await info.context.services.read.devices.of_owner(info.context.caller.person_id)
@@ -158,6 +182,9 @@ class ViewerQueries:
             case (Kind.DEVICE, (key,)):
                 device = await loaders.devices.load(key)
                 return None if device is None else device_of(device)
+            case (Kind.NOTIFICATION, (key,)):
+                notice = await loaders.notices.load(key)
+                return None if notice is None else notification_of(notice)
             case (Kind.API_KEY, (key,)) if info.context.caller.api_key_id is None:
                 api_key = await loaders.api_keys.load(key)
                 return None if api_key is None else api_key_of(api_key)

@@ -78,8 +78,8 @@ async def paying(settings: Settings, side: WriteSide) -> AsyncIterator[Paying]:
         ids = uuid7_source(side.clock.now)
         payouts = _payouts(settings, side, http)
         saga = PaymentSaga(side.pool, side.commands, side.texts, payouts, side.clock, ids)
-        notifier = _notifier(settings, http)
-        yield Paying(saga, CodeDelivery(side.pool, side.texts, _codes(side), notifier, side.commands.assets))
+        carrier = notifier(settings, http, "onesignal", Manners(deadline_s=settings.banking.deadline_s))
+        yield Paying(saga, CodeDelivery(side.pool, side.texts, _codes(side), carrier, side.commands.assets))
 
 
 def _payouts(settings: Settings, side: WriteSide, http: httpx.AsyncClient) -> dict[str, Payouts]:
@@ -104,12 +104,13 @@ def _payouts(settings: Settings, side: WriteSide, http: httpx.AsyncClient) -> di
     }
 
 
-def _notifier(settings: Settings, http: httpx.AsyncClient) -> Notifier:
+def notifier(settings: Settings, http: httpx.AsyncClient, name: str, manners: Manners) -> Notifier:
+    """`name`: what its calls are counted by, whose failures are nobody else's."""
     told = settings.notifications
     if told.onesignal_app_id is None or told.onesignal_api_key is None:
         return Nobody()
-    calls = Calls("onesignal", Manners(deadline_s=settings.banking.deadline_s))
-    return OneSignal(told.onesignal_url, told.onesignal_app_id, told.onesignal_api_key.get_secret_value(), http, calls)
+    key = told.onesignal_api_key.get_secret_value()
+    return OneSignal(told.onesignal_url, told.onesignal_app_id, key, http, Calls(name, manners))
 
 
 def _codes(side: WriteSide) -> OneTimeCodes:

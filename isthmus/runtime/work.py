@@ -26,6 +26,7 @@ from isthmus.runtime.banking import Banking, banking
 from isthmus.runtime.certificate_watch import watch_certificates
 from isthmus.runtime.endpoints import Endpoints, resolve
 from isthmus.runtime.leases import LeaseLost, Leases
+from isthmus.runtime.notices import notice_timers, noticing
 from isthmus.runtime.payments import Paying, paying
 from isthmus.runtime.tasks import Supervisor
 from isthmus.runtime.wiring import WriteSide, write_side
@@ -36,6 +37,8 @@ from isthmus.write_models.bank_upkeep import BankUpkeep
 from isthmus.write_models.findings import verify_whole
 from isthmus.write_models.holds import expire_due_holds, expire_hold
 from isthmus.write_models.institutions import refresh_if_due
+from isthmus.write_models.notice_consumer import GROUP as NOTICES
+from isthmus.write_models.notice_consumer import NoticeConsumer
 from isthmus.write_models.payments import ADVANCE_PAYMENT, DELIVER_CODE
 from isthmus.write_models.relay import Fenced, Relay
 from isthmus.write_models.timers import (
@@ -75,6 +78,7 @@ async def run(settings: Settings) -> None:
         side = await stack.enter_async_context(write_side(settings, endpoints.database_url))
         banks = await stack.enter_async_context(banking(settings, side, endpoints.database_url))
         pays = await stack.enter_async_context(paying(settings, side))
+        tells = await stack.enter_async_context(noticing(settings, side))
         positions = ProjectionPositions(lambda: _connect(endpoints))
         await positions.start()
         stack.push_async_callback(positions.aclose)
@@ -84,11 +88,17 @@ async def run(settings: Settings) -> None:
         broker = _broker(settings, endpoints)
         broadcaster = Broadcaster(redis, identity, positions.known)
         projector = Projector(pool, lambda: KafkaLogConsumer(broker, GROUP), (BusUnavailable,), broadcaster.applied)
+        noticed = NoticeConsumer(
+            tells.notices, lambda: KafkaLogConsumer(broker, NOTICES, patient=True), (BusUnavailable,), identity
+        )
         supervisor = Supervisor()
         supervisor.add("relay", lambda: _relay(settings, endpoints, broker, pool), (*DATABASE_AWAY, LeaseLost, Fenced))
         supervisor.add("projector", projector.run, DATABASE_AWAY)
         supervisor.add("feeds", broadcaster.run)
         supervisor.add("timers", lambda: _later(_timers(settings, endpoints, side, banks, pays)), DATABASE_AWAY)
+        supervisor.add("notifications", noticed.run, DATABASE_AWAY)
+        sending = notice_timers(lambda: _connect(endpoints), tells)
+        supervisor.add("notification timers", lambda: _later(sending), DATABASE_AWAY)
         supervisor.add("verifier", lambda: _watch(settings, endpoints, pool), (*DATABASE_AWAY, LeaseLost))
         health = Health(settings, pool, redis, supervisor, projector)
         supervisor.add("lag", health.watch_lag, DATABASE_AWAY)

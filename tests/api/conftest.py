@@ -45,6 +45,7 @@ from isthmus.read_models.feeds import BalanceFeed
 from isthmus.read_models.institutions import InstitutionReader
 from isthmus.read_models.journals import JournalReader
 from isthmus.read_models.log import LogReader
+from isthmus.read_models.notices import NoticeFeed, NoticeReader
 from isthmus.read_models.payments import PaymentReader, payment_feed_of
 from isthmus.read_models.positions import ProjectionPositions, log_identity, stored_positions
 from isthmus.read_models.projections import advance, ensure_positions, read_steps
@@ -60,6 +61,7 @@ from isthmus.runtime.webhook_door import WebhookDoor
 from isthmus.runtime.wiring import write_side
 from isthmus.settings import Settings, load_settings
 from isthmus.write_models.envelope import Envelope, Outcome
+from isthmus.write_models.notice_desk import NoticeDesk
 from tests.conftest import fresh_database
 from tests.sandbox.running import Sandbox, at_sandbox, sandbox_running
 
@@ -174,6 +176,10 @@ def wiring_of(served: Served, servers: EmbeddedServers, template: str) -> Callab
             payment_feed = payment_feed_of(payments, lambda: asyncpg.connect(database.url))
             await payment_feed.start()
             stack.push_async_callback(payment_feed.aclose)
+            notices = NoticeReader(reading)
+            notice_feed = NoticeFeed(lambda: asyncpg.connect(database.url), notices)
+            await notice_feed.start()
+            stack.push_async_callback(notice_feed.aclose)
             served.banking = await stack.enter_async_context(banking(settings, side, database.url))
             readers = Readers(
                 accounts=AccountReader(reading),
@@ -191,6 +197,7 @@ def wiring_of(served: Served, servers: EmbeddedServers, template: str) -> Callab
                 institutions=InstitutionReader(reading),
                 payments=payments,
                 devices=DeviceReader(reading, side.clock.stamp),
+                notices=notices,
             )
             services = Services(
                 clock=side.clock,
@@ -205,6 +212,8 @@ def wiring_of(served: Served, servers: EmbeddedServers, template: str) -> Callab
                 devices=device_desk(settings, side),
                 consents=consent_feed,
                 payment_feed=payment_feed,
+                notices=NoticeDesk(side.pool),
+                notice_feed=notice_feed,
                 documents=documents,
                 rates=RateLimits(redis, processes=settings.api.processes),
                 read=readers,

@@ -58,6 +58,9 @@ CALLS = {
     "Mutation.completeDeviceEnrolment": """mutation { completeDeviceEnrolment(input: {deviceId: "x", credential: "x",
         idempotencyKey: "k"}) { position } }""",
     "Mutation.removeDevice": 'mutation { removeDevice(input: {deviceId: "x", idempotencyKey: "k"}) { position } }',
+    "Mutation.markNotificationsRead": 'mutation { markNotificationsRead(input: {through: "1"}) { position } }',
+    "Mutation.setNotificationPreference": """mutation { setNotificationPreference(input: {kind: SCA_BLOCKED, channel: PUSH,
+        wanted: true}) { position } }""",
     "Mutation.settleDeposit": """mutation { settleDeposit(input: {accountId: "x", amount: {amount: "1", asset: "EUR"},
         reference: "nowhere"}) { position } }""",
 }
@@ -199,7 +202,11 @@ def test_an_odd_correlation_id_finds_nothing(ada: Person, correlation_id: str) -
 
 def test_every_root_field_is_tried_below() -> None:
     assert (
-        CALLS.keys() | {f"Subscription.{name}" for name in ("balanceChanged", "consentChanged", "paymentProgressed")}
+        CALLS.keys()
+        | {
+            f"Subscription.{name}"
+            for name in ("balanceChanged", "consentChanged", "paymentProgressed", "notificationReceived")
+        }
         == ACCESS.keys()
     )
 

@@ -191,6 +191,13 @@ CALLS: Mapping[str, Call] = {
         Role.OPERATOR,
         ids={"input.paymentId": "payment"},
     ),
+    "Mutation.markNotificationsRead": _wish("markNotificationsRead", {"through": "1"}, "unreadCount"),
+    "Mutation.setNotificationPreference": _wish(
+        "setNotificationPreference",
+        {"kind": "PAYMENT_SETTLED", "channel": "EMAIL", "wanted": True},
+        "preferences { kind wanted }",
+    ),
+    "Subscription.notificationReceived": Call("subscription { notificationReceived { id title } }"),
     "Subscription.consentChanged": Call("subscription { consentChanged { consent { id status } } }"),
     "Subscription.balanceChanged": Call(
         "subscription($accountIds: [ID!]) { balanceChanged(accountIds: $accountIds) { account { id } version } }",

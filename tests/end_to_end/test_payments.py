@@ -55,6 +55,15 @@ class Bank:
                         return found[1]
                 await asyncio.sleep(0.05)
 
+    async def told(self, text: str, count: int) -> list[str]:
+        """By which ways that was said, once it was so often."""
+        async with asyncio.timeout(20):
+            while True:
+                ways = sorted(message["channel"] for message in await self.inbox() if text in message["body"])
+                if len(ways) >= count:
+                    return ways
+                await asyncio.sleep(0.05)
+
 
 @pytest.fixture
 async def bank(product: Product) -> AsyncIterator[Bank]:
@@ -134,6 +143,7 @@ async def test_a_payment_is_answered_for_executed_at_the_bank_and_both_books_agr
     now = await bank.account("nordlicht", "maria")
     assert Decimal(now["booked"]) - Decimal(theirs["booked"]) == Decimal(amount), "the bank's own book"
     assert sum(told in message["body"] for message in await bank.inbox()) == 1, "one message"
+    assert await bank.told(f"{amount} EUR to Maria was sent.", 2) == ["email", "push"]
 
 
 @pytest.mark.timeout(120)

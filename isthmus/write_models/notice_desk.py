@@ -1,0 +1,38 @@
+"""What a person wishes about their notices: which of them to be told by which way, and that they have read some."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from isthmus.domain.notices import SAFETY, NoticeKind
+from isthmus.domain.notifications import Channel
+from isthmus.domain.refusals import InvalidInput, Refusal
+from isthmus.write_models.connection import Pool
+
+
+class NoticeDesk:
+    """Each wish is the same however often it is made, so that none has a key."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+
+    async def prefer(self, person: UUID, kind: NoticeKind, channel: Channel, *, wanted: bool) -> Refusal | None:
+        if kind in SAFETY and not wanted:
+            return InvalidInput("This is about the safety of the account, and is always told.", ("input", "wanted"))
+        statement = (
+            "delete from notification_preferences where owner = $1 and kind = $2 and channel = $3"
+            if wanted
+            else "insert into notification_preferences (owner, kind, channel) values ($1, $2, $3) on conflict do nothing"
+        )
+        async with self._pool.acquire() as connection:
+            await connection.execute(statement, person, kind, channel)
+        return None
+
+    async def mark_read(self, person: UUID, through: int) -> None:
+        """The person's own up to that number of theirs."""
+        async with self._pool.acquire() as connection:
+            await connection.execute(
+                "update notifications set read_at = now() where owner = $1 and number <= $2 and read_at is null",
+                person,
+                through,
+            )
