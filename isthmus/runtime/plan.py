@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from collections.abc import Callable, Mapping
@@ -14,6 +13,7 @@ from isthmus.runtime.child import Spec
 from isthmus.runtime.data_directory import DataDirectory, port_is_free
 from isthmus.runtime.endpoints import Endpoints, base_url
 from isthmus.runtime.probes import http_status
+from isthmus.runtime.sandbox_wiring import sandbox_environment, signing_key, wired_to_the_sandbox
 from isthmus.runtime.servers import kafka, postgres, valkey
 from isthmus.settings import LOOPBACK, Settings, SettingsError
 
@@ -21,17 +21,6 @@ ISSUER, SERVE, WORK, SANDBOX = "issuer", "serve", "work", "sandbox"
 #: The processes of ours drain their clients first, and may take most of the ten seconds that a stop may last.
 _DRAIN_S_MAX = 6.0
 _APP_START_S = 45.0
-#: A client without a web page, as the examples and the tour use one, is sent back here from a bank.
-_DEMO_CLIENT_REDIRECT = "isthmus-demo://bank-link"
-#: Our accounts at the sandbox's TrueLayer, which payments leave.
-_MERCHANT_ACCOUNTS = {"GBP": "sandbox-merchant-gbp", "EUR": "sandbox-merchant-eur"}
-#: A bank of the sandbox at each provider, so that all three can be seen; all of them speak for all banks there.
-_DEMO_ROUTES = ("harbour-bank-gb=truelayer", "nordlicht-bank-de=yapily", "first-prairie-us=plaid")
-
-#: Of the sandbox; it is asked for once it is named in ISTHMUS_BANKING__PROVIDERS.
-_GOCARDLESS = {"id": "sandbox-gocardless", "secret": "sandbox-gocardless-secret"}
-#: What the sandbox's TrueLayer calls our signing key.
-TRUELAYER_KEY_ID = "isthmus-sandbox"
 
 
 @dataclass(frozen=True)
@@ -109,7 +98,7 @@ def make_plan(settings: Settings, data: DataDirectory, *, fsync: bool = True) ->
         tuple(servers),
         _apps(settings, data, endpoints, api_port),
         _sandbox(settings, data, endpoints) if settings.sandbox.enabled else None,
-        _signing_key(settings, data),
+        signing_key(settings, data),
     )
 
 
@@ -124,7 +113,7 @@ def _apps(settings: Settings, data: DataDirectory, endpoints: Endpoints, api_por
     }
     if runs_in_development(settings):
         environment["ISTHMUS_API__MODE"] = "development"
-    environment |= _banks(settings, endpoints) | _keys(settings, data) | _telephones(settings, endpoints)
+    environment |= wired_to_the_sandbox(settings, data, endpoints)
 
     def app(name: str, *arguments: str, answers: Callable[[], bool]) -> Spec:
         return _ours(name, *arguments, answers=answers, environment=environment)
@@ -142,79 +131,8 @@ def _apps(settings: Settings, data: DataDirectory, endpoints: Endpoints, api_por
     return (app(ISSUER, answers=lambda: http_status(discovery) == 200), serve, work)
 
 
-def _banks(settings: Settings, endpoints: Endpoints) -> dict[str, str]:
-    """The sandbox's banks as settings, where it runs and nothing else is set: the product knows no other way to them."""
-    told, url, given = settings.banking, endpoints.sandbox_url, {}
-    if not told.redirect_uris:
-        given["REDIRECT_URIS"] = json.dumps(_redirect_uris(endpoints))
-    if url and _nobody_is_told(settings):
-        given |= {
-            "PLAID_URL": f"{url}/plaid",
-            "PLAID_CLIENT_ID": "sandbox-client",
-            "PLAID_SECRET": "sandbox-secret",
-            "TRUELAYER_AUTH_URL": f"{url}/truelayer/auth",
-            "TRUELAYER_DATA_URL": f"{url}/truelayer/api",
-            "TRUELAYER_CLIENT_ID": "sandbox-truelayer",
-            "TRUELAYER_SECRET": "sandbox-truelayer-secret",
-            "TRUELAYER_JKU": f"{url}/truelayer/.well-known/jwks",
-            "YAPILY_URL": f"{url}/yapily",
-            "YAPILY_APPLICATION": "sandbox-yapily",
-            "YAPILY_SECRET": "sandbox-yapily-secret",
-            "YAPILY_WEBHOOK_SECRETS": "sandbox-yapily-webhook-secret",
-            "CREDENTIALS": json.dumps({"gocardless": _GOCARDLESS | {"url": f"{url}/gocardless"}}),
-            "TRUELAYER_MERCHANT_ACCOUNTS": json.dumps(_MERCHANT_ACCOUNTS),
-            "WEBHOOK_URL": f"{endpoints.api_url}/webhooks",
-        }
-        if not told.routes:
-            given["ROUTES"] = json.dumps(_DEMO_ROUTES)
-    return {f"ISTHMUS_BANKING__{name}": value for name, value in given.items()}
-
-
-def _nobody_is_told(settings: Settings) -> bool:
-    """Whether no provider is set, so that all of them are the sandbox's."""
-    told = settings.banking
-    return not (told.plaid_client_id or told.truelayer_client_id or told.yapily_application or told.credentials)
-
-
-def _signing_key(settings: Settings, data: DataDirectory) -> Path | None:
-    if settings.sandbox.enabled and _nobody_is_told(settings) and "truelayer" not in settings.secrets.certificates:
-        return data.path / "secrets" / "truelayer-signing.sealed"
-    return None
-
-
-def _keys(settings: Settings, data: DataDirectory) -> dict[str, str]:
-    file = _signing_key(settings, data)
-    if file is None:
-        return {}
-    others = {name: one.model_dump(mode="json") for name, one in settings.secrets.certificates.items()}
-    return {
-        "ISTHMUS_SECRETS__CERTIFICATES": json.dumps(others | {"truelayer": {"signing_key": str(file)}}),
-        "ISTHMUS_BANKING__TRUELAYER_SIGNING_KEY_ID": TRUELAYER_KEY_ID,
-    }
-
-
-def _telephones(settings: Settings, endpoints: Endpoints) -> dict[str, str]:
-    """People's telephones are the sandbox's inbox, where nothing else is set."""
-    if not endpoints.sandbox_url or settings.notifications.onesignal_app_id is not None:
-        return {}
-    given = {
-        "URL": f"{endpoints.sandbox_url}/onesignal",
-        "APP_ID": "sandbox-onesignal",
-        "API_KEY": "sandbox-onesignal-key",
-    }
-    return {f"ISTHMUS_NOTIFICATIONS__ONESIGNAL_{name}": value for name, value in given.items()}
-
-
-def _redirect_uris(endpoints: Endpoints) -> list[str]:
-    return [f"{endpoints.api_url}/bank-links/callback", _DEMO_CLIENT_REDIRECT]
-
-
 def _sandbox(settings: Settings, data: DataDirectory, endpoints: Endpoints) -> Spec:
-    environment = {**os.environ, "ISTHMUS_DATA_DIR": str(data.path)}
-    if "redirect_uris" not in settings.sandbox.model_fields_set:
-        environment["ISTHMUS_SANDBOX__REDIRECT_URIS"] = json.dumps(_redirect_uris(endpoints))
-    if settings.sandbox.webhook_url is None:
-        environment["ISTHMUS_SANDBOX__WEBHOOK_URL"] = f"{endpoints.api_url}/webhooks"
+    environment = sandbox_environment(settings, data, endpoints)
     port = str(urlsplit(endpoints.sandbox_url).port)
     alive = f"{endpoints.sandbox_url}/livez"
     return _ours(SANDBOX, "--port", port, answers=lambda: http_status(alive) == 200, environment=environment)

@@ -22,7 +22,7 @@ from cryptography.hazmat.primitives.serialization import (
 from isthmus.integrations.secrets.opening import open_master_key
 from isthmus.integrations.secrets.sealed_keys import SealedKeys
 from isthmus.runtime.data_directory import write_private
-from isthmus.runtime.plan import TRUELAYER_KEY_ID
+from isthmus.runtime.sandbox_wiring import TRUELAYER_KEY_ID
 from isthmus.settings import Settings
 
 
