@@ -11,9 +11,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
+from uuid import UUID
 
+from isthmus.torture.bank import Bank
 from isthmus.torture.door import Away, HttpDoor
 from isthmus.torture.intents import Intent, IntentLog, Kind, Outcome
+from isthmus.torture.payers import pay_out
 from isthmus.torture.watches import Watches
 
 ASSET = "EUR"
@@ -32,12 +35,15 @@ _JOURNAL = "query($id: ID!) { node(id: $id) { ... on Journal { id } } }"
 
 @dataclass
 class Market:
-    """What the clients of a run share: whose accounts there are, and how many servers."""
+    """What the clients of a run share: whose accounts there are, and where people bank who are paid."""
 
     intents: Callable[[], IntentLog]
     watches: Watches
+    bank: Bank
     open_to_all: list[str] = field(default_factory=list)
     """Accounts that anyone pays into."""
+    answered: set[UUID] = field(default_factory=set)
+    """Payments whose person was told that the answer was accepted."""
 
 
 @dataclass
@@ -50,6 +56,7 @@ class Client:
     market: Market
     chance: random.Random
     serving: Callable[[], object]
+    person: str = ""
     bank: list[str] = field(default_factory=list)
     bank_total: Decimal = Decimal(0)
     accounts: list[str] = field(default_factory=list)
@@ -67,8 +74,9 @@ class Client:
 
     async def _something(self) -> None:
         act = self.chance.choices(
-            (self._pay, self._pay_in_the_bank, self._read, self._rename, self._deposit, self._freeze, self._open, self._again),
-            (25, 25, 25, 4, 6, 3, 3, 9),
+            (self._pay, self._pay_in_the_bank, self._read, self._rename, self._deposit, self._freeze, self._open, self._again,
+             self._pay_out),
+            (25, 25, 25, 4, 6, 3, 3, 9, 10),
         )[0]  # fmt: skip
         await act()
 
@@ -76,11 +84,11 @@ class Client:
         source = self.chance.choice(self.accounts)
         target = self.chance.choice([account for account in self.market.open_to_all if account != source])
         # Now and then more than anyone has: a refusal must be kept as well as an acceptance.
-        await self._transfer(source, target, "1000000.00" if self.chance.random() < 0.05 else self._amount(40))
+        await self._transfer(source, target, "1000000.00" if self.chance.random() < 0.05 else self.amount(40))
 
     async def _pay_in_the_bank(self) -> None:
         source, target = self.chance.sample(self.bank, 2)
-        await self._transfer(source, target, self._amount(15))
+        await self._transfer(source, target, self.amount(15))
 
     async def _transfer(self, source: str, target: str, amount: str) -> None:
         wish = {
@@ -93,6 +101,9 @@ class Client:
         outcome = await self.submit(intent, self.door)
         if outcome.kind is Kind.OK and outcome.answer is not None and self.chance.random() < 0.3:
             await self._see(outcome.answer["journal"]["id"], int(outcome.answer["position"]))
+
+    async def _pay_out(self) -> None:
+        await pay_out(self, self.market.bank)
 
     async def _rename(self) -> None:
         wish = {"accountId": self.chance.choice(self.accounts), "name": f"name {self.chance.randrange(10**9)}"}
@@ -116,7 +127,7 @@ class Client:
         return account
 
     async def _deposit(self) -> None:
-        await self.deposit(self.chance.choice(self.accounts), self._amount(100))
+        await self.deposit(self.chance.choice(self.accounts), self.amount(100))
 
     async def deposit(self, account: str, amount: str) -> Outcome:
         log = self.market.intents()
@@ -160,7 +171,7 @@ class Client:
             self.position = max(self.position, int(outcome.answer["position"]))
         return outcome
 
-    def _amount(self, euros_max: int) -> str:
+    def amount(self, euros_max: int) -> str:
         return str(Decimal(self.chance.randrange(1, euros_max * 100)) / 100)
 
     # -- reading -----------------------------------------------------------------------------------------------------

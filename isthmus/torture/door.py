@@ -15,6 +15,8 @@ REQUEST_S = 8.0
 
 _JOURNAL = "journal { id kind status reference postedAt correlationId entries { account { id } direction amount { amount asset } } }"
 _ACCOUNT = "account { id asset }"
+#: Only what never changes: the same wish again shows the payment as it is then.
+_PAYMENT = "payment { id amount { amount asset } reference challenge { id } }"
 #: Every mutation a client sends: its input's type, and what it asks back.
 _PAYLOADS = {
     "openAccount": ("OpenAccountInput", f"{_ACCOUNT}"),
@@ -24,6 +26,8 @@ _PAYLOADS = {
     "unfreezeAccount": ("UnfreezeAccountInput", f"{_ACCOUNT}"),
     "transferInternally": ("TransferInternallyInput", _JOURNAL),
     "settleDeposit": ("SettleDepositInput", _JOURNAL),
+    "initiatePayment": ("InitiatePaymentInput", _PAYMENT),
+    "cancelPayment": ("CancelPaymentInput", "payment { id }"),
 }
 #: Neither done nor refused for good: to be sent again.
 _NOT_DEFINITE = frozenset({"UNAVAILABLE", "RATE_LIMITED", "UNAUTHENTICATED", "INTERNAL", "NOT_YET_VISIBLE", "CONFLICT"})
@@ -75,9 +79,14 @@ class HttpDoor:
         code = payload["errors"][0]["code"]
         return Outcome(Kind.UNKNOWN if code in _NOT_DEFINITE else Kind.REFUSED, payload, code)
 
-    async def ask(self, query: str, variables: Mapping[str, Any], position: int = 0) -> Answer:
+    async def ask(
+        self, query: str, variables: Mapping[str, Any], position: int = 0, correlation_id: str | None = None
+    ) -> Answer:
         """Raises Away. `position`: what the answer must not be older than."""
-        return await self._post(query, variables, {"x-isthmus-position": str(position)} if position else {})
+        headers = {"x-isthmus-position": str(position)} if position else {}
+        if correlation_id is not None:
+            headers["x-correlation-id"] = correlation_id
+        return await self._post(query, variables, headers)
 
     async def _post(self, query: str, variables: Mapping[str, Any], headers: Mapping[str, str]) -> Answer:
         sent = {

@@ -33,9 +33,11 @@ _EFFECT = {
     "freezeAccount": "AccountFrozen",
     "unfreezeAccount": "AccountUnfrozen",
     "closeAccount": "AccountClosed",
+    "initiatePayment": "PaymentInitiated",
+    "cancelPayment": "PaymentCancelled",
 }
 #: Nothing is recorded where it is so already.
-_MAY_BE_DONE_ALREADY = frozenset({"renameAccount", "freezeAccount", "unfreezeAccount"})
+_MAY_BE_DONE_ALREADY = frozenset({"renameAccount", "freezeAccount", "unfreezeAccount", "cancelPayment"})
 
 
 def account_uuid(global_id: str) -> UUID:
@@ -66,6 +68,12 @@ def fault_of(intent: Intent, event: Stored) -> str | None:
             return None if asked < legs_of(event) else f"legs {sorted(map(str, legs_of(event)))}"
         case "openAccount":
             return None if event.data["asset"] == wish["asset"] else f"asset {event.data['asset']}"
+        case "initiatePayment":
+            wanted = account_uuid(wish["fromAccountId"]), Decimal(wish["amount"]["amount"]), wish["amount"]["asset"]
+            found = UUID(event.data["from_account_id"]), Decimal(event.data["amount"]), event.data["asset"]
+            return None if wanted == found else f"{found}"
+        case "cancelPayment":
+            return None if event.aggregate_id == account_uuid(wish["paymentId"]) else f"payment {event.aggregate_id}"
         case _:
             return None if event.aggregate_id == account_uuid(wish["accountId"]) else f"account {event.aggregate_id}"
 
@@ -94,6 +102,11 @@ class ClientsBook:
         elif intent.mutation == "settleDeposit":
             self._move(wish["accountId"], Decimal(wish["amount"]["amount"]))
             self.journals += 1
+
+    def pay_out(self, account: UUID, amount: Decimal) -> None:
+        """A payment that the bank carried out."""
+        self.posted[account] = self.posted.get(account, Decimal(0)) - amount
+        self.journals += 1
 
     def _move(self, account: str, amount: Decimal) -> None:
         key = account_uuid(account)

@@ -11,7 +11,7 @@ from redis.exceptions import RedisError
 
 from isthmus.runtime.servers import kafka, postgres, valkey
 from isthmus.torture.proxy import FaultProxy
-from isthmus.torture.system import System
+from isthmus.torture.system import SANDBOX, System
 
 Fault = Callable[[System, random.Random], Awaitable[bool]]
 
@@ -124,6 +124,18 @@ async def _throttle(system: System, chance: random.Random) -> bool:
     return await _while_set(wires, "bytes_per_s", chance, _LONG_S, "throttled", value=50_000.0)
 
 
+async def _black_hole_bank(system: System, chance: random.Random) -> bool:
+    return await _while_set(system.wires("all", SANDBOX), "black_hole", chance, _LONG_S)
+
+
+async def _cut_payouts(system: System, _: random.Random) -> bool:
+    """The bank has the payment, and its answer never arrives: what is to be found out by the payment's key."""
+    wires = system.wires("all", SANDBOX)
+    return await _until_counted(
+        wires, "cut_after_pattern", lambda wire: wire.cut_on(b"POST /truelayer/api/v3/payouts", times=3)
+    )
+
+
 async def _flush_redis(system: System, _: random.Random) -> bool:
     return await _redis(system, "FLUSHALL")
 
@@ -155,6 +167,8 @@ FAULTS: Mapping[str, Fault] = {
     "swallow_replies": _swallow_replies,
     "delay": _delay,
     "throttle": _throttle,
+    "black_hole_bank": _black_hole_bank,
+    "cut_payouts": _cut_payouts,
     "flush_redis": _flush_redis,
     "kill_pubsub": _kill_pubsub,
 }

@@ -10,6 +10,7 @@ import asyncio
 import json
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from typing import Any
 from uuid import UUID
 
@@ -18,6 +19,8 @@ import asyncpg
 from isthmus.torture.bus import BusReader
 from isthmus.torture.effects import ClientsBook, Stored, account_uuid, effects_of, fault_of, may_have_no_effect
 from isthmus.torture.intents import Door, Intent, IntentLog, Kind
+from isthmus.torture.payers import payment_of
+from isthmus.torture.payments import PaymentBooks
 from isthmus.torture.verdict import Verdict
 from isthmus.torture.watches import FeedWatch, Watches
 from isthmus.write_models.verifier import verify
@@ -44,10 +47,12 @@ from account_balances b full join (
     where e.type = 'JournalPosted' group by 1
 ) f using (account_id)
 where coalesce(b.posted, 0) <> coalesce(f.posted, 0)"""
+#: A reservation that is posted stays the transaction that it was.
 _READ_TWICE_OR_NEVER = """
 select coalesce(t.journal_id, e.journal_id) as journal_id, count(t.journal_id) as shown, count(e.journal_id) as moved
 from read_models.transactions t full join (
-    select distinct journal_id, account_id from entries
+    select distinct coalesce(j.resolves, j.id) as journal_id, n.account_id from entries n
+    join journal_entries j on j.id = n.journal_id and j.phase = 'POSTED'
 ) e using (journal_id, account_id)
 where (t.journal_id is null or e.journal_id is null) and coalesce(t.status, 'POSTED') = 'POSTED'
 group by 1 limit 5"""
@@ -59,12 +64,13 @@ group by account_id having count(*) <> max(version) limit 5"""
 class Oracle:
     """One for a run of any number of rounds: it carries the clients' book and the log's position from round to round.
 
-    `url` signs in as the owner of the tables. `bus` is None where no broker took part.
+    `url` signs in as the owner of the tables. `bus` is None where no broker took part, `payments` where no bank did.
     """
 
-    def __init__(self, url: str, bus: BusReader | None = None) -> None:
+    def __init__(self, url: str, bus: BusReader | None = None, payments: PaymentBooks | None = None) -> None:
         self._url = url
         self._bus = bus
+        self._payments = payments
         self._book = ClientsBook()
         self._judged_to = 0
 
@@ -93,15 +99,21 @@ class Oracle:
         feeds: Sequence[FeedWatch] = (),
         *,
         projected: bool = True,
+        answered: AbstractSet[UUID] = frozenset(),
     ) -> Verdict:
-        """`projected`: projections took part, so that they must catch up and show what the ledger holds."""
+        """`projected`: projections took part, so that they must catch up and show what the ledger holds. `answered`: payments that
+        their person was told to be authorised."""
         verdict = Verdict()
         connection = await asyncpg.connect(self._url, timeout=10)
         try:
             await connection.execute("set statement_timeout = 0")
+            if self._payments is not None:
+                await self._payments.settled(connection, verdict)
             if projected:
                 await self._live(connection, verdict)
             self._answers(intents, await self._events(connection), verdict)
+            if self._payments is not None:
+                await self._payments.judge(connection, self._book, answered, verdict)
             await self._books(connection, intents, verdict)
             await self._store(connection, verdict)
             if projected:
@@ -156,7 +168,8 @@ class Oracle:
             mine = [event for sent in intent.sent for event in caused.pop(sent, ())]
             self._answer(intent, mine, verdict)
         for correlation_id, strange in caused.items():
-            if not all(event.type in _OWN_ACCORD for event in strange):
+            known = self._payments is not None and payment_of(correlation_id) in self._payments.known
+            if not known and not all(event.type in _OWN_ACCORD for event in strange):
                 verdict.violated("O4", f"{strange[0].type} at {strange[0].position}: nobody sent {correlation_id}")
 
     def _answer(self, intent: Intent, events: Sequence[Stored], verdict: Verdict) -> None:

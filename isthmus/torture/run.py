@@ -19,12 +19,15 @@ import asyncpg
 import httpx
 
 from isthmus.runtime import processes
+from isthmus.torture.bank import Bank
 from isthmus.torture.bus import BusReader
 from isthmus.torture.clients import BANK_ACCOUNTS, Client, Market
 from isthmus.torture.door import REQUEST_S, HttpDoor
 from isthmus.torture.faults import FAULTS
 from isthmus.torture.intents import Intent, IntentLog, Kind, Outcome
 from isthmus.torture.oracle import Oracle
+from isthmus.torture.payers import person_of
+from isthmus.torture.payments import PaymentBooks
 from isthmus.torture.people import enrol
 from isthmus.torture.subscribers import Subscriber
 from isthmus.torture.system import System
@@ -146,8 +149,9 @@ class _Torture:
         self._chance = random.Random(report.seed)
         system.on_death = self._died
         self._watches = Watches()
-        self._market = Market(lambda: self._intents, self._watches)
         self._http = httpx.AsyncClient(timeout=REQUEST_S, trust_env=False)
+        self._bank = Bank(self._http, lambda: system.bank_url)
+        self._market = Market(lambda: self._intents, self._watches, self._bank)
         self._clients: list[Client] = []
         self._subscribers: list[Subscriber] = []
         self._live: list[asyncio.Task[None]] = []
@@ -162,7 +166,7 @@ class _Torture:
         return IntentLog(self._root / f"round-{number}.jsonl", f"t{self._seed}-{number}")
 
     async def __aenter__(self) -> _Torture:
-        self._say(f"seed {self._seed}; starting two serves, two works, their servers and an issuer")
+        self._say(f"seed {self._seed}; starting two serves, two works, their servers, an issuer and a bank")
         try:
             await self._system.start()
             await self._enrol()
@@ -196,7 +200,9 @@ class _Torture:
         finally:
             await connection.close()
         self._bus = BusReader(system.kafka_address, log)
-        self._oracle = Oracle(system.admin_url, self._bus)
+        await self._bank.meet()
+        payments = PaymentBooks(self._bank, await self._bank.payee_holds())
+        self._oracle = Oracle(system.admin_url, self._bus, payments)
         for number, person in enumerate(people):
             home = Home(system, number)
             own, operators = (
@@ -216,6 +222,7 @@ class _Torture:
             outcome = await client.deposit(account, str(_BANK_EUROS / BANK_ACCOUNTS))
             assert outcome.kind is Kind.OK, outcome
         client.bank_total = _BANK_EUROS
+        client.person = await person_of(client)
         for account in client.accounts:
             outcome = await client.deposit(account, "500.00")
             assert outcome.kind is Kind.OK, outcome
@@ -294,7 +301,10 @@ class _Torture:
         done = [intent for intent in self._intents.intents if intent.definite is not None and not intent.probe]
         await self._oracle.resend(self._intents, door, self._chance.sample(done, min(_RESENT_PER_ROUND, len(done))))
         return await self._oracle.judge(
-            self._intents.intents, self._watches, [subscriber.watch for subscriber in self._subscribers]
+            self._intents.intents,
+            self._watches,
+            [subscriber.watch for subscriber in self._subscribers],
+            answered=self._market.answered,
         )
 
     def _tell(self, number: int, injected: Counter[str], chaos_s: float, judged_s: float, verdict: Verdict) -> None:
@@ -321,6 +331,8 @@ class _Torture:
             "an own write read": report.seen["own writes read"],
             "a live message": report.seen["live messages"],
             "a subscription resumed": report.seen["subscriptions resumed"],
+            "a payment executed": report.checked["payments EXECUTED"],
+            "a payment taken back": report.checked["payments CANCELLED"],
         }
         if report.passed:
             report.violations += [str(Violation("O12", f"{goal} never happened")) for goal, n in goals.items() if not n]

@@ -45,7 +45,7 @@ class Sabotage:
     fail: str = ""
     """Fail points without which the bug does not show in a short run."""
     seen_in: str = field(default="writes")
-    """Which part of the product shows it: writes, relay, projections, reads, live."""
+    """Which part of the product shows it: writes, relay, projections, reads, live, bank."""
 
 
 def _no_unique_key(patches: Patches) -> None:
@@ -178,6 +178,25 @@ def _resume_from_latest(patches: Patches) -> None:
     patches.replace(BalanceFeed, "subscribe", make)
 
 
+def _pay_again(patches: Patches) -> None:
+    """As a key that is made where the bank is asked, and not where the payment is."""
+    from uuid import uuid4
+
+    from isthmus.domain.paying import PaymentOrder
+    from isthmus.integrations.payments.truelayer_payouts import TrueLayerPayouts
+
+    patches.replace(PaymentOrder, "idempotency_key", lambda _: property(lambda _self: str(uuid4())))
+
+    def make(send: Any) -> Any:
+        async def twice(self: Any, order: Any) -> Any:
+            await send(self, order)
+            return await send(self, order)
+
+        return twice
+
+    patches.replace(TrueLayerPayouts, "send", make)
+
+
 SABOTAGES: Mapping[str, Sabotage] = {
     "no_unique_key": Sabotage("a key that came before is not recognised", "O4", _no_unique_key),
     "forget_body_hash": Sabotage("a used key with another body gets the first body's answer", "O4", _forget_body_hash),
@@ -200,6 +219,7 @@ SABOTAGES: Mapping[str, Sabotage] = {
     ),
     "stale_balance": Sabotage("balances come from a cache of any age", "O5", _stale_balance, seen_in="reads"),
     "resume_from_latest": Sabotage("who comes back hears only what is new", "O8", _resume_from_latest, seen_in="live"),
+    "pay_again": Sabotage("a payment that is sent again is another one for the bank", "O6", _pay_again, seen_in="bank"),
 }  # fmt: skip
 
 

@@ -1,4 +1,5 @@
-"""A whole system of its own, in one directory, with a fault proxy in every wire: PostgreSQL, Valkey, Kafka, issuer, serves, works.
+"""A whole system of its own, in one directory, with a fault proxy in every wire: PostgreSQL, Valkey, Kafka, issuer, serves, works, and
+a bank that never dies: banks forget nothing.
 
 Whatever dies is started again after a moment, as a supervisor would. Its methods belong to the main thread (see `runtime.launch`).
 """
@@ -14,7 +15,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
@@ -26,13 +27,15 @@ from isthmus.runtime.child import Child, Spec
 from isthmus.runtime.data_directory import DataDirectory
 from isthmus.runtime.endpoints import Endpoints, base_url
 from isthmus.runtime.probes import http_status
+from isthmus.runtime.sandbox_keys import ensure_signing_key, register
+from isthmus.runtime.sandbox_wiring import sandbox_environment, signing_key, wired_to_the_sandbox
 from isthmus.runtime.servers import kafka, postgres, valkey
 from isthmus.settings import LOOPBACK, Settings, load_settings
 from isthmus.torture.proxy import FaultProxy
 from isthmus.torture.sabotages import find
 
 SERVERS = (postgres.NAME, valkey.NAME, kafka.NAME)
-ISSUER = "issuer"
+ISSUER, SANDBOX = "issuer", "sandbox"
 _READY_S = 90.0
 _POLL_S = 0.1
 _RESTART_S = (0.1, 0.6)
@@ -64,8 +67,9 @@ class System:
         data = self.data = DataDirectory(self.root)
         data.make()
         self._held.enter_context(data.lock())
-        ports = self._ports = {name: data.port(name) for name in (*SERVERS, ISSUER, *self.serves, *self.works)}
+        ports = self._ports = {name: data.port(name) for name in (*SERVERS, ISSUER, SANDBOX, *self.serves, *self.works)}
         await self._proxy("all", kafka.NAME)
+        await self._proxy("all", SANDBOX)
         self.settings: Settings = load_settings(data_dir=self.root, api={"mode": "development"})
         specs = (
             postgres.spec(data, ports[postgres.NAME], fsync=self.fsync),
@@ -81,10 +85,12 @@ class System:
                 await self._proxy(app, server)
         for name in self.serves:
             await self._proxy("client", name)
+        public_key = await self._signing_key()
         for spec in self._apps():
             await self._spawn(Child(spec, data))
         self._keepers = [asyncio.create_task(self._keep(child)) for child in self._children.values()]
         await self.ready()
+        await register(self.bank_url, public_key)
 
     async def aclose(self) -> None:
         for keeper in self._keepers:
@@ -110,6 +116,11 @@ class System:
     @property
     def kafka_address(self) -> str:
         return kafka.url(self._ports[kafka.NAME])
+
+    @property
+    def bank_url(self) -> str:
+        """The bank itself, past the proxy."""
+        return base_url(LOOPBACK, self._ports[SANDBOX])
 
     def serve_base(self, name: str) -> str:
         """The server itself, past the proxy."""
@@ -141,7 +152,7 @@ class System:
         return False
 
     def kill_all(self) -> int:
-        return sum(self.kill(name) for name in self._children)
+        return sum(self.kill(name) for name in self._children if name != SANDBOX)
 
     async def kill_backend(self) -> bool:
         """One of PostgreSQL's own processes that serves us: the whole server then starts anew."""
@@ -250,6 +261,7 @@ class System:
             kafka_embedded=True,
             issuer_url=base_url(LOOPBACK, self._ports[ISSUER]),
             api_url=self.serve_base(self.serves[0]),
+            sandbox_url=self.bank_url,
         )
         self.endpoints = endpoints
         self.data.write_running({"pid": os.getpid(), "endpoints": asdict(endpoints)})
@@ -262,6 +274,7 @@ class System:
     def _apps(self) -> Iterator[Spec]:
         discovery = f"{base_url(LOOPBACK, self._ports[ISSUER])}/.well-known/openid-configuration"
         yield self._app(ISSUER, (ISSUER,), {}, partial(_is_ok, discovery))
+        yield self._bank()
         for name in self.serves:
             ready = f"{self.serve_base(name)}/readyz"
             command = ("serve", "--host", LOOPBACK, "--port", str(self._ports[name]))
@@ -271,8 +284,20 @@ class System:
             health = {"ISTHMUS_WORK__HEALTH_PORT": str(self._ports[name])}
             yield self._app(name, ("work",), self._wired(name) | health, partial(_is_ok, live))
 
+    def _bank(self) -> Spec:
+        told = sandbox_environment(self.settings, self.data, self.endpoints)
+        mine = {name: value for name, value in told.items() if name.startswith("ISTHMUS_SANDBOX__")}
+        command = (SANDBOX, "--port", str(self._ports[SANDBOX]))
+        return self._app(SANDBOX, command, mine, partial(_is_ok, f"{self.bank_url}/livez"))
+
+    async def _signing_key(self) -> str:
+        """The public half of what payments are signed with."""
+        file = signing_key(self.settings, self.data)
+        assert file is not None, "the banks are the sandbox's"
+        return await ensure_signing_key(self.settings, self.endpoints.database_url, file)
+
     def _app(self, name: str, command: tuple[str, ...], more: dict[str, str], answers: Callable[[], bool]) -> Spec:
-        module = "isthmus.torture.sabotaged" if self.sabotage and name != ISSUER else "isthmus"
+        module = "isthmus.torture.sabotaged" if self.sabotage and name not in (ISSUER, SANDBOX) else "isthmus"
         environment = {
             **{key: value for key, value in os.environ.items() if not key.startswith("ISTHMUS_")},
             "ISTHMUS_DATA_DIR": str(self.root),
@@ -293,7 +318,11 @@ class System:
         return {"SABOTAGE": self.sabotage, **({"ISTHMUS_FAIL": fail} if fail else {})}
 
     def _wired(self, app: str) -> dict[str, str]:
+        banks = base_url(LOOPBACK, self.proxies[f"all>{SANDBOX}"].port)
         return {
+            **wired_to_the_sandbox(self.settings, self.data, replace(self.endpoints, sandbox_url=banks)),
+            # What signs its webhooks it names by its own address.
+            "ISTHMUS_BANKING__TRUELAYER_JKU": f"{self.bank_url}/truelayer/.well-known/jwks",
             "ISTHMUS_DATABASE__URL": _through(self.endpoints.database_url, self.proxies[f"{app}>postgres"].port),
             "ISTHMUS_REDIS__URL": _through(self.endpoints.redis_url, self.proxies[f"{app}>valkey"].port),
         }

@@ -229,7 +229,7 @@ async def _judged(
             return await _PARTS[control.seen_in](run, control.fail, servers)
 
 
-@pytest.mark.parametrize("name", SABOTAGES)
+@pytest.mark.parametrize("name", [name for name, one in SABOTAGES.items() if one.seen_in in _PARTS])
 async def test_the_oracle_catches_a_known_bug(
     name: str, database: Database, settings: Settings, servers: EmbeddedServers, tmp_path: Path
 ) -> None:
