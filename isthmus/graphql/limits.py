@@ -35,7 +35,7 @@ from isthmus.graphql.errors import QueryTooComplex
 INTROSPECTION_DEPTH_MAX = 30
 _PAGE_ARGUMENT = "first"
 #: Answers that could be guessed, of which one operation gets one try.
-ONCE: frozenset[str] = frozenset()
+ONCE = frozenset({"answerScaChallenge"})
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,104 @@
+"""Rows F28 and F39: money that is wanted by everyone at once, and every step of a payment that ends in every way."""
+
+from __future__ import annotations
+
+import asyncio
+from decimal import Decimal
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from isthmus.domain.internal_transfers import TransferInternally
+from isthmus.domain.payment_events import PaymentState
+from isthmus.domain.payment_news import ProviderPayment, RecordPaymentNews
+from isthmus.write_models.commands import Done
+from isthmus.write_models.envelope import Refused
+from isthmus.write_models.payment_desk import PaymentWish
+from tests.write_models.driver import Driver, assert_sound
+from tests.write_models.test_payment_saga import BOB, Office, office
+
+__all__ = ["office"]
+
+AT_ONCE = 40
+
+
+async def test_f28_of_many_who_want_the_whole_balance_by_bank_and_within_one_gets_it(
+    office: Office, ledger: Driver
+) -> None:
+    other = await ledger.funded(uuid4(), "1.00")
+    wish = PaymentWish(office.account, Decimal("100.00"), "EUR", "Bob", BOB, "All")
+
+    async def out() -> bool:
+        made = await office.desk.initiate(office.person, wish, office.envelope("initiatePayment"))
+        return not isinstance(made, Refused)
+
+    async def within() -> bool:
+        command = TransferInternally(uuid4(), office.person, office.account, other, Decimal("100.00"), "EUR", None)
+        done = await office.side.commands.run(command, office.envelope("transferInternally"))
+        return isinstance(done, Done)
+
+    got = await asyncio.gather(*(way() for _ in range(AT_ONCE) for way in (out, within)))
+
+    assert sum(got) == 1
+    posted, reserved, _ = await office.figures()
+    assert posted - reserved == 0
+    await assert_sound(office.side.pool)
+
+
+_FREE, _GONE = (Decimal(100), Decimal(0), Decimal(0)), (Decimal(70), Decimal(0), Decimal(-30))
+
+
+@pytest.mark.parametrize(
+    ("troubles", "told", "state", "figures"),
+    [
+        (["refuses"], None, PaymentState.REJECTED, _FREE),
+        (["before", "refuses"], None, PaymentState.REJECTED, _FREE),
+        (["silent"], ProviderPayment.EXECUTED, PaymentState.EXECUTED, _GONE),
+        (["after"], ProviderPayment.EXECUTED, PaymentState.EXECUTED, _GONE),
+        (["after", "before"], ProviderPayment.FAILED, PaymentState.FAILED, _FREE),
+        ([], ProviderPayment.FAILED, PaymentState.FAILED, _FREE),
+        ([], ProviderPayment.REJECTED, PaymentState.REJECTED, _FREE),
+        ([], ProviderPayment.CANCELLED, PaymentState.CANCELLED, _FREE),
+        ([], ProviderPayment.EXPIRED, PaymentState.EXPIRED, _FREE),
+        ([], ProviderPayment.SETTLED, PaymentState.SETTLED, _GONE),
+    ],
+    ids=lambda value: str(value) if not isinstance(value, tuple) else "",
+)
+async def test_f39_whatever_a_step_ends_in_the_money_is_where_the_payment_says(
+    office: Office, troubles: list[str], told: ProviderPayment | None, state: PaymentState, figures: Any
+) -> None:
+    payment = await office.authorised()
+    office.bank.troubles = list(troubles)
+
+    for _ in range(len(troubles) + 1):
+        await office.saga.advance(payment)
+    if told is not None:
+        office.bank.states[f"p-{payment}"] = told
+        await office.saga.advance(payment)
+
+    assert await office.state(payment) is state
+    assert await office.figures() == figures
+    assert await office.parked(payment) is None
+    assert await office.saga.advance(payment) == "over"
+    assert len(office.bank.paid) <= 1
+    await assert_sound(office.side.pool)
+
+
+@pytest.mark.parametrize("first", [ProviderPayment.EXECUTED, ProviderPayment.SETTLED])
+async def test_f39_what_is_done_and_then_said_to_have_failed_is_shown_to_an_operator(
+    office: Office, ledger: Driver, first: ProviderPayment
+) -> None:
+    """The money stays where the bank's first word put it: a second is no proof that it came back."""
+    payment = await office.authorised()
+    await office.saga.advance(payment)
+    office.bank.states[f"p-{payment}"] = first
+    await office.saga.advance(payment)
+
+    office.bank.states[f"p-{payment}"] = ProviderPayment.FAILED
+    news = await office.bank.look_up(f"p-{payment}")
+    await ledger.done(RecordPaymentNews(payment, news, uuid4()))
+
+    assert await office.state(payment) is PaymentState(first)
+    assert await office.parked(payment) == "CONTRADICTION"
+    assert await office.figures() == _GONE
