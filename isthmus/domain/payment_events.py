@@ -78,6 +78,18 @@ class PaymentScreened:
 
 
 @dataclass(frozen=True)
+class PaymentExempted:
+    """Nobody was asked for it: by which rule, and which version of the rules (`exemptions.py`)."""
+
+    payment_id: UUID
+    owner: UUID
+    asset: str
+    amount: Decimal
+    rule: str
+    rules_version: str
+
+
+@dataclass(frozen=True)
 class PaymentReleased:
     """An operator judged what was parked for review, and lets it go on."""
 
@@ -176,6 +188,7 @@ class PaymentParked:
 PaymentEvent = (
     PaymentInitiated
     | PaymentScreened
+    | PaymentExempted
     | PaymentReleased
     | PaymentAuthorised
     | PaymentSubmissionStarted
@@ -214,6 +227,8 @@ class Payment:
     evidence: frozenset[str] = frozenset()
     #: An operator is to judge it before it is authorised.
     to_review: bool = False
+    #: Nobody was asked for it, and there is no challenge.
+    exempted: bool = False
 
     @property
     def payment_id(self) -> UUID:
@@ -253,6 +268,8 @@ def evolve(payment: Payment | None, event: PaymentEvent) -> Payment:
             return replace(payment, evidence=payment.evidence | {event.told})
         case PaymentScreened():
             return replace(payment, to_review=payment.to_review or event.ruling is Ruling.REVIEW)
+        case PaymentExempted():
+            return replace(payment, exempted=True)
         case PaymentReleased():
             return replace(payment, to_review=False, parked=None)
         case PaymentParked():

@@ -17,6 +17,7 @@ from isthmus.domain import compliance, journals, sca
 from isthmus.domain.accounts import AccountType, Direction, open_house_account
 from isthmus.domain.compliance import Limits, Ruling, Verdict
 from isthmus.domain.dynamic_link import Purpose
+from isthmus.domain.exemptions import NO_EXEMPTIONS, NOBODY_KNOWN, ExemptionRules, Standing, Unproven, exempt
 from isthmus.domain.identifiers import house_account_id
 from isthmus.domain.ledger import (
     Book,
@@ -34,6 +35,7 @@ from isthmus.domain.payment_events import (
     PaymentAuthorised,
     PaymentCancelled,
     PaymentEvent,
+    PaymentExempted,
     PaymentExpired,
     PaymentInitiated,
     PaymentParked,
@@ -82,6 +84,8 @@ class InitiatePayment:
     expires_at: datetime
     verdict: Verdict
     limits: Limits
+    exemptions: ExemptionRules = NO_EXEMPTIONS
+    standing: Standing = NOBODY_KNOWN
 
     @property
     def person(self) -> UUID:
@@ -125,9 +129,12 @@ def missing() -> Refusal:
     return PaymentNotFound("There is no such payment.", ("input", "paymentId"))
 
 
-def initiate(book: Book, guard: sca.Guard, used: Decimal, wish: InitiatePayment, now: datetime) -> Decision:
+def initiate(
+    book: Book, guard: sca.Guard, used: Decimal, wish: InitiatePayment, now: datetime, before: Unproven | None = None
+) -> Decision:
     """From an account here the money is reserved now; from a bank's it is asked for once the person has answered. `used`: of the
-    person's limit for the day. One that compliance refuses is recorded, with neither money reserved nor a challenge."""
+    person's limit for the day; `before`: what they were not asked for. One that compliance refuses is recorded, with neither money
+    reserved nor a challenge; one that a rule exempts is authorised at once, without a challenge."""
     if guard.blocked(now):
         return ScaBlockedRefusal("Too many wrong answers: nothing can be authorised for a while.")
     reserved = _reserve(book, wish) if wish.source is Source.OWN else []
@@ -140,10 +147,15 @@ def initiate(book: Book, guard: sca.Guard, used: Decimal, wish: InitiatePayment,
     screened = PaymentScreened(*about, verdict.ruling, verdict.rule, verdict.list_version)
     if verdict.ruling is Ruling.REFUSE:
         return [_initiated(wish, held=False), screened, PaymentRejected(*about, compliance.REFUSED)]
+    made = [*reserved, _initiated(wish, held=wish.source is Source.OWN), screened]
+    # What a bank asks for it asks itself, and what an operator is to judge is answered for first.
+    ours = wish.source is Source.OWN and verdict.ruling is Ruling.ALLOW
+    let = exempt(wish.exemptions, wish.standing, wish.asset, wish.amount, before or Unproven()) if ours else None
+    if let is not None:
+        exempted = PaymentExempted(*about, wish.asset, wish.amount, let.rule, let.version)
+        return [*made, exempted, PaymentAuthorised(*about, f"EXEMPTION {let.rule}")]
     return [
-        *reserved,
-        _initiated(wish, held=wish.source is Source.OWN),
-        screened,
+        *made,
         sca.ScaChallengeIssued(
             wish.challenge_id,
             wish.owner,
@@ -287,16 +299,19 @@ def start_submission(
     wish: StartSubmission,
     now: datetime,
 ) -> Decision:
-    """What is about to be sent must be what the person answered for; otherwise nothing is sent, and an operator is told."""
-    if payment is None or challenge is None:
+    """What is about to be sent must be what the person answered for, or wished where nobody was asked; otherwise nothing is sent, and an
+    operator is told."""
+    if payment is None or (challenge is None and not payment.exempted):
         return missing()
     if payment.state is not S.AUTHORISED or payment.parked is not None:
         return []
     about = (payment.payment_id, payment.owner)
-    same = wish.digest == challenge.issued.digest == payment.initiated.digest
-    if not same or challenge.state is not sca.ChallengeState.PASSED:
+    same = wish.digest == payment.initiated.digest
+    if challenge is not None:
+        same = same and challenge.issued.digest == wish.digest and challenge.state is sca.ChallengeState.PASSED
+    if not same:
         return [
-            *sca.invalidate(challenge, sca.Invalidation.CHANGED),
+            *(sca.invalidate(challenge, sca.Invalidation.CHANGED) if challenge is not None else ()),
             *ended(book, hold, PaymentRejected(*about, "CHANGED_AFTER_SCA"), now),
             PaymentParked(*about, "CHANGED_AFTER_SCA"),
         ]

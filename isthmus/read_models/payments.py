@@ -19,7 +19,7 @@ from isthmus.read_models.sca import ChallengeRow
 _ROWS = """
 select p.id as payment_id, p.owner, p.source, p.from_account_id, p.provider, p.asset, p.amount, p.payee_name, p.payee_account, p.reference,
     p.state, p.failure_code, p.retryable, p.parked, p.version, p.screened_by, p.screened_against,
-    p.review_since, m.committed_at as created_at, m.position as created_position,
+    p.review_since, p.exempted_by, m.committed_at as created_at, m.position as created_position,
     (select position from event_store where aggregate_id = p.id order by version desc limit 1) as payment_position,
     (select position from event_store where aggregate_id = c.id order by version desc limit 1) as challenge_position,
     p.challenge_id, c.method, coalesce(c.digest, p.digest) as digest, c.expires_at, c.url,
@@ -79,6 +79,7 @@ class PaymentRow:
     screened_by: str | None
     screened_against: str | None
     review_since: datetime | None
+    exempted_by: str | None
     created_at: datetime
     created_position: int
     payment_position: int

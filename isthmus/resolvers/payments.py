@@ -77,7 +77,15 @@ class Payment(Node):
     async def reference(self, info: AppInfo) -> str | None:
         return None if self.row.reference is None else await info.context.loaders.texts.load(self.row.reference)
 
-    @strawberry.field(description="What its payer is asked for; null where nothing is, since it was refused at once.")
+    @strawberry.field(
+        description="The rule by which its payer was not asked (docs/payments.md); null where they were, or it was refused."
+    )
+    def exemption(self) -> str | None:
+        return self.row.exempted_by
+
+    @strawberry.field(
+        description="What its payer is asked for; null where nothing is: it was refused at once, or a rule exempts it."
+    )
     def challenge(self) -> ScaChallenge | None:
         row = self.row.challenge
         return None if row is None else challenge_of(row, self.row)

@@ -11,6 +11,7 @@ from redis.asyncio import Redis
 
 from isthmus.auth.webauthn import WebAuthn
 from isthmus.domain.authenticators import Authenticators
+from isthmus.domain.exemptions import NO_EXEMPTIONS
 from isthmus.domain.identifiers import uuid7_source
 from isthmus.domain.notifications import Message, Notifier, Undeliverable
 from isthmus.domain.paying import Payouts
@@ -18,7 +19,7 @@ from isthmus.integrations.banking.calls import Calls, Manners
 from isthmus.integrations.banking.signing import truelayer_signer
 from isthmus.integrations.notifications.onesignal import OneSignal
 from isthmus.integrations.payments.truelayer_payouts import TrueLayerPayouts
-from isthmus.integrations.screening.files import limit_table, sanctions_list
+from isthmus.integrations.screening.files import exemption_rules, limit_table, sanctions_list
 from isthmus.integrations.screening.rules import ListedCompliance
 from isthmus.integrations.screening.velocity import RedisVelocity
 from isthmus.integrations.secrets.sealed_keys import SealedKeys
@@ -52,8 +53,9 @@ def payment_desk(settings: Settings, side: WriteSide, redis: Redis) -> PaymentDe
     """Raises SettingsError where what is screened against cannot be read."""
     ids, told = uuid7_source(side.clock.now), settings.compliance
     compliance = ListedCompliance(sanctions_list(told.sanctions_list), limit_table(told.limits, told.profile))
+    exemptions = exemption_rules(told.exemptions, told.profile) if told.exempt else NO_EXEMPTIONS
     return PaymentDesk(
-        side.pool, side.commands, side.texts, side.clock, ids, _PAYOUTS, compliance, RedisVelocity(redis)
+        side.pool, side.commands, side.texts, side.clock, ids, _PAYOUTS, compliance, RedisVelocity(redis), exemptions
     )
 
 

@@ -19,3 +19,11 @@ class ComplianceSettings(BaseModel):
     limits: Path | None = Field(
         None, description="The limits by profile and asset, as JSON. Without it those that come with the platform."
     )
+    exempt: bool = Field(
+        False,
+        description="Whether payments that the law exempts go without a challenge (RTS 2018/389 Art. 13, 15, 16). The profile STRICT "
+        "exempts nothing either way.",
+    )
+    exemptions: Path | None = Field(
+        None, description="The exemptions by profile, as JSON. Without it those that come with the platform."
+    )

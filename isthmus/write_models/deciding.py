@@ -154,6 +154,7 @@ def _bring_forward(loaded: Loaded, event: Event) -> None:
             api_keys.bring_forward(loaded.live_keys, event)
         elif isinstance(event, PaymentEvent):
             loaded.spent.bring_forward(event)
+            loaded.exempted.bring_forward(event)
     if isinstance(event, JournalEvent):
         _, stream = stream_of(event)
         hold = evolve_hold(loaded.holds.get(stream), event)

@@ -58,6 +58,7 @@ _PUBLIC: Mapping[str, tuple[str, tuple[str, ...]]] = {
     ),
     # By which rule is for the platform's own eyes.
     "PaymentScreened": ("payments.payment.screened.v1", ("payment_id", "owner")),
+    "PaymentExempted": ("payments.payment.exempted.v1", ("payment_id", "owner", "rule", "rules_version")),
     "PaymentReleased": ("payments.payment.released.v1", ("payment_id", "owner")),
     "PaymentAuthorised": ("payments.payment.authorised.v1", ("payment_id", "owner", "by")),
     "PaymentSubmissionStarted": ("payments.payment.submission_started.v1", ("payment_id", "owner", "attempt")),

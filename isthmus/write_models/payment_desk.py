@@ -9,6 +9,7 @@ from uuid import UUID
 from isthmus.domain import sca
 from isthmus.domain.clock import Clock
 from isthmus.domain.compliance import Compliance, Intent, Movement
+from isthmus.domain.exemptions import NO_EXEMPTIONS, ExemptionRules
 from isthmus.domain.identifiers import IdSource
 from isthmus.domain.payees import PayeeAccount
 from isthmus.domain.paying import PaymentOrder
@@ -25,6 +26,7 @@ from isthmus.domain.refusals import (
 )
 from isthmus.write_models.commands import CommandBus, Done, Envelope, Outcome, Refused
 from isthmus.write_models.connection import Pool
+from isthmus.write_models.payee_standing import standing_of
 from isthmus.write_models.payment_rows import dynamic_link, find_payment
 from isthmus.write_models.sca_devices import credentials_of
 from isthmus.write_models.velocity import NoVelocity, Velocity, quick_no
@@ -38,12 +40,12 @@ class PaymentWish:
     payee_name: str = field(repr=False)
     payee_account: PayeeAccount = field(repr=False)
     reference: str = field(repr=False)
-    #: How its person wishes to authorise it; None: by a device where there is one, else by a code.
+    #: How its person wishes to authorise it; None: by a device where there is one, else by a code, or not at all.
     method: sca.Method | None = None
 
 
 class PaymentDesk:
-    """`payouts`: the name of who pays from the platform's money."""
+    """`payouts`: the name of who pays from the platform's money. `exemptions`: what nobody is asked for."""
 
     def __init__(
         self,
@@ -55,6 +57,7 @@ class PaymentDesk:
         payouts: str,
         compliance: Compliance,
         velocity: Velocity | None = None,
+        exemptions: ExemptionRules = NO_EXEMPTIONS,
     ) -> None:
         self._pool = pool
         self._commands = commands
@@ -64,6 +67,7 @@ class PaymentDesk:
         self._payouts = payouts
         self._compliance = compliance
         self._velocity = velocity or NoVelocity()
+        self._exemptions = exemptions
 
     async def initiate(self, person: UUID, wish: PaymentWish, envelope: Envelope) -> tuple[UUID, Done] | Refused:
         """The payment's id, and what was recorded. Raises Unavailable: send it again with the same key."""
@@ -96,6 +100,9 @@ class PaymentDesk:
                 now + sca.CODE_LIFE,
                 verdict,
                 limits,
+                # Whoever names a method wishes to be asked.
+                self._exemptions if wish.method is None else NO_EXEMPTIONS,
+                await standing_of(self._pool, person, wish.payee_account),
             ),
             envelope,
         )

@@ -53,8 +53,8 @@ def _initiate_needs(wish: InitiatePayment) -> Needs:
 
 
 def _initiate(loaded: Loaded, wish: InitiatePayment) -> Decision:
-    used = loaded.spent.by(wish.owner, wish.asset)
-    return payments.initiate(loaded.book, _guard(loaded, wish), used, wish, loaded.now)
+    used, before = loaded.spent.by(wish.owner, wish.asset), loaded.exempted.before(wish.owner, wish.asset)
+    return payments.initiate(loaded.book, _guard(loaded, wish), used, wish, loaded.now, before)
 
 
 def _release(loaded: Loaded, wish: ReleasePayment) -> Decision:

@@ -18,6 +18,7 @@ from isthmus.domain.payment_events import (
     PaymentCancelled,
     PaymentEvent,
     PaymentExecuted,
+    PaymentExempted,
     PaymentExpired,
     PaymentFailed,
     PaymentInitiated,
@@ -136,6 +137,8 @@ async def _payment(connection: Connection, event: PaymentEvent, now: datetime) -
             changes["review_since"] = now
     if isinstance(event, PaymentScreened):
         changes |= {"screened_by": event.rule, "screened_against": event.list_version}
+    if isinstance(event, PaymentExempted):
+        changes |= {"exempted_by": event.rule, "exempted_under": event.rules_version}
     if isinstance(event, PaymentReleased):
         changes["parked"] = None
     sets = "".join(f", {name} = ${n}" for n, name in enumerate(changes, 2))

@@ -28,7 +28,16 @@ from isthmus.domain.ledger import AccountState, JournalReserved
 from isthmus.domain.money import Asset, AssetKind
 from isthmus.domain.personal import PersonalTexts
 from isthmus.failpoints import failpoint_async
-from isthmus.write_models import api_keys, consents, event_store, idempotency, payments, sca_devices, spending
+from isthmus.write_models import (
+    api_keys,
+    consents,
+    event_store,
+    exempted,
+    idempotency,
+    payments,
+    sca_devices,
+    spending,
+)
 from isthmus.write_models.asks import Ask, sealed
 from isthmus.write_models.connection import Connection
 from isthmus.write_models.deciding import Decided, Decider, Stretch
@@ -140,6 +149,7 @@ class UnitOfWork:
             loaded.now = await self._connection.fetchval("select clock_timestamp()")
         if spenders:
             loaded.spent = await spending.load(self._connection, sorted(spenders), loaded.now)
+            loaded.exempted = await exempted.load(self._connection, sorted(spenders))
         return loaded
 
     async def _remembered(self, asks: Sequence[Ask]) -> dict[bytes, asyncpg.Record]:
@@ -159,6 +169,7 @@ class UnitOfWork:
             await api_keys.write(self._connection, stretch.events)
             await consents.write(self._connection, stretch.events)
             await payments.write(self._connection, stretch.events, loaded.now)
+            await exempted.write(self._connection, stretch.events)
             await sca_devices.write(self._connection, stretch.events, loaded.now)
             await failpoint_async("unit.before_flush")
             stretch.base, stretch.stamp = await flush(self._connection, writer.rows, self._clock.stamp())

@@ -109,6 +109,7 @@ def test_null_is_only_where_the_contract_says(schema: GraphQLSchema) -> None:
         "Payee.account",
         "Payment.reference",
         "Payment.challenge",
+        "Payment.exemption",
         "Payment.failure",
         "InitiatePaymentPayload.payment",
         "AnswerScaChallengePayload.payment",

@@ -1,5 +1,5 @@
-"""Reads sanctions lists and limits: data files with a version, our own unless the settings name others. A file that cannot be read
-stops the start: nobody is paid unscreened.
+"""Reads sanctions lists, limits and exemptions: data files with a version, our own unless the settings name others. A file that cannot be
+read stops the start: nobody is paid unscreened.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import TypeVar
 import msgspec
 
 from isthmus.domain.compliance import Limits, LimitTable, SanctionsList
+from isthmus.domain.exemptions import ExemptionRules, LowValue
 from isthmus.domain.names import words
 from isthmus.settings import SettingsError
 
@@ -42,6 +43,23 @@ class _LimitFile(msgspec.Struct):
     profiles: dict[str, dict[str, _Limits]]
 
 
+class _LowValue(msgspec.Struct, forbid_unknown_fields=True):
+    per_payment: Decimal
+    in_total: Decimal
+    in_a_row: int
+
+
+class _Exemptions(msgspec.Struct, forbid_unknown_fields=True):
+    trusted_beneficiary: bool = False
+    own_account: bool = False
+    low_value: dict[str, _LowValue] = {}
+
+
+class _ExemptionFile(msgspec.Struct):
+    version: str
+    profiles: dict[str, _Exemptions]
+
+
 def sanctions_list(path: Path | None) -> SanctionsList:
     """Raises SettingsError."""
     read = _read(path, "sanctions.json", _Sanctions, "SANCTIONS_LIST")
@@ -58,6 +76,14 @@ def limit_table(path: Path | None, profile: str) -> LimitTable:
         )
     told = read.profiles[profile]
     return LimitTable(read.version, {asset: Limits(one.per_payment, one.per_day) for asset, one in told.items()})
+
+
+def exemption_rules(path: Path | None, profile: str) -> ExemptionRules:
+    """Raises SettingsError. A profile that is not in the file exempts nothing."""
+    read = _read(path, "exemptions.json", _ExemptionFile, "EXEMPTIONS")
+    told = read.profiles.get(profile, _Exemptions())
+    low = {asset: LowValue(one.per_payment, one.in_total, one.in_a_row) for asset, one in told.low_value.items()}
+    return ExemptionRules(read.version, told.trusted_beneficiary, told.own_account, low)
 
 
 def _read(path: Path | None, ours: str, form: type[File], setting: str) -> File:
