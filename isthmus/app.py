@@ -205,13 +205,14 @@ async def wired(settings: Settings) -> AsyncIterator[Running]:
     from isthmus.read_models.log import LogReader
     from isthmus.read_models.notices import NoticeFeed, NoticeReader
     from isthmus.read_models.payments import PaymentReader, payment_feed_of
+    from isthmus.read_models.personal_limits import LimitReader
     from isthmus.read_models.positions import ProjectionPositions, log_identity
     from isthmus.read_models.sca import DeviceReader
     from isthmus.read_models.texts import TextReader
     from isthmus.read_models.transactions import TransactionReader
     from isthmus.runtime.banking import banking
     from isthmus.runtime.endpoints import resolve
-    from isthmus.runtime.payments import device_desk, payment_desk, sca_desk
+    from isthmus.runtime.payments import device_desk, limit_desk, payment_desk, sca_desk
     from isthmus.runtime.rate_limits import RateLimits
     from isthmus.runtime.trusted_documents import PublishedDocuments
     from isthmus.runtime.webhook_door import WebhookDoor
@@ -316,6 +317,7 @@ async def wired(settings: Settings) -> AsyncIterator[Running]:
                 raise NotReady(f"{lag.behind} positions and {lag.seconds:.0f} s behind the log")
             return {"position": lag.position, "behind": lag.behind, "lag_s": round(lag.seconds, 3)}
 
+        answers = sca_desk(settings, side)
         yield Running(
             Services(
                 clock=side.clock,
@@ -326,8 +328,9 @@ async def wired(settings: Settings) -> AsyncIterator[Running]:
                 feed=feed,
                 banking=banks.links,
                 payments=payment_desk(settings, side, redis),
-                sca=sca_desk(settings, side),
+                sca=answers,
                 devices=device_desk(settings, side),
+                limits=limit_desk(settings, side, answers),
                 consents=consent_feed,
                 payment_feed=payment_feed,
                 notices=NoticeDesk(side.pool),
@@ -343,7 +346,7 @@ async def wired(settings: Settings) -> AsyncIterator[Running]:
                     assets=AssetRegistry(pool),
                     texts=TextReader(pool, side.texts),
                     log=LogReader(pool),
-                    api_keys=ApiKeyReader(pool),
+                    api_keys=ApiKeyReader(pool, side.clock.stamp),
                     bank_accounts=BankAccountReader(pool, side.links),
                     bank_transactions=BankTransactionReader(pool, side.links),
                     consents=consents,
@@ -351,6 +354,7 @@ async def wired(settings: Settings) -> AsyncIterator[Running]:
                     payments=payments,
                     devices=DeviceReader(pool, side.clock.stamp),
                     notices=notices,
+                    limits=LimitReader(pool, side.clock.stamp),
                 ),
                 sessions=sessions,
             ),

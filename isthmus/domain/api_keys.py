@@ -1,20 +1,24 @@
 """API keys: made for a program by a person, who lends it a part of what they may do themselves, and revoked by that person.
 
-A key always ends. The secret itself is known to nobody here: decisions and events hold its digest. Told elsewhere: what a key looks
-like and how one is recognised, in `auth/api_keys.py`.
+A key always ends, and works once its maker has answered for it: whoever took over a session makes nothing that outlives it. The secret
+itself is known to nobody here: decisions and events hold its digest. Told elsewhere: what a key looks like and how one is recognised, in
+`auth/api_keys.py`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import assert_never
 from uuid import UUID
 
+from isthmus.domain import sca, step_up
+from isthmus.domain.dynamic_link import Purpose, StepUp
 from isthmus.domain.personal import PersonalText, Sealed
 from isthmus.domain.refusals import ApiKeyNotFound, InvalidInput, Refusal, TooManyApiKeys
+from isthmus.domain.step_up import Asked
 
 NAME_LENGTH_MAX = 100
 #: Keys of one person that work at the same time.
@@ -32,7 +36,8 @@ class KeyScope(StrEnum):
 
 @dataclass(frozen=True)
 class ApiKeyMade:
-    """`secret_digest`: SHA-256 of the whole key, in hexadecimal. The key has 256 random bits, so that nobody finds it from this."""
+    """`secret_digest`: SHA-256 of the whole key, in hexadecimal. The key has 256 random bits, so that nobody finds it from this.
+    `challenge_id`: what has to be passed before it works; None of those from before that was asked for, which work without."""
 
     api_key_id: UUID
     owner: UUID
@@ -40,6 +45,15 @@ class ApiKeyMade:
     scopes: tuple[KeyScope, ...]
     secret_digest: str
     expires_at: datetime
+    challenge_id: UUID | None = None
+
+
+@dataclass(frozen=True)
+class ApiKeyConfirmed:
+    """Its maker answered for it: it works from now on."""
+
+    api_key_id: UUID
+    owner: UUID
 
 
 @dataclass(frozen=True)
@@ -48,23 +62,34 @@ class ApiKeyRevoked:
     owner: UUID
 
 
-ApiKeyEvent = ApiKeyMade | ApiKeyRevoked
+ApiKeyEvent = ApiKeyMade | ApiKeyConfirmed | ApiKeyRevoked
 
 
 @dataclass(frozen=True)
 class ApiKey:
     """Folded from its events."""
 
-    api_key_id: UUID
-    owner: UUID
+    made: ApiKeyMade
+    confirmed: bool = False
     revoked: bool = False
+
+    @property
+    def api_key_id(self) -> UUID:
+        return self.made.api_key_id
+
+    @property
+    def owner(self) -> UUID:
+        return self.made.owner
 
 
 def evolve(key: ApiKey | None, event: ApiKeyEvent) -> ApiKey:
     match event:
         case ApiKeyMade():
             assert key is None, "a key is made once"
-            return ApiKey(event.api_key_id, event.owner)
+            return ApiKey(event, confirmed=event.challenge_id is None)
+        case ApiKeyConfirmed():
+            assert key is not None, "a key begins with ApiKeyMade"
+            return replace(key, confirmed=True)
         case ApiKeyRevoked():
             assert key is not None, "a key begins with ApiKeyMade"
             return replace(key, revoked=True)
@@ -99,6 +124,7 @@ class MakeApiKey:
     scopes: tuple[KeyScope, ...]
     secret_digest: str
     expires_at: datetime
+    asked: Asked
 
     @property
     def person(self) -> UUID:
@@ -138,14 +164,42 @@ def expiry_fault(expires_at: datetime, now: datetime) -> Refusal | None:
     return None
 
 
-def make(live: Collection[UUID], wish: MakeApiKey) -> Sequence[ApiKeyEvent] | Refusal:
-    """`live`: the person's keys that work now."""
+Decision = Sequence[ApiKeyEvent | sca.ScaEvent | sca.ScaGuardEvent] | Refusal
+
+
+def make(live: Collection[UUID], guard: sca.Guard, wish: MakeApiKey, now: datetime) -> Decision:
+    """`live`: the person's keys that work now, or wait to be answered for."""
+    if (no := step_up.blocked(guard, now)) is not None:
+        return no
     if len(live) >= LIVE_MAX:
         return TooManyApiKeys(f"There are {LIVE_MAX} API keys already. Revoke one that is not needed.")
     scopes = tuple(sorted(set(wish.scopes)))
-    return [
-        ApiKeyMade(wish.api_key_id, wish.owner, wish.name.ciphertext(), scopes, wish.secret_digest, wish.expires_at)
-    ]
+    made = ApiKeyMade(
+        wish.api_key_id,
+        wish.owner,
+        wish.name.ciphertext(),
+        scopes,
+        wish.secret_digest,
+        wish.expires_at,
+        wish.asked.challenge_id,
+    )
+    return [made, wish.asked.challenge(_link(made))]
+
+
+def _link(made: ApiKeyMade) -> StepUp:
+    """What its maker answers for: this key, with this name, for these scopes, until then."""
+    ends = made.expires_at.astimezone(UTC).isoformat()
+    return StepUp(
+        Purpose.API_KEY, made.api_key_id, made.owner, (str(made.name), *made.scopes, made.secret_digest, ends)
+    )
+
+
+def answer(challenge: sca.Challenge, guard: sca.Guard, key: ApiKey | None, proof: sca.Proof, now: datetime) -> Decision:
+    """To a challenge of this person's for this key (`sca_answers.py`)."""
+    if key is None or key.revoked or key.confirmed or key.made.challenge_id is None:
+        return step_up.answered(challenge, guard, proof, now, None, ())
+    done = ApiKeyConfirmed(key.api_key_id, key.owner)
+    return step_up.answered(challenge, guard, proof, now, (key.made.challenge_id, _link(key.made)), [done])
 
 
 def revoke(key: ApiKey | None, wish: RevokeApiKey) -> Sequence[ApiKeyEvent] | Refusal:

@@ -26,6 +26,8 @@ class Purpose(StrEnum):
 
     PAYMENT = "PAYMENT"
     DEVICE = "DEVICE"
+    API_KEY = "API_KEY"
+    LIMIT = "LIMIT"
 
 
 @dataclass(frozen=True)
@@ -88,3 +90,6 @@ class StepUp:
         """As a payment's: no form of one is a form of the other, nor of another purpose's."""
         form = orjson.dumps([_STEP_UP, self.purpose, str(self.subject_id), str(self.owner), list(self.what)])
         return hashlib.sha256(form).hexdigest()
+
+    def is_of(self, digest: str) -> bool:
+        return hmac.compare_digest(self.digest(), digest)

@@ -16,7 +16,7 @@ import msgspec
 import orjson
 
 from isthmus.domain.accounts import AccountClosed, AccountFrozen, AccountOpened, AccountRenamed, AccountUnfrozen
-from isthmus.domain.api_keys import ApiKeyMade, ApiKeyRevoked
+from isthmus.domain.api_keys import ApiKeyConfirmed, ApiKeyMade, ApiKeyRevoked
 from isthmus.domain.bank_accounts import BankAccountLinked, BankAccountUnlinked, BankTransactionTagged
 from isthmus.domain.consent_events import (
     AuthorisationBegun,
@@ -54,6 +54,7 @@ from isthmus.domain.payment_events import (
     PaymentSubmitted,
 )
 from isthmus.domain.personal import SEALED_PATTERN, Sealed
+from isthmus.domain.personal_limits import LimitRaiseAsked, LimitSet
 from isthmus.domain.sca import (
     ScaAnsweredWrongly,
     ScaBlocked,
@@ -80,6 +81,7 @@ PAYMENT = "payment"
 SCA_CHALLENGE = "sca_challenge"
 SCA_GUARD = "sca_guard"
 SCA_DEVICE = "sca_device"
+PERSONAL_LIMIT = "personal_limit"
 
 #: Every event type: its class, its current schema version and whose stream it is in.
 EVENT_TYPES: Mapping[str, tuple[type, int, str]] = {
@@ -92,6 +94,7 @@ EVENT_TYPES: Mapping[str, tuple[type, int, str]] = {
     "JournalReserved": (JournalReserved, 1, JOURNAL),
     "HoldVoided": (HoldVoided, 1, JOURNAL),
     "ApiKeyMade": (ApiKeyMade, 1, API_KEY),
+    "ApiKeyConfirmed": (ApiKeyConfirmed, 1, API_KEY),
     "ApiKeyRevoked": (ApiKeyRevoked, 1, API_KEY),
     "ConsentRequested": (ConsentRequested, 1, CONSENT),
     "AuthorisationBegun": (AuthorisationBegun, 1, CONSENT),
@@ -137,6 +140,8 @@ EVENT_TYPES: Mapping[str, tuple[type, int, str]] = {
     "DeviceEnrolled": (DeviceEnrolled, 1, SCA_DEVICE),
     "DeviceUsed": (DeviceUsed, 1, SCA_DEVICE),
     "DeviceRemoved": (DeviceRemoved, 1, SCA_DEVICE),
+    "LimitRaiseAsked": (LimitRaiseAsked, 1, PERSONAL_LIMIT),
+    "LimitSet": (LimitSet, 1, PERSONAL_LIMIT),
 }
 
 
@@ -156,6 +161,7 @@ _NAMED_BY: Mapping[str, str] = {
     SCA_CHALLENGE: "challenge_id",
     SCA_GUARD: "guard_id",
     SCA_DEVICE: "device_id",
+    PERSONAL_LIMIT: "limit_id",
 }
 
 #: (type, version) -> lifts that version by one.

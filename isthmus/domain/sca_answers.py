@@ -8,10 +8,12 @@ from datetime import datetime
 from typing import assert_never
 from uuid import UUID
 
-from isthmus.domain import payments, sca, sca_devices
+from isthmus.domain import api_keys, payments, personal_limits, sca, sca_devices
+from isthmus.domain.api_keys import ApiKey
 from isthmus.domain.dynamic_link import Purpose
 from isthmus.domain.ledger import Book
 from isthmus.domain.payment_events import Payment
+from isthmus.domain.personal_limits import PersonalLimit
 from isthmus.domain.refusals import Refusal, ScaRejected
 from isthmus.domain.sca_devices import Device
 
@@ -34,14 +36,16 @@ class AnswerScaChallenge:
         return self.proof.device_id if isinstance(self.proof, sca.DeviceProof) else None
 
 
-Decision = payments.Decision | sca_devices.Decision
+#: What a challenge may authorise.
+Subject = Payment | Device | ApiKey | PersonalLimit
+Decision = payments.Decision | sca_devices.Decision | api_keys.Decision | personal_limits.Decision
 
 
 def answer(
     book: Book,
     challenge: sca.Challenge | None,
     guard: sca.Guard,
-    subject: Payment | Device | None,
+    subject: Subject | None,
     signer: Device | None,
     wish: AnswerScaChallenge,
     now: datetime,
@@ -60,6 +64,12 @@ def answer(
         case Purpose.DEVICE:
             device = subject if isinstance(subject, Device) else None
             decided = sca_devices.answer(challenge, guard, device, proof, now)
+        case Purpose.API_KEY:
+            key = subject if isinstance(subject, ApiKey) else None
+            decided = api_keys.answer(challenge, guard, key, proof, now)
+        case Purpose.LIMIT:
+            limit = subject if isinstance(subject, PersonalLimit) else None
+            decided = personal_limits.answer(challenge, guard, limit, proof, now)
         case _:
             assert_never(challenge.issued.purpose)
     if isinstance(decided, Refusal) or not _passed(decided):

@@ -48,6 +48,7 @@ ACCESS: Mapping[str, Scope] = {
     "Mutation.removeDevice": Scope.WRITE,
     "Mutation.markNotificationsRead": Scope.WRITE,
     "Mutation.setNotificationPreference": Scope.WRITE,
+    "Mutation.changeLimit": Scope.WRITE,
     "Subscription.balanceChanged": Scope.READ,
     "Subscription.consentChanged": Scope.READ,
     "Subscription.paymentProgressed": Scope.READ,
@@ -68,6 +69,7 @@ IN_PERSON = frozenset(
         "Mutation.completeDeviceEnrolment",
         "Mutation.removeDevice",
         "Mutation.setNotificationPreference",
+        "Mutation.changeLimit",
     }
 )
 

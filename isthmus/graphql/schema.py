@@ -27,6 +27,7 @@ from isthmus.resolvers.consent_subscriptions import ConsentSubscriptions
 from isthmus.resolvers.devices import DeviceMutations
 from isthmus.resolvers.institutions import InstitutionQueries
 from isthmus.resolvers.journals import Journal
+from isthmus.resolvers.limits import LimitMutations
 from isthmus.resolvers.money_mutations import MoneyMutations
 from isthmus.resolvers.notification_mutations import NotificationMutations
 from isthmus.resolvers.notification_subscriptions import NotificationSubscriptions
@@ -57,6 +58,7 @@ class Mutation(
     PaymentReviewMutations,
     DeviceMutations,
     NotificationMutations,
+    LimitMutations,
 ):
     pass
 

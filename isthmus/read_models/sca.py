@@ -12,6 +12,17 @@ import asyncpg
 from isthmus.domain.sca import FAILURES_MAX
 from isthmus.read_models.database import ACQUIRE_TIMEOUT_S, Sight
 
+#: Of the challenge `c` and its person's guard `g`; $1 is `Clock.stamp`.
+CHALLENGE = """
+    c.id as challenge_id, c.owner as challenge_owner, c.purpose, c.method, c.digest as challenge_digest,
+    c.expires_at as challenge_expires_at,
+    case when c.state = 'PENDING' and c.expires_at <= coalesce($1, statement_timestamp()) then 'EXPIRED'
+        else c.state end as challenge_state,
+    case when g.blocked_until is null then coalesce(g.failures, 0)
+        when g.blocked_until > coalesce($1, statement_timestamp()) then %(most)s else 0 end as failures""".replace(
+    "%(most)s", str(FAILURES_MAX)
+)
+
 _DEVICES = """
 select d.id as device_id, d.owner, d.name, d.digest, d.enrolled_at, d.used_at, m.committed_at as created_at,
     case when d.state <> 'REQUESTED' then d.state
@@ -39,6 +50,22 @@ class ChallengeRow:
     state: str
     expires_at: datetime
     failures: int
+
+
+def challenge_from(row: asyncpg.Record) -> ChallengeRow | None:
+    """What `CHALLENGE` selected; None where there is none."""
+    if row["challenge_id"] is None or row["method"] is None:
+        return None
+    return ChallengeRow(
+        row["challenge_id"],
+        row["challenge_owner"],
+        row["purpose"],
+        row["method"],
+        row["challenge_digest"],
+        row["challenge_state"],
+        row["challenge_expires_at"],
+        row["failures"],
+    )
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from datetime import datetime
 from enum import Enum
 from typing import Annotated
@@ -15,6 +14,7 @@ from isthmus.auth.scopes import Scope
 from isthmus.domain import api_keys as domain
 from isthmus.domain.api_keys import ApiKeyMade, KeyScope
 from isthmus.domain.personal import PersonalText
+from isthmus.domain.refusals import Refusal
 from isthmus.domain.validation import first_fault, key_fault, text_fault
 from isthmus.graphql.connections import (
     AFTER,
@@ -32,8 +32,9 @@ from isthmus.graphql.ids import Kind, api_key_key, encode
 from isthmus.graphql.scalars import Position
 from isthmus.read_models.api_keys import ApiKeyRow
 from isthmus.resolvers.nodes import Node
+from isthmus.resolvers.sca import ScaChallenge, challenge_of
 from isthmus.resolvers.wishes import INPUT, KEY, Payload, refused, run
-from isthmus.write_models.envelope import Done, Refused
+from isthmus.write_models.envelope import Refused
 
 _CURSOR = "api_key"
 
@@ -46,8 +47,9 @@ class ApiKeyScope(Enum):
 
 @strawberry.enum(description="Whether an API key works.")
 class ApiKeyStatus(Enum):
+    AWAITING_SCA = strawberry.enum_value("AWAITING_SCA", description="It works once its challenge is answered.")
     ACTIVE = strawberry.enum_value("ACTIVE", description="It works.")
-    EXPIRED = strawberry.enum_value("EXPIRED", description="Its time is over.")
+    EXPIRED = strawberry.enum_value("EXPIRED", description="Its time is over, or its challenge was not passed in time.")
     REVOKED = strawberry.enum_value("REVOKED", description="Its maker revoked it.")
 
 
@@ -71,8 +73,18 @@ class ApiKey(Node):
     def status(self, info: AppInfo) -> ApiKeyStatus:
         if self.row.revoked_at is not None:
             return ApiKeyStatus.REVOKED
-        over = self.row.expires_at <= info.context.services.clock.now()
-        return ApiKeyStatus.EXPIRED if over else ApiKeyStatus.ACTIVE
+        if self.row.expires_at <= info.context.services.clock.now():
+            return ApiKeyStatus.EXPIRED
+        if self.row.confirmed:
+            return ApiKeyStatus.ACTIVE
+        waits = self.row.challenge is not None and self.row.challenge.state == "PENDING"
+        return ApiKeyStatus.AWAITING_SCA if waits else ApiKeyStatus.EXPIRED
+
+    @strawberry.field(
+        description="What is to be answered before it works; null of keys from before that was asked for."
+    )
+    def challenge(self) -> ScaChallenge | None:
+        return None if self.row.challenge is None else challenge_of(self.row.challenge)
 
 
 @strawberry.type(description="A page of API keys, oldest first.")
@@ -127,14 +139,6 @@ def api_key_of(row: ApiKeyRow) -> ApiKey:
     )
 
 
-def _made(outcome: Done) -> tuple[ApiKeyRow, ApiKeyMade]:
-    recorded, event = next((one, one.event) for one in outcome.events if isinstance(one.event, ApiKeyMade))
-    scopes: Sequence[str] = [scope.value for scope in event.scopes]
-    at = recorded.committed_at
-    row = ApiKeyRow(event.api_key_id, event.owner, event.name, scopes, at, recorded.position, event.expires_at)
-    return row, event
-
-
 @strawberry.type
 class ApiKeyQueries:
     @strawberry.field(description="The viewer's API keys, oldest first. Not for API keys.")
@@ -156,7 +160,8 @@ class ApiKeyQueries:
 @strawberry.type
 class ApiKeyMutations:
     @strawberry.mutation(
-        description="Make an API key. Its secret is in this answer and nowhere else. Not for API keys."
+        description="Make an API key. Its secret is in this answer and nowhere else; it works once the challenge in it is answered. "
+        "Not for API keys."
     )
     async def create_api_key(
         self, info: AppInfo, input: Annotated[CreateApiKeyInput, strawberry.argument(description=INPUT)]
@@ -173,6 +178,9 @@ class ApiKeyMutations:
         )
         if fault is not None:
             return await refused(info, CreateApiKeyPayload, fault, "api_key", secret=None)
+        asked = await services.sca.ask(caller.person_id)
+        if isinstance(asked, Refusal):
+            return await refused(info, CreateApiKeyPayload, asked, "api_key", secret=None)
         key_id = services.ids()
         secret = new_key(key_id)
         digest = digest_of(secret).hex()
@@ -185,6 +193,7 @@ class ApiKeyMutations:
                 tuple(scopes),
                 digest,
                 input.expires_at or now + domain.LIFE_DEFAULT,
+                asked,
             ),
             mutation="createApiKey",
             key=input.idempotency_key,
@@ -196,7 +205,9 @@ class ApiKeyMutations:
         )
         if isinstance(outcome, Refused):
             return await refused(info, CreateApiKeyPayload, outcome.refusal, "api_key", outcome, secret=None)
-        row, event = _made(outcome)
+        event = next(one.event for one in outcome.events if isinstance(one.event, ApiKeyMade))
+        row = await info.context.loaders.api_keys.load(event.api_key_id)
+        assert row is not None, "it was made just now, in the same database"
         return CreateApiKeyPayload(
             api_key=api_key_of(row),
             # The key that a replay tells of is another than the one that was just drawn.

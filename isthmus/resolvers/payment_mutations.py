@@ -18,7 +18,9 @@ from isthmus.domain.validation import first_fault, key_fault, text_fault
 from isthmus.graphql.context import AppInfo
 from isthmus.graphql.ids import account_key, payment_key, sca_challenge_key
 from isthmus.graphql.scalars import Position
+from isthmus.resolvers.api_keys import ApiKey, api_key_of
 from isthmus.resolvers.devices import Device, device_of
+from isthmus.resolvers.limits import PersonalLimit, limit_of
 from isthmus.resolvers.money import MoneyInput, canonical
 from isthmus.resolvers.money_mutations import amount_fault
 from isthmus.resolvers.payees import PayeeInput, account_from
@@ -32,7 +34,10 @@ from isthmus.write_models.sca_desk import Answer, Answered
 _CODE_MAX = 16
 
 
-ScaSubject = Annotated[Payment | Device, strawberry.union("ScaSubject", description="What a challenge authorises.")]
+ScaSubject = Annotated[
+    Payment | Device | ApiKey | PersonalLimit,
+    strawberry.union("ScaSubject", description="What a challenge authorises."),
+]
 
 
 @strawberry.input(description="A payment to be made.")
@@ -184,7 +189,7 @@ class PaymentMutations:
 async def _answered(info: AppInfo, answer: Answered) -> AnswerScaChallengePayload:
     """With what was authorised, as it is now."""
     loaders = info.context.loaders
-    subject: Payment | Device | None
+    subject: Payment | Device | ApiKey | PersonalLimit | None
     match answer.purpose:
         case Purpose.PAYMENT:
             payment = await loaders.payments.load(answer.subject_id)
@@ -192,6 +197,13 @@ async def _answered(info: AppInfo, answer: Answered) -> AnswerScaChallengePayloa
         case Purpose.DEVICE:
             device = await loaders.devices.load(answer.subject_id)
             subject = None if device is None else device_of(device)
+        case Purpose.API_KEY:
+            key = await loaders.api_keys.load(answer.subject_id)
+            subject = None if key is None else api_key_of(key)
+        case Purpose.LIMIT:
+            read, person = info.context.services.read.limits, info.context.caller.person_id
+            limit = await read.find(person, answer.subject_id)
+            subject = None if limit is None else limit_of(limit)
         case _:
             assert_never(answer.purpose)
     assert subject is not None, "it was authorised just now, in the same database"

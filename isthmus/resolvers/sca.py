@@ -24,6 +24,8 @@ from isthmus.resolvers.sca_states import ScaChallengeState
 class ScaPurpose(Enum):
     PAYMENT = strawberry.enum_value("PAYMENT", description="To pay.")
     DEVICE = strawberry.enum_value("DEVICE", description="To enrol a device.")
+    API_KEY = strawberry.enum_value("API_KEY", description="To make an API key.")
+    LIMIT = strawberry.enum_value("LIMIT", description="To raise a limit.")
 
 
 @strawberry.enum(description="How a person may be asked.")

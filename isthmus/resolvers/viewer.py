@@ -20,6 +20,7 @@ from isthmus.resolvers.consents import BankConsentConnection, consent_of
 from isthmus.resolvers.devices import Device, device_of
 from isthmus.resolvers.journals import journal_of
 from isthmus.resolvers.ledger_accounts import account_from
+from isthmus.resolvers.limits import PersonalLimit, limit_of
 from isthmus.resolvers.nodes import Node
 from isthmus.resolvers.notifications import (
     NotificationConnection,
@@ -127,6 +128,12 @@ class Viewer(Node):
     async def devices(self, info: AppInfo) -> list[Device]:
         rows = await info.context.services.read.devices.of_owner(info.context.caller.person_id)
         return [device_of(row) for row in rows]
+
+    @strawberry.field(description="The limits that they set themselves, or ask to raise, by asset.")
+    async def limits(self, info: AppInfo) -> list[PersonalLimit]:
+        return [
+            limit_of(row) for row in await info.context.services.read.limits.of_owner(info.context.caller.person_id)
+        ]
 
 
 def _any_account(row: AccountRow | BankAccountRow) -> Account:

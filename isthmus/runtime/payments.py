@@ -27,6 +27,7 @@ from isthmus.runtime.wiring import WriteSide
 from isthmus.settings import Settings
 from isthmus.write_models.code_delivery import CodeDelivery
 from isthmus.write_models.device_desk import DeviceDesk
+from isthmus.write_models.limit_desk import LimitDesk
 from isthmus.write_models.one_time_codes import OneTimeCodes
 from isthmus.write_models.payment_desk import PaymentDesk
 from isthmus.write_models.sagas.payments import PaymentSaga
@@ -51,16 +52,26 @@ class Nobody:
 
 def payment_desk(settings: Settings, side: WriteSide, redis: Redis) -> PaymentDesk:
     """Raises SettingsError where what is screened against cannot be read."""
-    ids, told = uuid7_source(side.clock.now), settings.compliance
-    compliance = ListedCompliance(sanctions_list(told.sanctions_list), limit_table(told.limits, told.profile))
+    ids, told, compliance = uuid7_source(side.clock.now), settings.compliance, _compliance(settings)
     exemptions = exemption_rules(told.exemptions, told.profile) if told.exempt else NO_EXEMPTIONS
     return PaymentDesk(
         side.pool, side.commands, side.texts, side.clock, ids, _PAYOUTS, compliance, RedisVelocity(redis), exemptions
     )
 
 
+def limit_desk(settings: Settings, side: WriteSide, sca: ScaDesk) -> LimitDesk:
+    """Raises SettingsError, as `payment_desk` does."""
+    return LimitDesk(side.commands, sca, _compliance(settings))
+
+
+def _compliance(settings: Settings) -> ListedCompliance:
+    told = settings.compliance
+    return ListedCompliance(sanctions_list(told.sanctions_list), limit_table(told.limits, told.profile))
+
+
 def sca_desk(settings: Settings, side: WriteSide) -> ScaDesk:
-    return ScaDesk(side.pool, side.commands, _codes(side), _authenticators(settings), side.clock)
+    ids = uuid7_source(side.clock.now)
+    return ScaDesk(side.pool, side.commands, _codes(side), _authenticators(settings), side.clock, ids)
 
 
 def device_desk(settings: Settings, side: WriteSide) -> DeviceDesk:

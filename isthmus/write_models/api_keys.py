@@ -7,10 +7,11 @@ the commit on, whatever the projections do.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import UUID
 
-from isthmus.domain.api_keys import ApiKeyEvent, ApiKeyMade, ApiKeyRevoked
+from isthmus.domain.api_keys import ApiKeyConfirmed, ApiKeyEvent, ApiKeyMade, ApiKeyRevoked
 from isthmus.domain.events import Event
 from isthmus.write_models.connection import Connection
 
@@ -18,8 +19,24 @@ from isthmus.write_models.connection import Connection
 _LOCKS = 0x4150494B
 
 
+@dataclass(frozen=True)
+class KeyRow:
+    """`name` is sealed."""
+
+    name: str = field(repr=False)
+    scopes: Sequence[str]
+
+
+async def find_key(connection: Connection, key_id: UUID) -> KeyRow | None:
+    row = await connection.fetchrow(
+        "select data->>'name' as name, data->'scopes' as scopes from event_store where aggregate_id = $1 and type = 'ApiKeyMade'",
+        key_id,
+    )
+    return None if row is None else KeyRow(row["name"], row["scopes"])
+
+
 async def load_live(connection: Connection, owners: Sequence[UUID], at: datetime | None) -> dict[UUID, set[UUID]]:
-    """The keys of each that work at `at`, None being now by the database's clock.
+    """The keys of each that work at `at`, or wait to be answered for; None being now by the database's clock.
 
     Whoever else counts a person's keys waits until our transaction ends.
     """
@@ -32,7 +49,9 @@ async def load_live(connection: Connection, owners: Sequence[UUID], at: datetime
     # A statement of its own, after the wait: one beside the lock would count what was there before it.
     rows = await connection.fetch(
         "select owner, id from api_keys where owner = any($1::uuid[]) and not revoked "
-        "and expires_at > coalesce($2, statement_timestamp())",
+        "and expires_at > coalesce($2, statement_timestamp()) "
+        "and (confirmed or exists (select from sca_challenges c where c.id = challenge_id and c.state = 'PENDING' "
+        "and c.expires_at > coalesce($2, statement_timestamp())))",
         list(owners),
         at,
     )
@@ -47,7 +66,7 @@ def bring_forward(live: dict[UUID, set[UUID]], event: ApiKeyEvent) -> None:
     keys = live.setdefault(event.owner, set())
     if isinstance(event, ApiKeyMade):
         keys.add(event.api_key_id)
-    else:
+    elif isinstance(event, ApiKeyRevoked):
         keys.discard(event.api_key_id)
 
 
@@ -56,11 +75,16 @@ async def write(connection: Connection, events: Sequence[Event]) -> None:
     made = [event for event in events if isinstance(event, ApiKeyMade)]
     if made:
         await connection.execute(
-            "insert into api_keys (id, owner, expires_at) select * from unnest($1::uuid[], $2::uuid[], $3::timestamptz[])",
+            "insert into api_keys (id, owner, expires_at, challenge_id, confirmed) select id, owner, ends, challenge, challenge is null "
+            "from unnest($1::uuid[], $2::uuid[], $3::timestamptz[], $4::uuid[]) as made (id, owner, ends, challenge)",
             [event.api_key_id for event in made],
             [event.owner for event in made],
             [event.expires_at for event in made],
+            [event.challenge_id for event in made],
         )
+    confirmed = sorted(event.api_key_id for event in events if isinstance(event, ApiKeyConfirmed))
+    if confirmed:
+        await connection.execute("update api_keys set confirmed = true where id = any($1::uuid[])", confirmed)
     revoked = sorted(event.api_key_id for event in events if isinstance(event, ApiKeyRevoked))
     if revoked:
         await connection.execute("update api_keys set revoked = true where id = any($1::uuid[])", revoked)

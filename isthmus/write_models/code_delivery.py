@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import timedelta
+from decimal import Decimal
 from typing import assert_never
 from uuid import UUID
 
@@ -15,11 +17,13 @@ from isthmus.domain.notifications import Message, Notifier, Undeliverable
 from isthmus.domain.payees import PayeeAccount
 from isthmus.domain.personal import PersonalTexts
 from isthmus.domain.sca import ChallengeState, Method
+from isthmus.write_models.api_keys import find_key
 from isthmus.write_models.challenge_rows import ChallengeRow, find_challenge
 from isthmus.write_models.connection import Connection, Pool
 from isthmus.write_models.one_time_codes import OneTimeCodes
 from isthmus.write_models.payment_rows import PaymentRow, find_payment
 from isthmus.write_models.payments import DELIVER_CODE
+from isthmus.write_models.personal_limits import RaiseRow, find_raise
 from isthmus.write_models.sca_devices import find_device
 from isthmus.write_models.timers import enqueue
 
@@ -29,6 +33,7 @@ _delivered = Counter(
     ["outcome"],
 )
 
+_ALONE = "It is for this alone. Never tell it to anyone. If it was not you, do nothing, and call us."
 _AGAIN = timedelta(seconds=3)
 
 log = structlog.get_logger(__name__)
@@ -82,22 +87,38 @@ class CodeDelivery:
                 device = await find_device(connection, row.subject_id)
                 name = (await self._texts.open_many(connection, [device.name]))[0] if device is not None else None
                 return None if name is None else ("Add a device", _device(name, code))
+            case Purpose.API_KEY:
+                key = await find_key(connection, row.subject_id)
+                name = (await self._texts.open_many(connection, [key.name]))[0] if key is not None else None
+                return None if key is None or name is None else ("Make an API key", _api_key(name, key.scopes, code))
+            case Purpose.LIMIT:
+                asked = await find_raise(connection, row.subject_id, row.challenge_id)
+                return None if asked is None else ("Raise your limit", self._limit(asked, code))
             case _:
                 assert_never(row.purpose)
 
+    def _printed(self, amount: Decimal, asset: str) -> str:
+        known = self._assets.get(asset)
+        return f"{printed(amount, known.scale) if known else amount} {asset}"
+
+    def _limit(self, asked: RaiseRow, code: str) -> str:
+        at_once, day = self._printed(asked.per_payment, asked.asset), self._printed(asked.per_day, asked.asset)
+        return f"Be able to pay {at_once} at once and {day} a day: your code is {code}. {_ALONE}"
+
     def _payment(self, row: PaymentRow, code: str) -> str:
-        asset = self._assets.get(row.asset)
-        amount = printed(row.amount, asset.scale) if asset else str(row.amount)
+        amount = self._printed(row.amount, row.asset)
         account = PayeeAccount.of_text(row.payee_account or "")
         number = account.iban or f"{account.sort_code} {account.number}"
         return (
-            f"Pay {amount} {row.asset} to {row.payee_name} ({number}): your code is {code}. "
+            f"Pay {amount} to {row.payee_name} ({number}): your code is {code}. "
             "It is for this payment alone. Never tell it to anyone."
         )
 
 
 def _device(name: str, code: str) -> str:
-    return (
-        f"Add the device “{name}”, which may then authorise payments: your code is {code}. "
-        "It is for this alone. Never tell it to anyone. If it was not you, do nothing, and call us."
-    )
+    return f"Add the device “{name}”, which may then authorise payments: your code is {code}. {_ALONE}"
+
+
+def _api_key(name: str, scopes: Sequence[str], code: str) -> str:
+    may = "see and change what is yours" if "write" in scopes else "see what is yours"
+    return f"Make the API key “{name}”, with which a program may {may}: your code is {code}. {_ALONE}"

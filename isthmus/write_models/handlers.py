@@ -13,6 +13,7 @@ from isthmus.domain import (
     internal_transfers,
     journals,
     ledger,
+    sca,
 )
 from isthmus.domain.accounts import CloseAccount, FreezeAccount, OpenAccount, RenameAccount, UnfreezeAccount
 from isthmus.domain.api_keys import MakeApiKey, RevokeApiKey
@@ -22,7 +23,7 @@ from isthmus.domain.internal_transfers import TransferInternally
 from isthmus.domain.refusals import UnknownAsset
 from isthmus.write_models.bank_handlers import BANK_HANDLERS
 from isthmus.write_models.handling import Decision, Handler, Loaded, Needs
-from isthmus.write_models.payment_handlers import PAYMENT_HANDLERS
+from isthmus.write_models.payment_handlers import PAYMENT_HANDLERS, guard
 
 
 def _open(loaded: Loaded, wish: OpenAccount) -> Decision:
@@ -87,8 +88,10 @@ HANDLERS: Mapping[type, Handler] = {
     ),
     ReverseJournal: Handler(lambda wish: Needs(reversing=frozenset({wish.original_id})), _reverse),
     MakeApiKey: Handler(
-        lambda wish: Needs(key_owners=frozenset({wish.owner})),
-        lambda loaded, wish: api_keys.make(loaded.live_keys.get(wish.owner, ()), wish),
+        lambda wish: Needs(
+            key_owners=frozenset({wish.owner}), streams=frozenset({sca.guard_id_of(wish.owner)}), time=True
+        ),
+        lambda loaded, wish: api_keys.make(loaded.live_keys.get(wish.owner, ()), guard(loaded, wish), wish, loaded.now),
     ),
     RevokeApiKey: Handler(
         lambda wish: Needs(streams=frozenset({wish.api_key_id})),

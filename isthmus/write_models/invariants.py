@@ -313,13 +313,15 @@ where r.name = 'relay' and r.position > h.position""",
     ),
     Check(
         "api_keys_are_events",
-        "every API key's row says what its events say: whose it is, when it ends, and whether it was revoked",
+        "every API key's row says what its events say: whose it is, when it ends, whether it was answered for, whether it was revoked",
         """
 select format('API key %s is not what its events say', coalesce(k.id, m.aggregate_id))
 from api_keys k full join (select * from event_store where type = 'ApiKeyMade') m on m.aggregate_id = k.id
 left join event_store r on r.aggregate_id = k.id and r.type = 'ApiKeyRevoked'
+left join event_store y on y.aggregate_id = k.id and y.type = 'ApiKeyConfirmed'
 where k.id is null or m.aggregate_id is null or k.owner is distinct from (m.data->>'owner')::uuid
-    or k.expires_at is distinct from (m.data->>'expires_at')::timestamptz or k.revoked is distinct from (r.aggregate_id is not null)""",
+    or k.expires_at is distinct from (m.data->>'expires_at')::timestamptz or k.revoked is distinct from (r.aggregate_id is not null)
+    or k.confirmed is distinct from (m.data->>'challenge_id' is null or y.aggregate_id is not null)""",
         "select count(*) from api_keys",
     ),
     Check(

@@ -30,6 +30,7 @@ _PUBLIC: Mapping[str, tuple[str, tuple[str, ...]]] = {
     ),
     "HoldVoided": ("ledger.hold.voided.v1", ("journal_id", "reason", "figures")),
     "ApiKeyMade": ("access.api_key.made.v1", ("api_key_id", "owner", "scopes", "expires_at")),
+    "ApiKeyConfirmed": ("access.api_key.confirmed.v1", ("api_key_id", "owner")),
     "ApiKeyRevoked": ("access.api_key.revoked.v1", ("api_key_id", "owner")),
     "ConsentRequested": (
         "banking.consent.requested.v1",
@@ -86,6 +87,8 @@ _PUBLIC: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "DeviceRequested": ("sca.device.requested.v1", ("device_id", "owner", "challenge_id", "enrol_until")),
     "DeviceEnrolled": ("sca.device.enrolled.v1", ("device_id", "owner")),
     "DeviceUsed": ("sca.device.used.v1", ("device_id", "owner", "challenge_id")),
+    "LimitRaiseAsked": ("payments.limit.raise_asked.v1", ("limit_id", "owner", "asset", "per_payment", "per_day")),
+    "LimitSet": ("payments.limit.set.v1", ("limit_id", "owner", "asset", "per_payment", "per_day")),
     "DeviceRemoved": ("sca.device.removed.v1", ("device_id", "owner")),
     "BankAccountUnlinked": ("banking.account.unlinked.v1", ("bank_account_id", "owner", "consent_id")),
 }

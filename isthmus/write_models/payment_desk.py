@@ -22,13 +22,12 @@ from isthmus.domain.refusals import (
     PaymentNotFound,
     PaymentNotInReview,
     Refusal,
-    ScaMethodUnavailable,
 )
 from isthmus.write_models.commands import CommandBus, Done, Envelope, Outcome, Refused
 from isthmus.write_models.connection import Pool
 from isthmus.write_models.payee_standing import standing_of
 from isthmus.write_models.payment_rows import dynamic_link, find_payment
-from isthmus.write_models.sca_devices import credentials_of
+from isthmus.write_models.sca_methods import method_for
 from isthmus.write_models.velocity import NoVelocity, Velocity, quick_no
 
 
@@ -71,7 +70,7 @@ class PaymentDesk:
 
     async def initiate(self, person: UUID, wish: PaymentWish, envelope: Envelope) -> tuple[UUID, Done] | Refused:
         """The payment's id, and what was recorded. Raises Unavailable: send it again with the same key."""
-        method = await self._method(person, wish.method)
+        method = await method_for(self._pool, person, wish.method)
         if isinstance(method, Refusal):
             return Refused(method, 0)
         payment_id, now = self._ids(), self._clock.now()
@@ -133,12 +132,3 @@ class PaymentDesk:
             )
         kind = ReleasePayment if release else RefusePayment
         return await self._commands.run(kind(payment_id, row.challenge_id, operator), envelope)
-
-    async def _method(self, person: UUID, wished: sca.Method | None) -> sca.Method | Refusal:
-        if wished is sca.Method.ONE_TIME_CODE:
-            return wished
-        async with self._pool.acquire() as connection:
-            signs = bool(await credentials_of(connection, person))
-        if not signs and wished is not None:
-            return ScaMethodUnavailable("You have no device that could be asked.", ("input", "method"))
-        return sca.Method.DEVICE if signs else sca.Method.ONE_TIME_CODE

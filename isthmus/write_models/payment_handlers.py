@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
 from isthmus.domain import (
+    api_keys,
     payment_events,
     payment_news,
     payment_review,
     payments,
+    personal_limits,
     sca,
     sca_answers,
     sca_devices,
@@ -19,7 +22,8 @@ from isthmus.domain.ledger import Hold
 from isthmus.domain.payment_news import RecordPaymentNews
 from isthmus.domain.payment_review import RefusePayment, ReleasePayment
 from isthmus.domain.payments import CancelPayment, ExpirePayment, InitiatePayment, StartSubmission
-from isthmus.domain.sca_answers import AnswerScaChallenge
+from isthmus.domain.personal_limits import ChangeLimit
+from isthmus.domain.sca_answers import AnswerScaChallenge, Subject
 from isthmus.domain.sca_devices import BeginDevice, CompleteDevice, RemoveDevice
 from isthmus.write_models.handling import Decision, Handler, Loaded, Needs
 
@@ -36,7 +40,18 @@ def _challenge(loaded: Loaded, wish: Any) -> sca.Challenge | None:
     return sca.fold(loaded.streams.get(wish.challenge_id, ()))
 
 
-def _guard(loaded: Loaded, wish: Any) -> sca.Guard:
+def _limit(loaded: Loaded, owner: UUID, asset: str) -> personal_limits.PersonalLimit | None:
+    return personal_limits.fold(loaded.streams.get(personal_limits.limit_id_of(owner, asset), ()))
+
+
+def _subject(loaded: Loaded, subject_id: UUID) -> Subject | None:
+    events = loaded.streams.get(subject_id, ())
+    return (
+        payment_events.fold(events) or sca_devices.fold(events) or api_keys.fold(events) or personal_limits.fold(events)
+    )
+
+
+def guard(loaded: Loaded, wish: Any) -> sca.Guard:
     return sca.fold_guard(loaded.streams.get(sca.guard_id_of(wish.owner), ()), loaded.now)
 
 
@@ -45,16 +60,19 @@ def _held(loaded: Loaded, wish: Any) -> Hold | None:
 
 
 def _initiate_needs(wish: InitiatePayment) -> Needs:
-    guard, spenders = frozenset({sca.guard_id_of(wish.owner)}), frozenset({wish.owner})
+    streams = frozenset({sca.guard_id_of(wish.owner), personal_limits.limit_id_of(wish.owner, wish.asset)})
+    spenders = frozenset({wish.owner})
     if wish.source is payment_events.Source.BANK:
-        return Needs(streams=guard, spenders=spenders, time=True)
+        return Needs(streams=streams, spenders=spenders, time=True)
     owned = frozenset({(wish.from_account_id, wish.owner)})
-    return Needs(frozenset({wish.clearing_id}), owned=owned, streams=guard, spenders=spenders, time=True)
+    return Needs(frozenset({wish.clearing_id}), owned=owned, streams=streams, spenders=spenders, time=True)
 
 
 def _initiate(loaded: Loaded, wish: InitiatePayment) -> Decision:
     used, before = loaded.spent.by(wish.owner, wish.asset), loaded.exempted.before(wish.owner, wish.asset)
-    return payments.initiate(loaded.book, _guard(loaded, wish), used, wish, loaded.now, before)
+    limits = personal_limits.effective(wish.limits, _limit(loaded, wish.owner, wish.asset))
+    wish = replace(wish, limits=limits)
+    return payments.initiate(loaded.book, guard(loaded, wish), used, wish, loaded.now, before)
 
 
 def _release(loaded: Loaded, wish: ReleasePayment) -> Decision:
@@ -81,10 +99,9 @@ def _answer_needs(wish: AnswerScaChallenge) -> Needs:
 
 
 def _answer(loaded: Loaded, wish: AnswerScaChallenge) -> Decision:
-    challenge, guard = _challenge(loaded, wish), _guard(loaded, wish)
-    subject = _payment(loaded, wish.subject_id) or _device(loaded, wish.subject_id)
+    challenge, subject = _challenge(loaded, wish), _subject(loaded, wish.subject_id)
     signer = _device(loaded, wish.device_id)
-    return sca_answers.answer(loaded.book, challenge, guard, subject, signer, wish, loaded.now)
+    return sca_answers.answer(loaded.book, challenge, guard(loaded, wish), subject, signer, wish, loaded.now)
 
 
 def _cancel(loaded: Loaded, wish: CancelPayment) -> Decision:
@@ -109,7 +126,7 @@ PAYMENT_HANDLERS: Mapping[type, Handler] = {
     RefusePayment: Handler(_payment_needs, _refuse),
     BeginDevice: Handler(
         lambda wish: Needs(streams=frozenset({sca.guard_id_of(wish.owner)}), time=True),
-        lambda loaded, wish: sca_devices.begin(_guard(loaded, wish), wish, loaded.now),
+        lambda loaded, wish: sca_devices.begin(guard(loaded, wish), wish, loaded.now),
     ),
     CompleteDevice: Handler(
         lambda wish: Needs(streams=frozenset({wish.device_id, wish.challenge_id}), time=True),
@@ -120,6 +137,12 @@ PAYMENT_HANDLERS: Mapping[type, Handler] = {
     RemoveDevice: Handler(
         lambda wish: Needs(streams=frozenset({wish.device_id})),
         lambda loaded, wish: sca_devices.remove(_device(loaded, wish.device_id), wish),
+    ),
+    ChangeLimit: Handler(
+        lambda wish: Needs(streams=frozenset({wish.limit_id, sca.guard_id_of(wish.owner)}), time=True),
+        lambda loaded, wish: personal_limits.change(
+            guard(loaded, wish), _limit(loaded, wish.owner, wish.asset), wish, loaded.now
+        ),
     ),
     CancelPayment: Handler(_payment_needs, _cancel),
     ExpirePayment: Handler(_payment_needs, _expire),

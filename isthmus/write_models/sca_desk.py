@@ -9,14 +9,17 @@ from isthmus.domain import sca
 from isthmus.domain.authenticators import Authenticators
 from isthmus.domain.clock import Clock
 from isthmus.domain.dynamic_link import Purpose
-from isthmus.domain.refusals import ScaRejected
+from isthmus.domain.identifiers import IdSource
+from isthmus.domain.refusals import Refusal, ScaRejected
 from isthmus.domain.sca_answers import AnswerScaChallenge
 from isthmus.domain.sca_devices import signing_challenge
+from isthmus.domain.step_up import Asked
 from isthmus.write_models.challenge_rows import ChallengeRow, find_challenge
 from isthmus.write_models.commands import CommandBus, Done, Envelope, Refused
 from isthmus.write_models.connection import Pool
 from isthmus.write_models.one_time_codes import OneTimeCodes
 from isthmus.write_models.sca_devices import find_signer
+from isthmus.write_models.sca_methods import method_for
 
 
 @dataclass(frozen=True)
@@ -46,12 +49,21 @@ class ScaDesk:
         codes: OneTimeCodes,
         authenticators: Authenticators | None,
         clock: Clock,
+        ids: IdSource,
     ) -> None:
         self._pool = pool
         self._commands = commands
         self._codes = codes
         self._authenticators = authenticators
         self._clock = clock
+        self._ids = ids
+
+    async def ask(self, person: UUID, wished: sca.Method | None = None) -> Asked | Refusal:
+        """How they would be asked now, for a step-up."""
+        method = await method_for(self._pool, person, wished)
+        if isinstance(method, Refusal):
+            return method
+        return Asked(self._ids(), method, self._clock.now() + sca.CODE_LIFE)
 
     async def answer(self, person: UUID, challenge_id: UUID, given: Answer, envelope: Envelope) -> Answered | Refused:
         """One that is not accepted is refused, whatever was wrong, and counted."""

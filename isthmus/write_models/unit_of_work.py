@@ -35,6 +35,7 @@ from isthmus.write_models import (
     exempted,
     idempotency,
     payments,
+    personal_limits,
     sca_devices,
     spending,
 )
@@ -170,6 +171,7 @@ class UnitOfWork:
             await consents.write(self._connection, stretch.events)
             await payments.write(self._connection, stretch.events, loaded.now)
             await exempted.write(self._connection, stretch.events)
+            await personal_limits.write(self._connection, stretch.events)
             await sca_devices.write(self._connection, stretch.events, loaded.now)
             await failpoint_async("unit.before_flush")
             stretch.base, stretch.stamp = await flush(self._connection, writer.rows, self._clock.stamp())

@@ -47,13 +47,14 @@ from isthmus.read_models.journals import JournalReader
 from isthmus.read_models.log import LogReader
 from isthmus.read_models.notices import NoticeFeed, NoticeReader
 from isthmus.read_models.payments import PaymentReader, payment_feed_of
+from isthmus.read_models.personal_limits import LimitReader
 from isthmus.read_models.positions import ProjectionPositions, log_identity, stored_positions
 from isthmus.read_models.projections import advance, ensure_positions, read_steps
 from isthmus.read_models.sca import DeviceReader
 from isthmus.read_models.texts import TextReader
 from isthmus.read_models.transactions import TransactionReader
 from isthmus.runtime.banking import banking
-from isthmus.runtime.payments import device_desk, payment_desk, sca_desk
+from isthmus.runtime.payments import device_desk, limit_desk, payment_desk, sca_desk
 from isthmus.runtime.rate_limits import RateLimits
 from isthmus.runtime.servers import EmbeddedServers
 from isthmus.runtime.trusted_documents import PublishedDocuments
@@ -190,7 +191,7 @@ def wiring_of(served: Served, servers: EmbeddedServers, template: str) -> Callab
                 assets=AssetRegistry(reading),
                 texts=TextReader(reading, side.texts),
                 log=LogReader(reading),
-                api_keys=ApiKeyReader(reading),
+                api_keys=ApiKeyReader(reading, side.clock.stamp),
                 bank_accounts=BankAccountReader(reading, side.links),
                 bank_transactions=BankTransactionReader(reading, side.links),
                 consents=consents,
@@ -198,7 +199,9 @@ def wiring_of(served: Served, servers: EmbeddedServers, template: str) -> Callab
                 payments=payments,
                 devices=DeviceReader(reading, side.clock.stamp),
                 notices=notices,
+                limits=LimitReader(reading, side.clock.stamp),
             )
+            answers = sca_desk(settings, side)
             services = Services(
                 clock=side.clock,
                 ids=uuid7_source(side.clock.now),
@@ -208,8 +211,9 @@ def wiring_of(served: Served, servers: EmbeddedServers, template: str) -> Callab
                 feed=feed,
                 banking=served.banking.links,
                 payments=payment_desk(settings, side, redis),
-                sca=sca_desk(settings, side),
+                sca=answers,
                 devices=device_desk(settings, side),
+                limits=limit_desk(settings, side, answers),
                 consents=consent_feed,
                 payment_feed=payment_feed,
                 notices=NoticeDesk(side.pool),

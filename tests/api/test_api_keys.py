@@ -18,7 +18,7 @@ from isthmus.domain.api_keys import LIVE_MAX
 from isthmus.graphql.access import ACCESS, IN_PERSON
 from isthmus.runtime.redaction import redact_text
 from isthmus.write_models.verifier import verify
-from tests.api.api_key_calls import CREATE, REVOKE, create, listed, program, revoke, until
+from tests.api.api_key_calls import CREATE, REVOKE, confirm, create, listed, program, revoke, until
 from tests.api.conftest import Person, Served
 from tests.api.test_authorisation import CALLS, plain, unreachable
 
@@ -95,6 +95,7 @@ def test_twins_at_once_make_one_key_and_show_one_secret(served: Served, ada: Per
     secrets = [answer["secret"] for answer in answers if answer["secret"]]
     assert len({answer["apiKey"]["id"] for answer in answers}) == 1
     assert len(secrets) == 1
+    confirm(ada, answers[0]["apiKey"]["challenge"]["id"])
     assert program(served, ada, secrets[0]).ask("{ viewer { id } }")
 
 
@@ -215,16 +216,18 @@ def test_the_trail_says_what_a_key_did_and_hides_it_from_others(served: Served, 
     revoke(ada, made["apiKey"]["id"])
     query = "{ auditTrail(first: 50) { edges { node { aggregateType aggregateId version eventType actor } } } }"
 
-    trail = [edge["node"] for edge in ada.ask(query)["auditTrail"]["edges"]]
+    found = [edge["node"] for edge in ada.ask(query)["auditTrail"]["edges"]]
+    trail = [event for event in found if event["aggregateType"] != "sca_challenge"]
 
     assert [(event["eventType"], event["aggregateType"], event["version"]) for event in trail] == [
         ("ApiKeyMade", "api_key", 1),
+        ("ApiKeyConfirmed", "api_key", 2),
         ("AccountOpened", "account", 1),
-        ("ApiKeyRevoked", "api_key", 2),
+        ("ApiKeyRevoked", "api_key", 3),
     ]
-    assert trail[0]["aggregateId"] == trail[2]["aggregateId"] == made["apiKey"]["id"]
+    assert trail[0]["aggregateId"] == trail[3]["aggregateId"] == made["apiKey"]["id"]
     assert trail[0]["actor"] == f"person:{ada.id}"
-    assert trail[1]["actor"] == f"person:{ada.id}/key:{key_id_of(made['secret'])}"
+    assert trail[2]["actor"] == f"person:{ada.id}/key:{key_id_of(made['secret'])}"
     assert grace.ask(query)["auditTrail"]["edges"] == []
 
 

@@ -61,6 +61,8 @@ CALLS = {
     "Mutation.markNotificationsRead": 'mutation { markNotificationsRead(input: {through: "1"}) { position } }',
     "Mutation.setNotificationPreference": """mutation { setNotificationPreference(input: {kind: SCA_BLOCKED, channel: PUSH,
         wanted: true}) { position } }""",
+    "Mutation.changeLimit": """mutation { changeLimit(input: {asset: "EUR", perPayment: "1", perDay: "1", idempotencyKey: ""}) {
+        position } }""",
     "Mutation.settleDeposit": """mutation { settleDeposit(input: {accountId: "x", amount: {amount: "1", asset: "EUR"},
         reference: "nowhere"}) { position } }""",
 }

@@ -166,6 +166,11 @@ CALLS: Mapping[str, Call] = {
         _DEVICE,
         ids={"input.deviceId": "device"},
     ),
+    "Mutation.changeLimit": _wish(
+        "changeLimit",
+        {"asset": "EUR", "perPayment": "1", "perDay": "1", "idempotencyKey": FRESH},
+        "limit { asset limit { perDay { amount } } }",
+    ),
     "Mutation.removeDevice": _wish(
         "removeDevice", {"deviceId": MINE, "idempotencyKey": FRESH}, _DEVICE, ids={"input.deviceId": "device"}
     ),

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection
 from datetime import UTC, datetime, timedelta
+from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
@@ -17,6 +18,7 @@ from isthmus.domain.api_keys import (
     ApiKeyEvent,
     ApiKeyMade,
     ApiKeyRevoked,
+    Decision,
     KeyScope,
     MakeApiKey,
     RevokeApiKey,
@@ -29,29 +31,37 @@ from isthmus.domain.api_keys import (
 )
 from isthmus.domain.personal import PersonalText, Sealed
 from isthmus.domain.refusals import ApiKeyNotFound, InvalidInput, Refusal, TooManyApiKeys
+from isthmus.domain.sca import Guard, Method
+from isthmus.domain.step_up import Asked
 
 NOW = datetime(2026, 11, 25, tzinfo=UTC)
 OWNER = uuid4()
+ASKED = Asked(uuid4(), Method.ONE_TIME_CODE, NOW + timedelta(minutes=5))
 
 
 def wish(key_id: UUID, *scopes: KeyScope) -> MakeApiKey:
     name = PersonalText("", Sealed(f"sealed:v1:{OWNER}:AAAA"))
-    return MakeApiKey(key_id, OWNER, name, scopes or (KeyScope.READ,), "00" * 32, NOW + timedelta(days=1))
+    ends = NOW + timedelta(days=1)
+    return MakeApiKey(key_id, OWNER, name, scopes or (KeyScope.READ,), "00" * 32, ends, ASKED)
+
+
+def decided(live: Collection[UUID], wish: MakeApiKey) -> Decision:
+    return make(live, Guard(), wish, NOW)
 
 
 def made(key_id: UUID) -> ApiKeyMade:
-    (event,) = accepted(make((), wish(key_id)))
+    (event,) = accepted(decided((), wish(key_id)))[:1]
     assert isinstance(event, ApiKeyMade)
     return event
 
 
-def accepted(decision: Sequence[ApiKeyEvent] | Refusal) -> Sequence[ApiKeyEvent]:
+def accepted(decision: Decision) -> Any:
     assert not isinstance(decision, Refusal), decision
     return decision
 
 
 def test_scopes_are_kept_once_and_in_order() -> None:
-    (event,) = accepted(make((), wish(uuid4(), KeyScope.WRITE, KeyScope.READ, KeyScope.WRITE)))
+    (event, _) = accepted(decided((), wish(uuid4(), KeyScope.WRITE, KeyScope.READ, KeyScope.WRITE)))
 
     assert isinstance(event, ApiKeyMade)
     assert event.scopes == (KeyScope.READ, KeyScope.WRITE)
@@ -59,7 +69,7 @@ def test_scopes_are_kept_once_and_in_order() -> None:
 
 @pytest.mark.parametrize(("live", "refused"), [(LIVE_MAX - 1, False), (LIVE_MAX, True)])
 def test_a_person_has_so_many_keys_and_no_more(live: int, refused: bool) -> None:
-    decision = make({uuid4() for _ in range(live)}, wish(uuid4()))
+    decision = decided({uuid4() for _ in range(live)}, wish(uuid4()))
 
     assert isinstance(decision, TooManyApiKeys) is refused
 

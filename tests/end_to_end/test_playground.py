@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -109,19 +110,39 @@ def test_every_tab_runs_and_no_script_sees_a_token(browser: Browser, product: Pr
     page.close()
 
 
+def code_for(product: Product, page: Page, told: str) -> str:
+    """The code of the newest message in which that is said."""
+    found: list[str] = []
+
+    def came() -> bool:
+        messages = httpx.get(f"{product.running['sandbox_url']}/sandbox/inbox").json()
+        found.extend(re.findall(rf"{told}.*?your code is (\d{{6}})", " ".join(one["body"] for one in messages)))
+        return bool(found)
+
+    until(page, came)
+    return found[-1]
+
+
 def pay(product: Product, page: Page) -> None:
     """From another place: a program with an API key of the same person's."""
     ask = """async (body) => (await (await fetch('/graphql', {method: 'POST', body: JSON.stringify(body),
         headers: {'content-type': 'application/json', 'x-isthmus-csrf': '1'}})).json()).data"""
     accounts = page.evaluate(ask, {"query": "{ viewer { accounts(first: 50) { edges { node { id name asset } } } } }"})
     mine = {edge["node"]["name"]: edge["node"]["id"] for edge in accounts["viewer"]["accounts"]["edges"]}
-    key = page.evaluate(
+    made = page.evaluate(
         ask,
         {
             "query": "mutation { createApiKey(input: {name: \"payer\", scopes: [READ, WRITE], "
-            f"idempotencyKey: \"{time.monotonic_ns()}\"}}) {{ secret }} }}"
+            f"idempotencyKey: \"{time.monotonic_ns()}\"}}) {{ secret apiKey {{ challenge {{ id }} }} }} }}"
         },
-    )["createApiKey"]["secret"]  # fmt: skip
+    )["createApiKey"]  # fmt: skip
+    key, challenge = made["secret"], made["apiKey"]["challenge"]["id"]
+    code = code_for(product, page, "Make the API key “payer”")
+    answer = f'{{challengeId: "{challenge}", answer: {{oneTimeCode: "{code}"}}}}'
+    answered = page.evaluate(
+        ask, {"query": f"mutation {{ answerScaChallenge(input: {answer}) {{ errors {{ code }} }} }}"}
+    )
+    assert answered["answerScaChallenge"]["errors"] == []
     wish = {
         "fromAccountId": mine["Everyday"],
         "toAccountId": mine["Savings"],

@@ -20,7 +20,12 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
 from isthmus.auth.api_keys import RECHECK_S
+from isthmus.domain.sca import CodeProof
+from isthmus.domain.sca_answers import AnswerScaChallenge
 from isthmus.graphql.ws_protocol import STUCK_S
+from isthmus.runtime.wiring import write_side
+from isthmus.settings import load_settings
+from isthmus.write_models.envelope import Done, Envelope
 from tests.end_to_end.client import PROTOCOL, Client
 from tests.faults.open_loop import quantile
 from tests.faults.system import System, funded, settle
@@ -195,13 +200,23 @@ _REVOKE = "mutation($i: RevokeApiKeyInput!) { revokeApiKey(input: $i) { errors {
 _FREEZE = "mutation($i: FreezeAccountInput!) { freezeAccount(input: $i) { errors { message } } }"
 
 
-async def _key(owner: Client, expires_at: datetime | None = None) -> tuple[str, str]:
-    """Its id and its secret."""
+async def _key(system: System, owner: Client, expires_at: datetime | None = None) -> tuple[str, str]:
+    """Its id and its secret. It is answered for, as its maker does with the code that is sent."""
     wish = {"name": "F44", "scopes": ["READ"], "idempotencyKey": str(uuid4())}
     if expires_at is not None:
         wish |= {"expiresAt": expires_at.isoformat()}
     payload = (await owner.ask(_KEY, {"i": wish})).data["createApiKey"]
     assert payload["errors"] == []
+    settings, url = load_settings(data_dir=system.data_dir), system.endpoints.database_url
+    assert url is not None
+    async with write_side(settings, url) as side:
+        row = await side.pool.fetchrow(
+            "select * from sca_challenges where purpose = 'API_KEY' order by id desc limit 1"
+        )
+        person = row["owner"]
+        answer = AnswerScaChallenge(row["id"], row["subject_id"], person, row["digest"], CodeProof(True))
+        envelope = Envelope(f"person:{person}", person, "answerScaChallenge", str(uuid4()), {}, "test")
+        assert isinstance(await side.commands.run(answer, envelope), Done)
     return payload["apiKey"]["id"], payload["secret"]
 
 
@@ -244,7 +259,7 @@ async def test_f44_a_right_that_ends_in_mid_stream_ends_the_stream_and_nothing_c
 ) -> None:
     account = await funded(ada, olga, "1000")
     ends = datetime.now(UTC) + timedelta(seconds=5)
-    key_id, secret = await _key(ada, ends if how == "expires" else None)
+    key_id, secret = await _key(system, ada, ends if how == "expires" else None)
     heard = _Heard()
     listening = asyncio.create_task(getattr(heard, road)(ada.url, secret, account))
     async with asyncio.timeout(60):

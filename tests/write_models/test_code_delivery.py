@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import timedelta
 from decimal import Decimal
 from uuid import UUID, uuid4
 
 from isthmus.auth.webauthn import WebAuthn
+from isthmus.domain.api_keys import KeyScope, MakeApiKey
+from isthmus.domain.compliance import Limits
 from isthmus.domain.identifiers import uuid7_source
 from isthmus.domain.notifications import Message
 from isthmus.domain.payees import PayeeAccount
+from isthmus.domain.personal import PersonalText
+from isthmus.domain.personal_limits import ChangeLimit, limit_id_of
+from isthmus.domain.sca import Method
+from isthmus.domain.step_up import Asked
 from isthmus.integrations.screening.files import limit_table, sanctions_list
 from isthmus.integrations.screening.rules import ListedCompliance
 from isthmus.runtime.wiring import WriteSide
@@ -68,6 +75,27 @@ async def test_the_message_says_what_the_code_is_for_and_none_comes_for_what_is_
     assert {await delivery.deliver(row["id"]) for row in rows} == {"late"}
     assert await delivery.deliver(uuid4()) == "late"
     assert len(inbox.messages) == 2
+
+
+async def test_the_message_for_a_step_up_says_what_may_be_done_then(side: WriteSide, ledger: Driver) -> None:
+    person, codes, inbox, now = uuid4(), OneTimeCodes(b"k" * 32), Inbox(), side.clock.now()
+    ceiling = Limits(Decimal(1_000), Decimal(2_000))
+    asked = [Asked(uuid4(), Method.ONE_TIME_CODE, now + timedelta(minutes=5)) for _ in range(3)]
+    limit_id, ends = limit_id_of(person, "EUR"), now + timedelta(days=1)
+    await ledger.done(ChangeLimit(limit_id, person, "EUR", Limits(Decimal(1), Decimal(2)), ceiling, asked[0]))
+    await ledger.done(ChangeLimit(limit_id, person, "EUR", Limits(Decimal("10.5"), Decimal(20)), ceiling, asked[0]))
+    await ledger.done(ChangeLimit(limit_id, person, "EUR", Limits(Decimal(30), Decimal(40)), ceiling, asked[1]))
+    key = MakeApiKey(uuid4(), person, PersonalText("till"), (KeyScope.READ,), "00" * 32, ends, asked[2])
+    await ledger.done(key)
+    delivery = CodeDelivery(side.pool, side.texts, codes, inbox, side.commands.assets)
+
+    assert [await delivery.deliver(one.challenge_id) for one in asked] == ["late", "delivered", "delivered"], (
+        "what another wish replaced is of no use"
+    )
+
+    limit, made = inbox.messages
+    assert "Be able to pay 30.00 EUR at once and 40.00 EUR a day: your code is" in limit.body
+    assert "Make the API key “till”, with which a program may see what is yours: your code is" in made.body
 
 
 def envelope(person: UUID, mutation: str) -> Envelope:

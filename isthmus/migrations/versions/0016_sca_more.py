@@ -1,4 +1,4 @@
-"""Exemptions from strong customer authentication."""
+"""Exemptions from strong customer authentication, and step-ups for API keys and limits."""
 
 import sqlalchemy as sa
 from alembic import context, op
@@ -10,6 +10,8 @@ down_revision = "0015"
 
 _TABLES = {
     "unproven_payments": "select, insert, update, delete",
+    "personal_limits": "select, insert, update",
+    "api_keys": "update (confirmed)",
 }
 
 
