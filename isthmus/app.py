@@ -208,11 +208,12 @@ async def wired(settings: Settings) -> AsyncIterator[Running]:
     from isthmus.read_models.personal_limits import LimitReader
     from isthmus.read_models.positions import ProjectionPositions, log_identity
     from isthmus.read_models.sca import DeviceReader
+    from isthmus.read_models.sca_apps import AppReader
     from isthmus.read_models.texts import TextReader
     from isthmus.read_models.transactions import TransactionReader
     from isthmus.runtime.banking import banking
     from isthmus.runtime.endpoints import resolve
-    from isthmus.runtime.payments import device_desk, limit_desk, payment_desk, sca_desk
+    from isthmus.runtime.payments import app_desk, device_desk, limit_desk, payment_desk, sca_desk
     from isthmus.runtime.rate_limits import RateLimits
     from isthmus.runtime.trusted_documents import PublishedDocuments
     from isthmus.runtime.webhook_door import WebhookDoor
@@ -330,6 +331,7 @@ async def wired(settings: Settings) -> AsyncIterator[Running]:
                 payments=payment_desk(settings, side, redis),
                 sca=answers,
                 devices=device_desk(settings, side),
+                apps=app_desk(settings, side, answers),
                 limits=limit_desk(settings, side, answers),
                 consents=consent_feed,
                 payment_feed=payment_feed,
@@ -354,6 +356,7 @@ async def wired(settings: Settings) -> AsyncIterator[Running]:
                     payments=payments,
                     devices=DeviceReader(pool, side.clock.stamp),
                     notices=notices,
+                    apps=AppReader(pool, side.clock.stamp),
                     limits=LimitReader(pool, side.clock.stamp),
                 ),
                 sessions=sessions,

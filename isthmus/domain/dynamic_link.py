@@ -26,6 +26,7 @@ class Purpose(StrEnum):
 
     PAYMENT = "PAYMENT"
     DEVICE = "DEVICE"
+    AUTHENTICATOR = "AUTHENTICATOR"
     API_KEY = "API_KEY"
     LIMIT = "LIMIT"
 

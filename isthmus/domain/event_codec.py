@@ -66,6 +66,7 @@ from isthmus.domain.sca import (
     ScaInvalidated,
     ScaPassed,
 )
+from isthmus.domain.sca_apps import AppEnrolled, AppRemoved, AppRequested, AppUsed
 from isthmus.domain.sca_devices import DeviceEnrolled, DeviceRemoved, DeviceRequested, DeviceUsed
 
 Data = dict[str, Any]
@@ -81,6 +82,7 @@ PAYMENT = "payment"
 SCA_CHALLENGE = "sca_challenge"
 SCA_GUARD = "sca_guard"
 SCA_DEVICE = "sca_device"
+SCA_APP = "sca_app"
 PERSONAL_LIMIT = "personal_limit"
 
 #: Every event type: its class, its current schema version and whose stream it is in.
@@ -140,6 +142,10 @@ EVENT_TYPES: Mapping[str, tuple[type, int, str]] = {
     "DeviceEnrolled": (DeviceEnrolled, 1, SCA_DEVICE),
     "DeviceUsed": (DeviceUsed, 1, SCA_DEVICE),
     "DeviceRemoved": (DeviceRemoved, 1, SCA_DEVICE),
+    "AppRequested": (AppRequested, 1, SCA_APP),
+    "AppEnrolled": (AppEnrolled, 1, SCA_APP),
+    "AppUsed": (AppUsed, 1, SCA_APP),
+    "AppRemoved": (AppRemoved, 1, SCA_APP),
     "LimitRaiseAsked": (LimitRaiseAsked, 1, PERSONAL_LIMIT),
     "LimitSet": (LimitSet, 1, PERSONAL_LIMIT),
 }
@@ -161,6 +167,7 @@ _NAMED_BY: Mapping[str, str] = {
     SCA_CHALLENGE: "challenge_id",
     SCA_GUARD: "guard_id",
     SCA_DEVICE: "device_id",
+    SCA_APP: "app_id",
     PERSONAL_LIMIT: "limit_id",
 }
 

@@ -9,6 +9,7 @@ from isthmus.domain.ledger import LedgerEvent
 from isthmus.domain.payment_events import PaymentEvent
 from isthmus.domain.personal_limits import LimitEvent
 from isthmus.domain.sca import ScaEvent, ScaGuardEvent
+from isthmus.domain.sca_apps import AppEvent
 from isthmus.domain.sca_devices import DeviceEvent
 
 Event = (
@@ -21,5 +22,6 @@ Event = (
     | ScaEvent
     | ScaGuardEvent
     | DeviceEvent
+    | AppEvent
     | LimitEvent
 )

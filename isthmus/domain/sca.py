@@ -15,6 +15,11 @@ from typing import assert_never
 from uuid import UUID, uuid5
 
 from isthmus.domain.dynamic_link import Purpose
+from isthmus.domain.sca_proofs import BankProof as BankProof
+from isthmus.domain.sca_proofs import CodeProof as CodeProof
+from isthmus.domain.sca_proofs import DeviceProof as DeviceProof
+from isthmus.domain.sca_proofs import Proof as Proof
+from isthmus.domain.sca_proofs import TotpProof as TotpProof
 
 FAILURES_MAX = 5
 #: How long a person who answered wrongly too often is asked nothing more.
@@ -25,6 +30,7 @@ CODE_LIFE = timedelta(minutes=5)
 class Method(StrEnum):
     ONE_TIME_CODE = "ONE_TIME_CODE"
     DEVICE = "DEVICE"
+    TOTP = "TOTP"
     REDIRECT = "REDIRECT"
     DECOUPLED = "DECOUPLED"
 
@@ -212,33 +218,6 @@ def fold_guard(events: Iterable[object], now: datetime) -> Guard:
 # -- what a person answers with --------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class CodeProof:
-    """A code that was compared with the challenge's. `holds`: whether it is the same."""
-
-    holds: bool
-
-
-@dataclass(frozen=True)
-class DeviceProof:
-    """An assertion that was checked against the device's key and the challenge. `holds`: whether it is right. `counter`: how often the
-    device says that it signed, 0 where it does not count."""
-
-    device_id: UUID | None
-    holds: bool
-    counter: int = 0
-
-
-@dataclass(frozen=True)
-class BankProof:
-    """What the provider itself says of its customer's authentication. None: not answered yet."""
-
-    holds: bool | None
-
-
-Proof = CodeProof | DeviceProof | BankProof
-
-
 def proof_fits(challenge: Challenge, proof: Proof) -> bool:
     """Whether it is of the challenge's method at all, and right."""
     issued = challenge.issued
@@ -247,6 +226,8 @@ def proof_fits(challenge: Challenge, proof: Proof) -> bool:
             return issued.method is Method.ONE_TIME_CODE and proof.holds
         case DeviceProof():
             return issued.method is Method.DEVICE and proof.holds
+        case TotpProof():
+            return issued.method is Method.TOTP and proof.holds
         case BankProof():
             return issued.method in (Method.REDIRECT, Method.DECOUPLED) and proof.holds is True
         case _:

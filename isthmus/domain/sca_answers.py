@@ -8,13 +8,14 @@ from datetime import datetime
 from typing import assert_never
 from uuid import UUID
 
-from isthmus.domain import api_keys, payments, personal_limits, sca, sca_devices
+from isthmus.domain import api_keys, payments, personal_limits, sca, sca_apps, sca_devices
 from isthmus.domain.api_keys import ApiKey
 from isthmus.domain.dynamic_link import Purpose
 from isthmus.domain.ledger import Book
 from isthmus.domain.payment_events import Payment
 from isthmus.domain.personal_limits import PersonalLimit
 from isthmus.domain.refusals import Refusal, ScaRejected
+from isthmus.domain.sca_apps import App
 from isthmus.domain.sca_devices import Device
 
 
@@ -31,14 +32,20 @@ class AnswerScaChallenge:
     from_account_id: UUID | None = None
 
     @property
-    def device_id(self) -> UUID | None:
-        """Whose device is said to have signed."""
-        return self.proof.device_id if isinstance(self.proof, sca.DeviceProof) else None
+    def signer_id(self) -> UUID | None:
+        """The device that is said to have signed, or the app that is said to have shown the code."""
+        match self.proof:
+            case sca.DeviceProof():
+                return self.proof.device_id
+            case sca.TotpProof():
+                return self.proof.app_id
+            case _:
+                return None
 
 
 #: What a challenge may authorise.
-Subject = Payment | Device | ApiKey | PersonalLimit
-Decision = payments.Decision | sca_devices.Decision | api_keys.Decision | personal_limits.Decision
+Subject = Payment | Device | App | ApiKey | PersonalLimit
+Decision = payments.Decision | sca_devices.Decision | sca_apps.Decision | api_keys.Decision | personal_limits.Decision
 
 
 def answer(
@@ -46,16 +53,17 @@ def answer(
     challenge: sca.Challenge | None,
     guard: sca.Guard,
     subject: Subject | None,
-    signer: Device | None,
+    signer: Device | App | None,
     wish: AnswerScaChallenge,
     now: datetime,
 ) -> Decision:
-    """`subject`: what the wish says it is for. `signer`: the device that is said to have signed."""
+    """`subject`: what the wish says it is for. `signer`: the device or app that is said to have signed."""
     if challenge is None or challenge.owner != wish.owner or challenge.issued.subject_id != wish.subject_id:
         return ScaRejected("The answer is not accepted.")
     if challenge.issued.digest != wish.digest:
         return ScaRejected("The answer is not accepted.")  # nobody was wrong but whoever changed a row
-    proof = sca_devices.checked(signer, wish.proof, wish.owner)
+    proof = sca_devices.checked(signer if isinstance(signer, Device) else None, wish.proof, wish.owner)
+    proof = sca_apps.checked(signer if isinstance(signer, App) else None, proof, wish.owner)
     decided: Decision
     match challenge.issued.purpose:
         case Purpose.PAYMENT:
@@ -64,6 +72,9 @@ def answer(
         case Purpose.DEVICE:
             device = subject if isinstance(subject, Device) else None
             decided = sca_devices.answer(challenge, guard, device, proof, now)
+        case Purpose.AUTHENTICATOR:
+            app = subject if isinstance(subject, App) else None
+            decided = sca_apps.answer(challenge, guard, app, proof, now)
         case Purpose.API_KEY:
             key = subject if isinstance(subject, ApiKey) else None
             decided = api_keys.answer(challenge, guard, key, proof, now)
@@ -74,7 +85,7 @@ def answer(
             assert_never(challenge.issued.purpose)
     if isinstance(decided, Refusal) or not _passed(decided):
         return decided
-    return [*decided, *sca_devices.used(challenge, proof)]
+    return [*decided, *sca_devices.used(challenge, proof), *sca_apps.used(challenge, proof)]
 
 
 def _passed(events: Sequence[object]) -> bool:

@@ -48,6 +48,9 @@ ACCESS: Mapping[str, Scope] = {
     "Mutation.removeDevice": Scope.WRITE,
     "Mutation.markNotificationsRead": Scope.WRITE,
     "Mutation.setNotificationPreference": Scope.WRITE,
+    "Mutation.beginAuthenticatorApp": Scope.WRITE,
+    "Mutation.completeAuthenticatorApp": Scope.WRITE,
+    "Mutation.removeAuthenticatorApp": Scope.WRITE,
     "Mutation.changeLimit": Scope.WRITE,
     "Subscription.balanceChanged": Scope.READ,
     "Subscription.consentChanged": Scope.READ,
@@ -69,6 +72,9 @@ IN_PERSON = frozenset(
         "Mutation.completeDeviceEnrolment",
         "Mutation.removeDevice",
         "Mutation.setNotificationPreference",
+        "Mutation.beginAuthenticatorApp",
+        "Mutation.completeAuthenticatorApp",
+        "Mutation.removeAuthenticatorApp",
         "Mutation.changeLimit",
     }
 )

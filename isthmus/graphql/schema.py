@@ -19,6 +19,7 @@ from isthmus.graphql.spans import trace_roots
 from isthmus.resolvers.account_mutations import AccountMutations
 from isthmus.resolvers.accounts import LedgerAccount
 from isthmus.resolvers.api_keys import ApiKeyMutations, ApiKeyQueries
+from isthmus.resolvers.apps import AppMutations
 from isthmus.resolvers.assets import AssetQueries
 from isthmus.resolvers.audit import AuditQueries
 from isthmus.resolvers.bank_accounts import BankAccount
@@ -58,6 +59,7 @@ class Mutation(
     PaymentReviewMutations,
     DeviceMutations,
     NotificationMutations,
+    AppMutations,
     LimitMutations,
 ):
     pass

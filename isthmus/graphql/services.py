@@ -29,9 +29,11 @@ from isthmus.read_models.payments import PaymentReader, PaymentRow
 from isthmus.read_models.personal_limits import LimitReader
 from isthmus.read_models.row_feed import RowFeed
 from isthmus.read_models.sca import DeviceReader
+from isthmus.read_models.sca_apps import AppReader
 from isthmus.read_models.texts import TextReader
 from isthmus.read_models.transactions import TransactionReader
 from isthmus.runtime.rate_limits import Bucket
+from isthmus.write_models.app_desk import AppDesk
 from isthmus.write_models.bank_links import BankLinks
 from isthmus.write_models.device_desk import DeviceDesk
 from isthmus.write_models.envelope import Envelope, Outcome
@@ -149,6 +151,7 @@ class Readers:
     payments: PaymentReader
     devices: DeviceReader
     notices: NoticeReader
+    apps: AppReader
     limits: LimitReader
 
 
@@ -164,6 +167,7 @@ class Services:
     payments: PaymentDesk
     sca: ScaDesk
     devices: DeviceDesk
+    apps: AppDesk
     limits: LimitDesk
     consents: ConsentFeed
     payment_feed: RowFeed[PaymentRow]

@@ -19,6 +19,7 @@ from isthmus.graphql.context import AppInfo
 from isthmus.graphql.ids import account_key, payment_key, sca_challenge_key
 from isthmus.graphql.scalars import Position
 from isthmus.resolvers.api_keys import ApiKey, api_key_of
+from isthmus.resolvers.apps import AuthenticatorApp, app_of
 from isthmus.resolvers.devices import Device, device_of
 from isthmus.resolvers.limits import PersonalLimit, limit_of
 from isthmus.resolvers.money import MoneyInput, canonical
@@ -35,7 +36,7 @@ _CODE_MAX = 16
 
 
 ScaSubject = Annotated[
-    Payment | Device | ApiKey | PersonalLimit,
+    Payment | Device | AuthenticatorApp | ApiKey | PersonalLimit,
     strawberry.union("ScaSubject", description="What a challenge authorises."),
 ]
 
@@ -60,6 +61,7 @@ class ScaAnswerInput:
     device_assertion: str | None = strawberry.field(
         default=UNSET, description="What `navigator.credentials.get` gave, as JSON."
     )
+    totp: str | None = strawberry.field(default=UNSET, description="The code that the authenticator app shows.")
 
 
 @strawberry.input(description="An answer to a challenge.")
@@ -157,7 +159,7 @@ class PaymentMutations:
         answer = await desk.answer(
             info.context.caller.person_id,
             sca_challenge_key(input.challenge_id),
-            Answer(given.one_time_code or None, given.device_assertion or None),
+            Answer(given.one_time_code or None, given.device_assertion or None, given.totp or None),
             envelope,
         )
         if isinstance(answer, Refused):
@@ -189,7 +191,7 @@ class PaymentMutations:
 async def _answered(info: AppInfo, answer: Answered) -> AnswerScaChallengePayload:
     """With what was authorised, as it is now."""
     loaders = info.context.loaders
-    subject: Payment | Device | ApiKey | PersonalLimit | None
+    subject: Payment | Device | AuthenticatorApp | ApiKey | PersonalLimit | None
     match answer.purpose:
         case Purpose.PAYMENT:
             payment = await loaders.payments.load(answer.subject_id)
@@ -197,6 +199,9 @@ async def _answered(info: AppInfo, answer: Answered) -> AnswerScaChallengePayloa
         case Purpose.DEVICE:
             device = await loaders.devices.load(answer.subject_id)
             subject = None if device is None else device_of(device)
+        case Purpose.AUTHENTICATOR:
+            app = await info.context.services.read.apps.of_owner(info.context.caller.person_id)
+            subject = None if app is None else app_of(app)
         case Purpose.API_KEY:
             key = await loaders.api_keys.load(answer.subject_id)
             subject = None if key is None else api_key_of(key)
@@ -235,6 +240,8 @@ def _answer_fault(given: ScaAnswerInput) -> Refusal | None:
     """What cannot be an answer at all is not counted as one."""
     if len(given.one_time_code or "") > _CODE_MAX:
         return InvalidInput("That is no code.", ("input", "answer", "oneTimeCode"))
+    if len(given.totp or "") > _CODE_MAX:
+        return InvalidInput("That is no code.", ("input", "answer", "totp"))
     if len(given.device_assertion or "") > ANSWER_LENGTH_MAX:
         return InvalidInput("That is no assertion.", ("input", "answer", "deviceAssertion"))
     return None

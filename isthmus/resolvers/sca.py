@@ -24,6 +24,7 @@ from isthmus.resolvers.sca_states import ScaChallengeState
 class ScaPurpose(Enum):
     PAYMENT = strawberry.enum_value("PAYMENT", description="To pay.")
     DEVICE = strawberry.enum_value("DEVICE", description="To enrol a device.")
+    AUTHENTICATOR = strawberry.enum_value("AUTHENTICATOR", description="To enrol an authenticator app.")
     API_KEY = strawberry.enum_value("API_KEY", description="To make an API key.")
     LIMIT = strawberry.enum_value("LIMIT", description="To raise a limit.")
 
@@ -32,6 +33,7 @@ class ScaPurpose(Enum):
 class ScaMethod(Enum):
     ONE_TIME_CODE = strawberry.enum_value("ONE_TIME_CODE", description="By a code that is sent.")
     DEVICE = strawberry.enum_value("DEVICE", description="By a device of theirs that signs.")
+    TOTP = strawberry.enum_value("TOTP", description="By a code that their authenticator app shows.")
 
 
 @strawberry.type(
@@ -92,6 +94,14 @@ class DeviceChallenge(ScaChallenge):
         return authenticators.request_options(challenge, known) if authenticators else "{}"
 
 
+@strawberry.type(
+    description="The person's authenticator app shows a code. Show what it is for beside the field that it goes into: the code itself is "
+    "not made of it."
+)
+class TotpChallenge(ScaChallenge):
+    pass
+
+
 @strawberry.type(description="The bank asks its customer on its own page.")
 class RedirectChallenge(ScaChallenge):
     url: str = strawberry.field(description="Where the person is to be sent.")
@@ -103,11 +113,11 @@ class DecoupledChallenge(ScaChallenge):
     poll_after: datetime = strawberry.field(description="When to look again.")
 
 
-CHALLENGES = (OneTimeCodeChallenge, DeviceChallenge, RedirectChallenge, DecoupledChallenge)
+CHALLENGES = (OneTimeCodeChallenge, DeviceChallenge, TotpChallenge, RedirectChallenge, DecoupledChallenge)
 
 
 def challenge_of(row: ChallengeRow, payment: PaymentRow | None = None) -> ScaChallenge:
-    """Codes and devices so far."""
+    """Codes, devices and apps so far."""
     pending = row.state == "PENDING"
     common: dict[str, Any] = {
         "row": row,
@@ -120,4 +130,6 @@ def challenge_of(row: ChallengeRow, payment: PaymentRow | None = None) -> ScaCha
     }
     if row.method == Method.DEVICE:
         return DeviceChallenge(**common)
+    if row.method == Method.TOTP:
+        return TotpChallenge(**common)
     return OneTimeCodeChallenge(**common, delivered_to="inbox")

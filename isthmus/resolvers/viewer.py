@@ -15,6 +15,7 @@ from isthmus.read_models.accounts import AccountRow
 from isthmus.read_models.bank_accounts import BankAccountRow
 from isthmus.resolvers.accounts import Account, AccountConnection, AccountFilter, AccountKind
 from isthmus.resolvers.api_keys import api_key_of
+from isthmus.resolvers.apps import AuthenticatorApp, app_of
 from isthmus.resolvers.bank_accounts import bank_account_of
 from isthmus.resolvers.consents import BankConsentConnection, consent_of
 from isthmus.resolvers.devices import Device, device_of
@@ -128,6 +129,13 @@ class Viewer(Node):
     async def devices(self, info: AppInfo) -> list[Device]:
         rows = await info.context.services.read.devices.of_owner(info.context.caller.person_id)
         return [device_of(row) for row in rows]
+
+    @strawberry.field(
+        description="Their authenticator app, or the last one that they had or asked for; null where there was none."
+    )
+    async def authenticator_app(self, info: AppInfo) -> AuthenticatorApp | None:
+        row = await info.context.services.read.apps.of_owner(info.context.caller.person_id)
+        return None if row is None else app_of(row)
 
     @strawberry.field(description="The limits that they set themselves, or ask to raise, by asset.")
     async def limits(self, info: AppInfo) -> list[PersonalLimit]:

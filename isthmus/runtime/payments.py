@@ -25,6 +25,7 @@ from isthmus.integrations.screening.velocity import RedisVelocity
 from isthmus.integrations.secrets.sealed_keys import SealedKeys
 from isthmus.runtime.wiring import WriteSide
 from isthmus.settings import Settings
+from isthmus.write_models.app_desk import AppDesk
 from isthmus.write_models.code_delivery import CodeDelivery
 from isthmus.write_models.device_desk import DeviceDesk
 from isthmus.write_models.limit_desk import LimitDesk
@@ -71,7 +72,12 @@ def _compliance(settings: Settings) -> ListedCompliance:
 
 def sca_desk(settings: Settings, side: WriteSide) -> ScaDesk:
     ids = uuid7_source(side.clock.now)
-    return ScaDesk(side.pool, side.commands, _codes(side), _authenticators(settings), side.clock, ids)
+    return ScaDesk(side.pool, side.commands, _codes(side), _authenticators(settings), side.clock, ids, side.texts)
+
+
+def app_desk(settings: Settings, side: WriteSide, sca: ScaDesk) -> AppDesk:
+    ids, issuer = uuid7_source(side.clock.now), settings.sca.rp_name
+    return AppDesk(side.pool, side.commands, side.texts, sca, side.clock, ids, issuer)
 
 
 def device_desk(settings: Settings, side: WriteSide) -> DeviceDesk:

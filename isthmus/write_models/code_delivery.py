@@ -87,6 +87,8 @@ class CodeDelivery:
                 device = await find_device(connection, row.subject_id)
                 name = (await self._texts.open_many(connection, [device.name]))[0] if device is not None else None
                 return None if name is None else ("Add a device", _device(name, code))
+            case Purpose.AUTHENTICATOR:
+                return "Add an authenticator app", _app(code)
             case Purpose.API_KEY:
                 key = await find_key(connection, row.subject_id)
                 name = (await self._texts.open_many(connection, [key.name]))[0] if key is not None else None
@@ -117,6 +119,10 @@ class CodeDelivery:
 
 def _device(name: str, code: str) -> str:
     return f"Add the device “{name}”, which may then authorise payments: your code is {code}. {_ALONE}"
+
+
+def _app(code: str) -> str:
+    return f"Add an authenticator app, whose codes may then authorise payments: your code is {code}. {_ALONE}"
 
 
 def _api_key(name: str, scopes: Sequence[str], code: str) -> str:

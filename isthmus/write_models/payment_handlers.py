@@ -16,6 +16,7 @@ from isthmus.domain import (
     personal_limits,
     sca,
     sca_answers,
+    sca_apps,
     sca_devices,
 )
 from isthmus.domain.ledger import Hold
@@ -24,6 +25,7 @@ from isthmus.domain.payment_review import RefusePayment, ReleasePayment
 from isthmus.domain.payments import CancelPayment, ExpirePayment, InitiatePayment, StartSubmission
 from isthmus.domain.personal_limits import ChangeLimit
 from isthmus.domain.sca_answers import AnswerScaChallenge, Subject
+from isthmus.domain.sca_apps import BeginApp, CompleteApp, RemoveApp
 from isthmus.domain.sca_devices import BeginDevice, CompleteDevice, RemoveDevice
 from isthmus.write_models.handling import Decision, Handler, Loaded, Needs
 
@@ -34,6 +36,10 @@ def _payment(loaded: Loaded, payment_id: UUID) -> payment_events.Payment | None:
 
 def _device(loaded: Loaded, device_id: UUID | None) -> sca_devices.Device | None:
     return None if device_id is None else sca_devices.fold(loaded.streams.get(device_id, ()))
+
+
+def _app(loaded: Loaded, app_id: UUID | None) -> sca_apps.App | None:
+    return None if app_id is None else sca_apps.fold(loaded.streams.get(app_id, ()))
 
 
 def _challenge(loaded: Loaded, wish: Any) -> sca.Challenge | None:
@@ -47,7 +53,11 @@ def _limit(loaded: Loaded, owner: UUID, asset: str) -> personal_limits.PersonalL
 def _subject(loaded: Loaded, subject_id: UUID) -> Subject | None:
     events = loaded.streams.get(subject_id, ())
     return (
-        payment_events.fold(events) or sca_devices.fold(events) or api_keys.fold(events) or personal_limits.fold(events)
+        payment_events.fold(events)
+        or sca_devices.fold(events)
+        or sca_apps.fold(events)
+        or api_keys.fold(events)
+        or personal_limits.fold(events)
     )
 
 
@@ -91,7 +101,7 @@ def _payment_needs(wish: Any) -> Needs:
 
 
 def _answer_needs(wish: AnswerScaChallenge) -> Needs:
-    signer = {wish.device_id} if wish.device_id is not None else set()
+    signer = {wish.signer_id} if wish.signer_id is not None else set()
     streams = frozenset({wish.challenge_id, wish.subject_id, sca.guard_id_of(wish.owner), *signer})
     account = wish.from_account_id
     owned = frozenset({(account, wish.owner)}) if account is not None else frozenset[tuple[UUID, UUID]]()
@@ -100,7 +110,7 @@ def _answer_needs(wish: AnswerScaChallenge) -> Needs:
 
 def _answer(loaded: Loaded, wish: AnswerScaChallenge) -> Decision:
     challenge, subject = _challenge(loaded, wish), _subject(loaded, wish.subject_id)
-    signer = _device(loaded, wish.device_id)
+    signer = _device(loaded, wish.signer_id) or _app(loaded, wish.signer_id)
     return sca_answers.answer(loaded.book, challenge, guard(loaded, wish), subject, signer, wish, loaded.now)
 
 
@@ -137,6 +147,18 @@ PAYMENT_HANDLERS: Mapping[type, Handler] = {
     RemoveDevice: Handler(
         lambda wish: Needs(streams=frozenset({wish.device_id})),
         lambda loaded, wish: sca_devices.remove(_device(loaded, wish.device_id), wish),
+    ),
+    BeginApp: Handler(
+        lambda wish: Needs(streams=frozenset({sca.guard_id_of(wish.owner)}), time=True),
+        lambda loaded, wish: sca_apps.begin(guard(loaded, wish), wish, loaded.now),
+    ),
+    CompleteApp: Handler(
+        lambda wish: Needs(streams=frozenset({wish.app_id, wish.challenge_id}), time=True),
+        lambda loaded, wish: sca_apps.complete(_app(loaded, wish.app_id), _challenge(loaded, wish), wish, loaded.now),
+    ),
+    RemoveApp: Handler(
+        lambda wish: Needs(streams=frozenset({wish.app_id})),
+        lambda loaded, wish: sca_apps.remove(_app(loaded, wish.app_id), wish),
     ),
     ChangeLimit: Handler(
         lambda wish: Needs(streams=frozenset({wish.limit_id, sca.guard_id_of(wish.owner)}), time=True),

@@ -10,6 +10,7 @@ from isthmus.domain.authenticators import Authenticators
 from isthmus.domain.clock import Clock
 from isthmus.domain.dynamic_link import Purpose
 from isthmus.domain.identifiers import IdSource
+from isthmus.domain.personal import PersonalTexts
 from isthmus.domain.refusals import Refusal, ScaRejected
 from isthmus.domain.sca_answers import AnswerScaChallenge
 from isthmus.domain.sca_devices import signing_challenge
@@ -18,8 +19,10 @@ from isthmus.write_models.challenge_rows import ChallengeRow, find_challenge
 from isthmus.write_models.commands import CommandBus, Done, Envelope, Refused
 from isthmus.write_models.connection import Pool
 from isthmus.write_models.one_time_codes import OneTimeCodes
+from isthmus.write_models.sca_apps import enrolled_app
 from isthmus.write_models.sca_devices import find_signer
 from isthmus.write_models.sca_methods import method_for
+from isthmus.write_models.totp import step_of
 
 
 @dataclass(frozen=True)
@@ -28,6 +31,7 @@ class Answer:
 
     one_time_code: str | None = field(default=None, repr=False)
     device_assertion: str | None = field(default=None, repr=False)
+    totp: str | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True)
@@ -50,6 +54,7 @@ class ScaDesk:
         authenticators: Authenticators | None,
         clock: Clock,
         ids: IdSource,
+        texts: PersonalTexts,
     ) -> None:
         self._pool = pool
         self._commands = commands
@@ -57,6 +62,7 @@ class ScaDesk:
         self._authenticators = authenticators
         self._clock = clock
         self._ids = ids
+        self._texts = texts
 
     async def ask(self, person: UUID, wished: sca.Method | None = None) -> Asked | Refusal:
         """How they would be asked now, for a step-up."""
@@ -82,6 +88,8 @@ class ScaDesk:
         return Refused(row.rejected(self._clock.now()), outcome.position)
 
     async def _proof(self, row: ChallengeRow, given: Answer) -> sca.Proof:
+        if given.totp is not None:
+            return await self._shown(row, given.totp)
         if given.device_assertion is None:
             return sca.CodeProof(self._codes.holds(row.challenge_id, row.digest, given.one_time_code or ""))
         return await self._signed(row, given.device_assertion)
@@ -98,6 +106,13 @@ class ScaDesk:
         challenge = signing_challenge(row.purpose, row.digest, row.challenge_id)
         counter = self._authenticators.signed(assertion, challenge, device.credential, row.owner)
         return sca.DeviceProof(device.device_id, counter is not None, counter or 0)
+
+    async def _shown(self, row: ChallengeRow, code: str) -> sca.TotpProof:
+        async with self._pool.acquire() as connection:
+            app = await enrolled_app(connection, row.owner)
+            secret = (await self._texts.open_many(connection, [app.secret]))[0] if app is not None else None
+        step = step_of(secret, code, self._clock.now()) if secret is not None else None
+        return sca.TotpProof(app.app_id if app is not None else None, step is not None, step or 0)
 
     @staticmethod
     def key_of_answer() -> str:

@@ -1,4 +1,6 @@
-"""How a person is asked: by a device where there is one, else by a code, unless they wish otherwise and have it."""
+"""How a person is asked: by a device where there is one, else by an app where there is one, else by a code that is sent; unless they
+wish otherwise and have it.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +9,7 @@ from uuid import UUID
 from isthmus.domain.refusals import Refusal, ScaMethodUnavailable
 from isthmus.domain.sca import Method
 from isthmus.write_models.connection import Pool
+from isthmus.write_models.sca_apps import enrolled_app
 from isthmus.write_models.sca_devices import credentials_of
 
 
@@ -14,7 +17,11 @@ async def method_for(pool: Pool, person: UUID, wished: Method | None) -> Method 
     if wished is Method.ONE_TIME_CODE:
         return wished
     async with pool.acquire() as connection:
-        signs = bool(await credentials_of(connection, person))
-    if not signs and wished is not None:
-        return ScaMethodUnavailable("You have no device that could be asked.", ("input", "method"))
-    return Method.DEVICE if signs else Method.ONE_TIME_CODE
+        signs = wished is not Method.TOTP and bool(await credentials_of(connection, person))
+        shows = wished is not Method.DEVICE and not signs and await enrolled_app(connection, person) is not None
+    if signs:
+        return Method.DEVICE
+    if wished is not None and not shows:
+        what = "app" if wished is Method.TOTP else "device"
+        return ScaMethodUnavailable(f"You have no {what} that could be asked.", ("input", "method"))
+    return Method.TOTP if shows else Method.ONE_TIME_CODE

@@ -36,6 +36,7 @@ from isthmus.write_models import (
     idempotency,
     payments,
     personal_limits,
+    sca_apps,
     sca_devices,
     spending,
 )
@@ -172,6 +173,7 @@ class UnitOfWork:
             await payments.write(self._connection, stretch.events, loaded.now)
             await exempted.write(self._connection, stretch.events)
             await personal_limits.write(self._connection, stretch.events)
+            await sca_apps.write(self._connection, stretch.events, loaded.now)
             await sca_devices.write(self._connection, stretch.events, loaded.now)
             await failpoint_async("unit.before_flush")
             stretch.base, stretch.stamp = await flush(self._connection, writer.rows, self._clock.stamp())

@@ -51,10 +51,11 @@ from isthmus.read_models.personal_limits import LimitReader
 from isthmus.read_models.positions import ProjectionPositions, log_identity, stored_positions
 from isthmus.read_models.projections import advance, ensure_positions, read_steps
 from isthmus.read_models.sca import DeviceReader
+from isthmus.read_models.sca_apps import AppReader
 from isthmus.read_models.texts import TextReader
 from isthmus.read_models.transactions import TransactionReader
 from isthmus.runtime.banking import banking
-from isthmus.runtime.payments import device_desk, limit_desk, payment_desk, sca_desk
+from isthmus.runtime.payments import app_desk, device_desk, limit_desk, payment_desk, sca_desk
 from isthmus.runtime.rate_limits import RateLimits
 from isthmus.runtime.servers import EmbeddedServers
 from isthmus.runtime.trusted_documents import PublishedDocuments
@@ -199,6 +200,7 @@ def wiring_of(served: Served, servers: EmbeddedServers, template: str) -> Callab
                 payments=payments,
                 devices=DeviceReader(reading, side.clock.stamp),
                 notices=notices,
+                apps=AppReader(reading, side.clock.stamp),
                 limits=LimitReader(reading, side.clock.stamp),
             )
             answers = sca_desk(settings, side)
@@ -213,6 +215,7 @@ def wiring_of(served: Served, servers: EmbeddedServers, template: str) -> Callab
                 payments=payment_desk(settings, side, redis),
                 sca=answers,
                 devices=device_desk(settings, side),
+                apps=app_desk(settings, side, answers),
                 limits=limit_desk(settings, side, answers),
                 consents=consent_feed,
                 payment_feed=payment_feed,

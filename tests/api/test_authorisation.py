@@ -61,6 +61,9 @@ CALLS = {
     "Mutation.markNotificationsRead": 'mutation { markNotificationsRead(input: {through: "1"}) { position } }',
     "Mutation.setNotificationPreference": """mutation { setNotificationPreference(input: {kind: SCA_BLOCKED, channel: PUSH,
         wanted: true}) { position } }""",
+    "Mutation.beginAuthenticatorApp": 'mutation { beginAuthenticatorApp(input: {idempotencyKey: ""}) { position } }',
+    "Mutation.completeAuthenticatorApp": 'mutation { completeAuthenticatorApp(input: {code: "1", idempotencyKey: ""}) { position } }',
+    "Mutation.removeAuthenticatorApp": 'mutation { removeAuthenticatorApp(input: {idempotencyKey: ""}) { position } }',
     "Mutation.changeLimit": """mutation { changeLimit(input: {asset: "EUR", perPayment: "1", perDay: "1", idempotencyKey: ""}) {
         position } }""",
     "Mutation.settleDeposit": """mutation { settleDeposit(input: {accountId: "x", amount: {amount: "1", asset: "EUR"},

@@ -166,6 +166,15 @@ CALLS: Mapping[str, Call] = {
         _DEVICE,
         ids={"input.deviceId": "device"},
     ),
+    "Mutation.beginAuthenticatorApp": _wish(
+        "beginAuthenticatorApp", {"idempotencyKey": FRESH}, "app { state challenge { id } }"
+    ),
+    "Mutation.completeAuthenticatorApp": _wish(
+        "completeAuthenticatorApp", {"code": "000000", "idempotencyKey": FRESH}, "app { state challenge { id } }"
+    ),
+    "Mutation.removeAuthenticatorApp": _wish(
+        "removeAuthenticatorApp", {"idempotencyKey": FRESH}, "app { state challenge { id } }"
+    ),
     "Mutation.changeLimit": _wish(
         "changeLimit",
         {"asset": "EUR", "perPayment": "1", "perDay": "1", "idempotencyKey": FRESH},

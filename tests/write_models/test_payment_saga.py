@@ -146,7 +146,7 @@ async def opened(side: WriteSide, ledger: Driver) -> Office:
     person, bank, ids = uuid4(), Bank(), uuid7_source(side.clock.now)
     compliance = ListedCompliance(sanctions_list(None), limit_table(None, "GB"))
     desk = PaymentDesk(side.pool, side.commands, side.texts, side.clock, ids, bank.name, compliance)
-    sca = ScaDesk(side.pool, side.commands, OneTimeCodes(b"k" * 32), None, side.clock, ids)
+    sca = ScaDesk(side.pool, side.commands, OneTimeCodes(b"k" * 32), None, side.clock, ids, side.texts)
     saga = PaymentSaga(side.pool, side.commands, side.texts, {bank.name: bank}, side.clock, ids)
     account = await ledger.funded(person, "100.00")
     return Office(side, ledger, bank, person, account, desk, sca, saga)

@@ -25,3 +25,21 @@ create table personal_limits (
     challenge_id uuid,
     unique (owner, asset)
 )
+--;
+alter table sca_challenges drop constraint sca_challenges_method_check,
+    add constraint sca_challenges_method_check check (method in ('ONE_TIME_CODE', 'DEVICE', 'TOTP', 'REDIRECT', 'DECOUPLED'))
+--;
+-- Authenticator apps; `secret` is sealed. What happened to one stays in its events.
+create table sca_apps (
+    id uuid primary key,
+    owner uuid not null,
+    secret text not null,
+    state text not null check (state in ('REQUESTED', 'ENROLLED', 'REMOVED')),
+    challenge_id uuid not null,
+    enrol_until timestamptz not null,
+    enrolled_at timestamptz,
+    used_at timestamptz,
+    stored_at timestamptz not null default now()
+)
+--;
+create index sca_apps_owner on sca_apps (owner)

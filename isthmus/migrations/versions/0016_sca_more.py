@@ -1,4 +1,4 @@
-"""Exemptions from strong customer authentication, and step-ups for API keys and limits."""
+"""Exemptions from strong customer authentication, and step-ups for API keys and limits, authenticator apps."""
 
 import sqlalchemy as sa
 from alembic import context, op
@@ -11,6 +11,7 @@ down_revision = "0015"
 _TABLES = {
     "unproven_payments": "select, insert, update, delete",
     "personal_limits": "select, insert, update",
+    "sca_apps": "select, insert, update",
     "api_keys": "update (confirmed)",
 }
 
