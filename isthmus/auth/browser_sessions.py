@@ -42,6 +42,8 @@ from isthmus.integrations.secrets.master_key import MasterKey
 from isthmus.integrations.secrets.sealing import seal, unsealed
 
 SESSION_LIFE_S = 8 * 3_600
+#: A session in which its person does nothing ends after this (RTS 2018/389 Art. 4(3)(d)). What is sent to them is nothing that they do.
+IDLE_LIFE_S = 300
 SIGN_IN_LIFE_S = 600
 #: An access token that ends sooner is exchanged before it is used.
 MARGIN = timedelta(seconds=60)
@@ -61,6 +63,10 @@ class SessionStore(Protocol):
     async def put(self, key: str, value: bytes, life_s: int) -> None: ...
 
     async def get(self, key: str) -> bytes | None: ...
+
+    async def extend(self, key: str, life_s: int) -> bool:
+        """Its end is so far away again; False where it is over."""
+        ...
 
     async def take(self, key: str) -> bytes | None:
         """Read and gone, in one step."""
@@ -160,6 +166,8 @@ class BrowserSessions:
             "nonce": begun.nonce,
             "code_challenge": pkce.challenge_of(begun.verifier),
             "code_challenge_method": pkce.METHOD,
+            # Otherwise the issuer's own session would begin anew at once what ended here.
+            "max_age": str(IDLE_LIFE_S),
         }
         endpoint = metadata["authorization_endpoint"]
         return Begun(cookie, f"{endpoint}{'&' if '?' in endpoint else '?'}{urlencode(query)}")
@@ -188,6 +196,7 @@ class BrowserSessions:
         except TokenRefused:
             raise SignInFailed("the issuer gave an access token that this API does not take") from None
         made = secrets.token_urlsafe(32)
+        await self._store.put(_used(_key("session", made)), b"1", IDLE_LIFE_S)
         await self._put(_key("session", made), self._kept(tokens), SESSION_LIFE_S)
         return made
 
@@ -195,6 +204,9 @@ class BrowserSessions:
         """None where the session is over. Raises IssuerUnavailable where nobody can tell."""
         key = _key("session", cookie)
         kept = await self._find(key)
+        if kept is not None and not await self._store.extend(_used(key), IDLE_LIFE_S):
+            await self._store.delete(key)
+            return None
         if kept is not None and self._stale(kept):
             kept = await self._refreshed(key)
         if kept is None:
@@ -207,7 +219,7 @@ class BrowserSessions:
 
     async def lasts(self, session: str) -> bool:
         """Whether a caller's `session` is still there. Raises IssuerUnavailable where nobody can tell."""
-        return await self._find(session) is not None
+        return await self._store.get(_used(session)) is not None and await self._find(session) is not None
 
     async def until_over(self, session: str) -> None:
         """Returns within RECHECK_S after it has ended, in whichever process."""
@@ -224,6 +236,7 @@ class BrowserSessions:
         key = _key("session", cookie)
         kept = await self._find(key)
         await self._store.delete(key)
+        await self._store.delete(_used(key))
         try:
             metadata = await self._issuer()
             if kept is not None and kept.refresh_token and "revocation_endpoint" in metadata:
@@ -317,3 +330,8 @@ class BrowserSessions:
 
 def _key(kind: str, cookie: str) -> str:
     return f"isthmus:{kind}:{hashlib.sha256(cookie.encode(errors='surrogatepass')).hexdigest()}"
+
+
+def _used(session: str) -> str:
+    """What is there as long as the session was used lately."""
+    return session.replace(":session:", ":session-used:", 1)

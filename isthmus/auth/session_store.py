@@ -28,6 +28,9 @@ class RedisSessions:
         found: bytes | None = await _answer(self._redis.get(key))
         return found
 
+    async def extend(self, key: str, life_s: int) -> bool:
+        return bool(await _answer(self._redis.expire(key, life_s)))
+
     async def take(self, key: str) -> bytes | None:
         found: bytes | None = await _answer(self._redis.getdel(key))
         return found

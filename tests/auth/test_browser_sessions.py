@@ -160,6 +160,43 @@ async def test_a_session_that_was_moved_or_changed_in_the_store_opens_for_nobody
     assert await sessions.caller(other) is not None
 
 
+async def test_a_session_in_which_nothing_is_done_for_five_minutes_is_over_and_use_keeps_it(
+    kit: Kit, sessions: BrowserSessions, redis: Redis
+) -> None:
+    store: Any = redis
+    for key in [key async for key in store.scan_iter("isthmus:session-used:*")]:
+        await store.delete(key)
+    cookie = await signed_in(kit, sessions)
+    caller = await sessions.caller(cookie)
+    assert caller is not None
+    assert caller.session is not None
+    (used,) = [key async for key in store.scan_iter("isthmus:session-used:*")]
+    assert 0 < await store.ttl(used) <= 300
+
+    await store.expire(used, 10)
+    assert await sessions.lasts(caller.session), "whoever only looks on does nothing"
+    assert await store.ttl(used) <= 10
+    assert await sessions.caller(cookie) is not None
+    assert await store.ttl(used) > 10, "use is"
+
+    await store.delete(used)  # as its end does
+    assert not await sessions.lasts(caller.session)
+    assert await sessions.caller(cookie) is None
+    assert await sessions.caller(cookie) is None, "for good"
+
+
+async def test_the_issuer_asks_again_who_was_away_for_longer(kit: Kit, sessions: BrowserSessions) -> None:
+    await signed_in(kit, sessions)
+    parts = urlsplit((await sessions.begin()).location)
+    assert (await kit.http.get(f"{parts.path}?{parts.query}")).status_code in (302, 303), "its own session signs in"
+
+    kit.clock.advance(timedelta(minutes=5, seconds=1))
+    page = await kit.http.get(f"{parts.path}?{parts.query}")
+
+    assert page.status_code == 200
+    assert "password" in page.text
+
+
 async def _opens(sessions: BrowserSessions, key: bytes) -> bool:
     return await sessions._find(key.decode()) is not None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -102,6 +103,20 @@ def test_lowering_ends_a_wish_to_raise_and_another_wish_replaces_it() -> None:
 
     assert isinstance(world.answer(second), ScaRejected)
     assert world.holds == Limits(Decimal(100), Decimal(150))
+
+
+def test_d5_an_answer_to_the_same_wish_of_before_and_to_another_digest_moves_nothing() -> None:
+    world = World()
+    world.change("100", "200")
+    world.change("500", "600")
+    first = world.asked.challenge_id
+    world.change("500", "600")
+    assert isinstance(world.answer(first), ScaRejected), "alike, and another challenge"
+
+    world.events = [
+        replace(event, digest="0" * 64) if isinstance(event, ScaChallengeIssued) else event for event in world.events
+    ]
+    assert isinstance(world.answer(), ScaRejected)
 
 
 def test_a_wrong_answer_raises_nothing_and_is_counted() -> None:
