@@ -6,9 +6,16 @@ from uuid import UUID
 
 from isthmus.domain.exemptions import NOBODY_KNOWN, Standing
 from isthmus.domain.payees import PayeeAccount
-from isthmus.write_models.connection import Pool
+from isthmus.domain.personal import PersonalTexts
+from isthmus.write_models.connection import Connection
 
 
-async def standing_of(pool: Pool, person: UUID, account: PayeeAccount) -> Standing:  # noqa: ARG001 - until payees are kept
+async def standing_of(
+    connection: Connection,  # noqa: ARG001 - until payees are kept
+    texts: PersonalTexts,  # noqa: ARG001
+    person: UUID,  # noqa: ARG001
+    name: str,  # noqa: ARG001
+    account: PayeeAccount,  # noqa: ARG001
+) -> Standing:
     """Nobody is known yet: there is no list of trusted payees, and no account here that a payee's account number names."""
     return NOBODY_KNOWN

@@ -27,7 +27,7 @@ from isthmus.write_models.commands import CommandBus, Done, Envelope, Outcome, R
 from isthmus.write_models.connection import Pool
 from isthmus.write_models.payee_standing import standing_of
 from isthmus.write_models.payment_rows import dynamic_link, find_payment
-from isthmus.write_models.sca_methods import method_for
+from isthmus.write_models.sca_methods import method_of
 from isthmus.write_models.velocity import NoVelocity, Velocity, quick_no
 
 
@@ -70,7 +70,9 @@ class PaymentDesk:
 
     async def initiate(self, person: UUID, wish: PaymentWish, envelope: Envelope) -> tuple[UUID, Done] | Refused:
         """The payment's id, and what was recorded. Raises Unavailable: send it again with the same key."""
-        method = await method_for(self._pool, person, wish.method)
+        async with self._pool.acquire() as connection:
+            method = await method_of(connection, person, wish.method)
+            standing = await standing_of(connection, self._texts, person, wish.payee_name, wish.payee_account)
         if isinstance(method, Refusal):
             return Refused(method, 0)
         payment_id, now = self._ids(), self._clock.now()
@@ -101,7 +103,7 @@ class PaymentDesk:
                 limits,
                 # Whoever names a method wishes to be asked.
                 self._exemptions if wish.method is None else NO_EXEMPTIONS,
-                await standing_of(self._pool, person, wish.payee_account),
+                standing,
             ),
             envelope,
         )

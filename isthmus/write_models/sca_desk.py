@@ -21,7 +21,7 @@ from isthmus.write_models.connection import Pool
 from isthmus.write_models.one_time_codes import OneTimeCodes
 from isthmus.write_models.sca_apps import enrolled_app
 from isthmus.write_models.sca_devices import find_signer
-from isthmus.write_models.sca_methods import method_for
+from isthmus.write_models.sca_methods import method_of
 from isthmus.write_models.totp import step_of
 
 
@@ -66,7 +66,8 @@ class ScaDesk:
 
     async def ask(self, person: UUID, wished: sca.Method | None = None) -> Asked | Refusal:
         """How they would be asked now, for a step-up."""
-        method = await method_for(self._pool, person, wished)
+        async with self._pool.acquire() as connection:
+            method = await method_of(connection, person, wished)
         if isinstance(method, Refusal):
             return method
         return Asked(self._ids(), method, self._clock.now() + sca.CODE_LIFE)

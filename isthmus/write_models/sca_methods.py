@@ -8,20 +8,19 @@ from uuid import UUID
 
 from isthmus.domain.refusals import Refusal, ScaMethodUnavailable
 from isthmus.domain.sca import Method
-from isthmus.write_models.connection import Pool
+from isthmus.write_models.connection import Connection
 from isthmus.write_models.sca_apps import enrolled_app
 from isthmus.write_models.sca_devices import credentials_of
 
 
-async def method_for(pool: Pool, person: UUID, wished: Method | None) -> Method | Refusal:
+async def method_of(connection: Connection, person: UUID, wished: Method | None) -> Method | Refusal:
     if wished is Method.ONE_TIME_CODE:
         return wished
-    async with pool.acquire() as connection:
-        signs = wished is not Method.TOTP and bool(await credentials_of(connection, person))
-        shows = wished is not Method.DEVICE and not signs and await enrolled_app(connection, person) is not None
-    if signs:
+    if wished is not Method.TOTP and await credentials_of(connection, person):
         return Method.DEVICE
-    if wished is not None and not shows:
+    if wished is not Method.DEVICE and await enrolled_app(connection, person) is not None:
+        return Method.TOTP
+    if wished is not None:
         what = "app" if wished is Method.TOTP else "device"
         return ScaMethodUnavailable(f"You have no {what} that could be asked.", ("input", "method"))
-    return Method.TOTP if shows else Method.ONE_TIME_CODE
+    return Method.ONE_TIME_CODE
