@@ -213,7 +213,7 @@ async def wired(settings: Settings) -> AsyncIterator[Running]:
     from isthmus.read_models.transactions import TransactionReader
     from isthmus.runtime.banking import banking
     from isthmus.runtime.endpoints import resolve
-    from isthmus.runtime.payments import app_desk, device_desk, limit_desk, payment_desk, sca_desk
+    from isthmus.runtime.payments import app_desk, batch_desk, device_desk, limit_desk, payment_desk, sca_desk
     from isthmus.runtime.rate_limits import RateLimits
     from isthmus.runtime.trusted_documents import PublishedDocuments
     from isthmus.runtime.webhook_door import WebhookDoor
@@ -333,6 +333,7 @@ async def wired(settings: Settings) -> AsyncIterator[Running]:
                 devices=device_desk(settings, side),
                 apps=app_desk(settings, side, answers),
                 limits=limit_desk(settings, side, answers),
+                batches=batch_desk(settings, side, answers),
                 consents=consent_feed,
                 payment_feed=payment_feed,
                 notices=NoticeDesk(side.pool),

@@ -25,6 +25,7 @@ class Purpose(StrEnum):
     """What a challenge is for; it is of use for nothing else."""
 
     PAYMENT = "PAYMENT"
+    BATCH = "BATCH"
     DEVICE = "DEVICE"
     AUTHENTICATOR = "AUTHENTICATOR"
     API_KEY = "API_KEY"
@@ -44,7 +45,7 @@ class PayeeLine:
 
 @dataclass(frozen=True)
 class DynamicLink:
-    """`subject_id`: the payment. `payer_account`: the account that it leaves, ours or a bank's, by our id."""
+    """`subject_id`: the payment, or the batch. `payer_account`: the account that it leaves, ours or a bank's, by our id."""
 
     purpose: Purpose
     subject_id: UUID

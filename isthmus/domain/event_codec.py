@@ -18,6 +18,7 @@ import orjson
 from isthmus.domain.accounts import AccountClosed, AccountFrozen, AccountOpened, AccountRenamed, AccountUnfrozen
 from isthmus.domain.api_keys import ApiKeyConfirmed, ApiKeyMade, ApiKeyRevoked
 from isthmus.domain.bank_accounts import BankAccountLinked, BankAccountUnlinked, BankTransactionTagged
+from isthmus.domain.batches import BatchInitiated
 from isthmus.domain.consent_events import (
     AuthorisationBegun,
     AuthorisationReturned,
@@ -84,6 +85,7 @@ SCA_GUARD = "sca_guard"
 SCA_DEVICE = "sca_device"
 SCA_APP = "sca_app"
 PERSONAL_LIMIT = "personal_limit"
+PAYMENT_BATCH = "payment_batch"
 
 #: Every event type: its class, its current schema version and whose stream it is in.
 EVENT_TYPES: Mapping[str, tuple[type, int, str]] = {
@@ -146,6 +148,7 @@ EVENT_TYPES: Mapping[str, tuple[type, int, str]] = {
     "AppEnrolled": (AppEnrolled, 1, SCA_APP),
     "AppUsed": (AppUsed, 1, SCA_APP),
     "AppRemoved": (AppRemoved, 1, SCA_APP),
+    "BatchInitiated": (BatchInitiated, 1, PAYMENT_BATCH),
     "LimitRaiseAsked": (LimitRaiseAsked, 1, PERSONAL_LIMIT),
     "LimitSet": (LimitSet, 1, PERSONAL_LIMIT),
 }
@@ -169,6 +172,7 @@ _NAMED_BY: Mapping[str, str] = {
     SCA_DEVICE: "device_id",
     SCA_APP: "app_id",
     PERSONAL_LIMIT: "limit_id",
+    PAYMENT_BATCH: "batch_id",
 }
 
 #: (type, version) -> lifts that version by one.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from isthmus.domain.api_keys import ApiKeyEvent
 from isthmus.domain.bank_accounts import BankAccountEvent, BankTransactionTagged
+from isthmus.domain.batches import BatchEvent
 from isthmus.domain.consent_events import ConsentEvent
 from isthmus.domain.ledger import LedgerEvent
 from isthmus.domain.payment_events import PaymentEvent
@@ -23,5 +24,6 @@ Event = (
     | ScaGuardEvent
     | DeviceEvent
     | AppEvent
+    | BatchEvent
     | LimitEvent
 )

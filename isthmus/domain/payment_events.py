@@ -64,6 +64,9 @@ class PaymentInitiated:
     digest: str
     challenge_id: UUID
     hold_id: UUID | None
+    #: Of several under one challenge: which, and the how-manieth it is.
+    batch_id: UUID | None = None
+    line: int = 0
 
 
 @dataclass(frozen=True)

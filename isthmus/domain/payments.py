@@ -86,6 +86,8 @@ class InitiatePayment:
     limits: Limits
     exemptions: ExemptionRules = NO_EXEMPTIONS
     standing: Standing = NOBODY_KNOWN
+    batch_id: UUID | None = None
+    line: int = 0
 
     @property
     def person(self) -> UUID:
@@ -137,25 +139,20 @@ def initiate(
     reserved nor a challenge; one that a rule exempts is authorised at once, without a challenge."""
     if guard.blocked(now):
         return ScaBlockedRefusal("Too many wrong answers: nothing can be authorised for a while.")
-    reserved = _reserve(book, wish) if wish.source is Source.OWN else []
-    if isinstance(reserved, Refusal):
-        return reserved
-    over = compliance.limit_fault(wish.limits, wish.asset, wish.amount, used, now)
-    if over is not None:
-        return over
     about, verdict = (wish.payment_id, wish.owner), wish.verdict
-    screened = PaymentScreened(*about, verdict.ruling, verdict.rule, verdict.list_version)
+    begun = made(book, used, wish, now, held=verdict.ruling is not Ruling.REFUSE)
+    if isinstance(begun, Refusal):
+        return begun
     if verdict.ruling is Ruling.REFUSE:
-        return [_initiated(wish, held=False), screened, PaymentRejected(*about, compliance.REFUSED)]
-    made = [*reserved, _initiated(wish, held=wish.source is Source.OWN), screened]
+        return [*begun, PaymentRejected(*about, compliance.REFUSED)]
     # What a bank asks for it asks itself, and what an operator is to judge is answered for first.
     ours = wish.source is Source.OWN and verdict.ruling is Ruling.ALLOW
     let = exempt(wish.exemptions, wish.standing, wish.asset, wish.amount, before or Unproven()) if ours else None
     if let is not None:
         exempted = PaymentExempted(*about, wish.asset, wish.amount, let.rule, let.version)
-        return [*made, exempted, PaymentAuthorised(*about, f"EXEMPTION {let.rule}")]
+        return [*begun, exempted, PaymentAuthorised(*about, f"EXEMPTION {let.rule}")]
     return [
-        *made,
+        *begun,
         sca.ScaChallengeIssued(
             wish.challenge_id,
             wish.owner,
@@ -166,6 +163,22 @@ def initiate(
             wish.expires_at,
         ),
     ]
+
+
+def made(
+    book: Book, used: Decimal, wish: InitiatePayment, now: datetime, *, held: bool
+) -> list[PaymentEvent | LedgerEvent] | Refusal:
+    """The payment, screened, within the limits, and its money reserved where it is `held`: before anybody is asked."""
+    own = wish.source is Source.OWN
+    reserved = _reserve(book, wish) if own else []
+    if isinstance(reserved, Refusal):
+        return reserved
+    over = compliance.limit_fault(wish.limits, wish.asset, wish.amount, used, now)
+    if over is not None:
+        return over
+    verdict = wish.verdict
+    screened = PaymentScreened(wish.payment_id, wish.owner, verdict.ruling, verdict.rule, verdict.list_version)
+    return [*(reserved if held else []), _initiated(wish, held=held and own), screened]
 
 
 def _initiated(wish: InitiatePayment, *, held: bool) -> PaymentInitiated:
@@ -183,6 +196,8 @@ def _initiated(wish: InitiatePayment, *, held: bool) -> PaymentInitiated:
         wish.digest,
         wish.challenge_id,
         hold_id_of(wish.payment_id) if held else None,
+        wish.batch_id,
+        wish.line,
     )
 
 
@@ -229,6 +244,11 @@ def answer(
         return ScaRejected("The answer is not accepted.")
     if not answered.passed:
         return list(answered.events)
+    return [*answered.events, *goes_on(book, payment, sca.proof_name(challenge, proof))]
+
+
+def goes_on(book: Book, payment: Payment, by: str) -> Sequence[PaymentEvent]:
+    """What comes of a payment that its person has answered for."""
     about = (payment.payment_id, payment.owner)
     source = book.get(payment.initiated.from_account_id)
     # An account of ours that is not at hand is not known to be free: somebody changed what was read to find it.
@@ -236,10 +256,10 @@ def answer(
     verdict = compliance.frozen_account(unfree)
     if verdict.ruling is Ruling.REVIEW:
         screened = PaymentScreened(*about, verdict.ruling, verdict.rule, verdict.list_version)
-        return [*answered.events, screened, PaymentParked(*about, REVIEW)]
+        return [screened, PaymentParked(*about, REVIEW)]
     if payment.to_review:
-        return [*answered.events, PaymentParked(*about, REVIEW)]
-    return [*answered.events, PaymentAuthorised(*about, sca.proof_name(challenge, proof))]
+        return [PaymentParked(*about, REVIEW)]
+    return [PaymentAuthorised(*about, by)]
 
 
 def ended(book: Book, hold: Hold | None, event: PaymentEvent, now: datetime) -> Events:
@@ -270,7 +290,11 @@ def cancel(
         return []
     if payment.state not in (S.AWAITING_SCA, S.AUTHORISED) or payment.attempts:
         return PaymentNotCancellable("It is too late to cancel the payment.", ("input", "paymentId"))
-    void = sca.invalidate(challenge, sca.Invalidation.CANCELLED) if challenge else ()
+    # Of a batch: until it is answered for, what is taken back changes the whole; then the others go on.
+    mine = challenge is not None and (
+        payment.initiated.batch_id is None or challenge.state is sca.ChallengeState.PENDING
+    )
+    void = sca.invalidate(challenge, sca.Invalidation.CANCELLED) if challenge is not None and mine else ()
     return [*ended(book, hold, PaymentCancelled(payment.payment_id, payment.owner), now), *void]
 
 
@@ -285,6 +309,8 @@ def expire(
     about = (payment.payment_id, payment.owner)
     if challenge.state is sca.ChallengeState.FAILED:
         return ended(book, hold, PaymentRejected(*about, "SCA_FAILED"), now)
+    if challenge.state is sca.ChallengeState.INVALIDATED:
+        return ended(book, hold, PaymentCancelled(*about), now)  # another payment of its batch was taken back
     over = sca.expire(challenge, now)
     if not over and challenge.state is not sca.ChallengeState.EXPIRED:
         return []

@@ -8,8 +8,9 @@ from datetime import datetime
 from typing import assert_never
 from uuid import UUID
 
-from isthmus.domain import api_keys, payments, personal_limits, sca, sca_apps, sca_devices
+from isthmus.domain import api_keys, batches, payments, personal_limits, sca, sca_apps, sca_devices
 from isthmus.domain.api_keys import ApiKey
+from isthmus.domain.batches import Batch
 from isthmus.domain.dynamic_link import Purpose
 from isthmus.domain.ledger import Book
 from isthmus.domain.payment_events import Payment
@@ -30,6 +31,8 @@ class AnswerScaChallenge:
     digest: str
     proof: sca.Proof = field(repr=False)
     from_account_id: UUID | None = None
+    #: Those of a batch.
+    payment_ids: tuple[UUID, ...] = ()
 
     @property
     def signer_id(self) -> UUID | None:
@@ -44,7 +47,7 @@ class AnswerScaChallenge:
 
 
 #: What a challenge may authorise.
-Subject = Payment | Device | App | ApiKey | PersonalLimit
+Subject = Payment | Batch | Device | App | ApiKey | PersonalLimit
 Decision = payments.Decision | sca_devices.Decision | sca_apps.Decision | api_keys.Decision | personal_limits.Decision
 
 
@@ -69,6 +72,9 @@ def answer(
         case Purpose.PAYMENT:
             payment = subject if isinstance(subject, Payment) else None
             decided = payments.answer(book, challenge, guard, payment, proof, now)
+        case Purpose.BATCH:
+            batch = subject if isinstance(subject, Batch) else None
+            decided = batches.answer(book, challenge, guard, batch, proof, now)
         case Purpose.DEVICE:
             device = subject if isinstance(subject, Device) else None
             decided = sca_devices.answer(challenge, guard, device, proof, now)

@@ -52,6 +52,7 @@ ACCESS: Mapping[str, Scope] = {
     "Mutation.completeAuthenticatorApp": Scope.WRITE,
     "Mutation.removeAuthenticatorApp": Scope.WRITE,
     "Mutation.changeLimit": Scope.WRITE,
+    "Mutation.initiateBatchPayment": Scope.WRITE,
     "Subscription.balanceChanged": Scope.READ,
     "Subscription.consentChanged": Scope.READ,
     "Subscription.paymentProgressed": Scope.READ,

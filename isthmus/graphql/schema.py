@@ -23,6 +23,7 @@ from isthmus.resolvers.apps import AppMutations
 from isthmus.resolvers.assets import AssetQueries
 from isthmus.resolvers.audit import AuditQueries
 from isthmus.resolvers.bank_accounts import BankAccount
+from isthmus.resolvers.batches import BatchMutations
 from isthmus.resolvers.consent_mutations import ConsentMutations
 from isthmus.resolvers.consent_subscriptions import ConsentSubscriptions
 from isthmus.resolvers.devices import DeviceMutations
@@ -60,6 +61,7 @@ class Mutation(
     DeviceMutations,
     NotificationMutations,
     AppMutations,
+    BatchMutations,
     LimitMutations,
 ):
     pass

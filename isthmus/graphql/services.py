@@ -35,6 +35,7 @@ from isthmus.read_models.transactions import TransactionReader
 from isthmus.runtime.rate_limits import Bucket
 from isthmus.write_models.app_desk import AppDesk
 from isthmus.write_models.bank_links import BankLinks
+from isthmus.write_models.batch_desk import BatchDesk
 from isthmus.write_models.device_desk import DeviceDesk
 from isthmus.write_models.envelope import Envelope, Outcome
 from isthmus.write_models.limit_desk import LimitDesk
@@ -169,6 +170,7 @@ class Services:
     devices: DeviceDesk
     apps: AppDesk
     limits: LimitDesk
+    batches: BatchDesk
     consents: ConsentFeed
     payment_feed: RowFeed[PaymentRow]
     notices: NoticeDesk

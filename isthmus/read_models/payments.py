@@ -19,7 +19,7 @@ from isthmus.read_models.sca import ChallengeRow
 _ROWS = """
 select p.id as payment_id, p.owner, p.source, p.from_account_id, p.provider, p.asset, p.amount, p.payee_name, p.payee_account, p.reference,
     p.state, p.failure_code, p.retryable, p.parked, p.version, p.screened_by, p.screened_against,
-    p.review_since, p.exempted_by, m.committed_at as created_at, m.position as created_position,
+    p.review_since, p.exempted_by, p.batch_id, c.purpose, m.committed_at as created_at, m.position as created_position,
     (select position from event_store where aggregate_id = p.id order by version desc limit 1) as payment_position,
     (select position from event_store where aggregate_id = c.id order by version desc limit 1) as challenge_position,
     p.challenge_id, c.method, coalesce(c.digest, p.digest) as digest, c.expires_at, c.url,
@@ -80,6 +80,8 @@ class PaymentRow:
     screened_against: str | None
     review_since: datetime | None
     exempted_by: str | None
+    batch_id: UUID | None
+    purpose: str | None
     created_at: datetime
     created_position: int
     payment_position: int
@@ -100,7 +102,7 @@ class PaymentRow:
         return ChallengeRow(
             self.challenge_id,
             self.owner,
-            "PAYMENT",
+            self.purpose or "PAYMENT",
             self.method,
             self.digest,
             self.challenge_state,
@@ -149,6 +151,14 @@ class PaymentReader:
                 first + 1,
             )
         return [PaymentRow(**row) for row in rows[:first]], len(rows) > first
+
+    async def of_batch(self, owner: UUID, batch_id: UUID) -> list[PaymentRow]:
+        """In the order of its lines; none where it is not the person's own."""
+        async with self._pool.acquire(timeout=ACQUIRE_TIMEOUT_S) as connection:
+            rows = await connection.fetch(
+                f"{_ROWS} where p.owner = $2 and p.batch_id = $3 order by p.batch_line", self._stamp(), owner, batch_id
+            )
+        return [PaymentRow(**row) for row in rows]
 
     async def load_any(self, keys: Sequence[UUID]) -> list[PaymentRow | None]:
         """Whosever they are, for operators."""

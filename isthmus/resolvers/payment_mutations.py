@@ -20,6 +20,7 @@ from isthmus.graphql.ids import account_key, payment_key, sca_challenge_key
 from isthmus.graphql.scalars import Position
 from isthmus.resolvers.api_keys import ApiKey, api_key_of
 from isthmus.resolvers.apps import AuthenticatorApp, app_of
+from isthmus.resolvers.batches import PaymentBatch, batch_of
 from isthmus.resolvers.devices import Device, device_of
 from isthmus.resolvers.limits import PersonalLimit, limit_of
 from isthmus.resolvers.money import MoneyInput, canonical
@@ -36,7 +37,7 @@ _CODE_MAX = 16
 
 
 ScaSubject = Annotated[
-    Payment | Device | AuthenticatorApp | ApiKey | PersonalLimit,
+    Payment | PaymentBatch | Device | AuthenticatorApp | ApiKey | PersonalLimit,
     strawberry.union("ScaSubject", description="What a challenge authorises."),
 ]
 
@@ -191,11 +192,15 @@ class PaymentMutations:
 async def _answered(info: AppInfo, answer: Answered) -> AnswerScaChallengePayload:
     """With what was authorised, as it is now."""
     loaders = info.context.loaders
-    subject: Payment | Device | AuthenticatorApp | ApiKey | PersonalLimit | None
+    subject: Payment | PaymentBatch | Device | AuthenticatorApp | ApiKey | PersonalLimit | None
     match answer.purpose:
         case Purpose.PAYMENT:
             payment = await loaders.payments.load(answer.subject_id)
             subject = None if payment is None else payment_of(payment)
+        case Purpose.BATCH:
+            person = info.context.caller.person_id
+            rows = await info.context.services.read.payments.of_batch(person, answer.subject_id)
+            subject = batch_of(rows) if rows else None
         case Purpose.DEVICE:
             device = await loaders.devices.load(answer.subject_id)
             subject = None if device is None else device_of(device)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from datetime import datetime
+from decimal import Decimal
 from enum import Enum
 from typing import Any
 
 import strawberry
 
 from isthmus.domain.dynamic_link import Purpose
+from isthmus.domain.money import add
 from isthmus.domain.sca import FAILURES_MAX, Method
 from isthmus.domain.sca_devices import signing_challenge
 from isthmus.graphql.context import AppInfo
@@ -23,6 +25,7 @@ from isthmus.resolvers.sca_states import ScaChallengeState
 @strawberry.enum(description="What a challenge is for. Its answer is of use for nothing else.")
 class ScaPurpose(Enum):
     PAYMENT = strawberry.enum_value("PAYMENT", description="To pay.")
+    BATCH = strawberry.enum_value("BATCH", description="To pay several at once.")
     DEVICE = strawberry.enum_value("DEVICE", description="To enrol a device.")
     AUTHENTICATOR = strawberry.enum_value("AUTHENTICATOR", description="To enrol an authenticator app.")
     API_KEY = strawberry.enum_value("API_KEY", description="To make an API key.")
@@ -36,6 +39,23 @@ class ScaMethod(Enum):
     TOTP = strawberry.enum_value("TOTP", description="By a code that their authenticator app shows.")
 
 
+@strawberry.type(description="One who is paid by what a challenge is bound to.")
+class BoundPayee:
+    row: strawberry.Private[PaymentRow]
+
+    @strawberry.field(description="How much.")
+    async def amount(self, info: AppInfo) -> Money:
+        return await money(info.context, self.row.amount, self.row.asset)
+
+    @strawberry.field(description="To whom; null once the payer's personal data are erased.")
+    async def name(self, info: AppInfo) -> str | None:
+        return await info.context.loaders.texts.load(self.row.payee_name)
+
+    @strawberry.field(description="To which account; null once the payer's personal data are erased.")
+    async def account(self, info: AppInfo) -> str | None:
+        return shown_account(await info.context.loaders.texts.load(self.row.payee_account))
+
+
 @strawberry.type(
     description="What a challenge is bound to (PSD2 dynamic linking): change any of it, and the answer is void."
 )
@@ -45,15 +65,34 @@ class DynamicLink:
         description="SHA-256 of the canonical bytes of what is authorised, in hexadecimal (docs/payments.md)."
     )
 
-    @strawberry.field(description="How much.")
+    @strawberry.field(description="How much, in all.")
     async def amount(self, info: AppInfo) -> Money:
-        return await money(info.context, self.row.amount, self.row.asset)
+        total = Decimal(0)
+        for row in await self._rows(info):
+            total = add(total, row.amount)
+        return await money(info.context, total, self.row.asset)
 
-    @strawberry.field(description="To whom; null once the payer's personal data are erased.")
+    @strawberry.field(description="Everyone who is paid by it, and how much; one, but for a batch.")
+    async def payees(self, info: AppInfo) -> list[BoundPayee]:
+        return [BoundPayee(row=row) for row in await self._rows(info)]
+
+    async def _rows(self, info: AppInfo) -> list[PaymentRow]:
+        row = self.row
+        return (
+            [row]
+            if row.batch_id is None
+            else await info.context.services.read.payments.of_batch(row.owner, row.batch_id)
+        )
+
+    @strawberry.field(
+        description="To whom; null once the payer's personal data are erased. Of several the first: see `payees`."
+    )
     async def payee_name(self, info: AppInfo) -> str | None:
         return await info.context.loaders.texts.load(self.row.payee_name)
 
-    @strawberry.field(description="To which account; null once the payer's personal data are erased.")
+    @strawberry.field(
+        description="To which account; null once the payer's personal data are erased. Of several the first: see `payees`."
+    )
     async def payee_account(self, info: AppInfo) -> str | None:
         return shown_account(await info.context.loaders.texts.load(self.row.payee_account))
 

@@ -26,6 +26,7 @@ from isthmus.integrations.secrets.sealed_keys import SealedKeys
 from isthmus.runtime.wiring import WriteSide
 from isthmus.settings import Settings
 from isthmus.write_models.app_desk import AppDesk
+from isthmus.write_models.batch_desk import BatchDesk
 from isthmus.write_models.code_delivery import CodeDelivery
 from isthmus.write_models.device_desk import DeviceDesk
 from isthmus.write_models.limit_desk import LimitDesk
@@ -63,6 +64,12 @@ def payment_desk(settings: Settings, side: WriteSide, redis: Redis) -> PaymentDe
 def limit_desk(settings: Settings, side: WriteSide, sca: ScaDesk) -> LimitDesk:
     """Raises SettingsError, as `payment_desk` does."""
     return LimitDesk(side.commands, sca, _compliance(settings))
+
+
+def batch_desk(settings: Settings, side: WriteSide, sca: ScaDesk) -> BatchDesk:
+    """Raises SettingsError, as `payment_desk` does."""
+    ids = uuid7_source(side.clock.now)
+    return BatchDesk(side.pool, side.commands, side.texts, sca, side.clock, ids, _PAYOUTS, _compliance(settings))
 
 
 def _compliance(settings: Settings) -> ListedCompliance:

@@ -60,3 +60,11 @@ async def find_challenge(connection: Connection, challenge_id: UUID) -> Challeng
         row["blocked_until"],
         row["from_account_id"],
     )
+
+
+async def lines_of(connection: Connection, batch_id: UUID) -> list[tuple[UUID, UUID]]:
+    """A batch's payments, each with what it is paid from; none where that is no batch."""
+    rows = await connection.fetch(
+        "select id, from_account_id from payments where batch_id = $1 order by batch_line", batch_id
+    )
+    return [(row["id"], row["from_account_id"]) for row in rows]

@@ -21,7 +21,7 @@ from isthmus.write_models.api_keys import find_key
 from isthmus.write_models.challenge_rows import ChallengeRow, find_challenge
 from isthmus.write_models.connection import Connection, Pool
 from isthmus.write_models.one_time_codes import OneTimeCodes
-from isthmus.write_models.payment_rows import PaymentRow, find_payment
+from isthmus.write_models.payment_rows import PaymentRow, batch_of, find_payment
 from isthmus.write_models.payments import DELIVER_CODE
 from isthmus.write_models.personal_limits import RaiseRow, find_raise
 from isthmus.write_models.sca_devices import find_device
@@ -83,6 +83,8 @@ class CodeDelivery:
                 if payment is None or payment.order is None:
                     return None  # of a person whose key is destroyed nobody can tell whom they pay
                 return "Authorise a payment", self._payment(payment, code)
+            case Purpose.BATCH:
+                return await self._batch(connection, row, code)
             case Purpose.DEVICE:
                 device = await find_device(connection, row.subject_id)
                 name = (await self._texts.open_many(connection, [device.name]))[0] if device is not None else None
@@ -98,6 +100,17 @@ class CodeDelivery:
                 return None if asked is None else ("Raise your limit", self._limit(asked, code))
             case _:
                 assert_never(row.purpose)
+
+    async def _batch(self, connection: Connection, row: ChallengeRow, code: str) -> tuple[str, str] | None:
+        lines = await batch_of(connection, self._texts, row.subject_id)
+        if not lines or any(line.order is None for line in lines):
+            return None
+        total = sum((line.amount for line in lines), Decimal(0))
+        payees = "; ".join(f"{line.payee_name} {self._printed(line.amount, line.asset)}" for line in lines)
+        told = (
+            f"Pay {self._printed(total, lines[0].asset)} in all to {len(lines)} payees ({payees}): your code is {code}."
+        )
+        return "Authorise payments", f"{told} It is for these payments alone. Never tell it to anyone."
 
     def _printed(self, amount: Decimal, asset: str) -> str:
         known = self._assets.get(asset)

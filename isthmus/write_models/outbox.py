@@ -91,6 +91,10 @@ _PUBLIC: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "AppEnrolled": ("sca.app.enrolled.v1", ("app_id", "owner")),
     "AppUsed": ("sca.app.used.v1", ("app_id", "owner", "challenge_id")),
     "AppRemoved": ("sca.app.removed.v1", ("app_id", "owner")),
+    "BatchInitiated": (
+        "payments.batch.initiated.v1",
+        ("batch_id", "owner", "from_account_id", "asset", "total", "payment_ids"),
+    ),
     "LimitRaiseAsked": ("payments.limit.raise_asked.v1", ("limit_id", "owner", "asset", "per_payment", "per_day")),
     "LimitSet": ("payments.limit.set.v1", ("limit_id", "owner", "asset", "per_payment", "per_day")),
     "DeviceRemoved": ("sca.device.removed.v1", ("device_id", "owner")),

@@ -9,6 +9,7 @@ from uuid import UUID
 
 from isthmus.domain import (
     api_keys,
+    batches,
     payment_events,
     payment_news,
     payment_review,
@@ -19,6 +20,7 @@ from isthmus.domain import (
     sca_apps,
     sca_devices,
 )
+from isthmus.domain.batches import InitiateBatch
 from isthmus.domain.ledger import Hold
 from isthmus.domain.payment_news import RecordPaymentNews
 from isthmus.domain.payment_review import RefusePayment, ReleasePayment
@@ -52,6 +54,9 @@ def _limit(loaded: Loaded, owner: UUID, asset: str) -> personal_limits.PersonalL
 
 def _subject(loaded: Loaded, subject_id: UUID) -> Subject | None:
     events = loaded.streams.get(subject_id, ())
+    if (batch := batches.fold(events)) is not None:
+        found = (_payment(loaded, payment_id) for payment_id in batch.initiated.payment_ids)
+        return replace(batch, payments=tuple(payment for payment in found if payment is not None))
     return (
         payment_events.fold(events)
         or sca_devices.fold(events)
@@ -85,6 +90,12 @@ def _initiate(loaded: Loaded, wish: InitiatePayment) -> Decision:
     return payments.initiate(loaded.book, guard(loaded, wish), used, wish, loaded.now, before)
 
 
+def _initiate_batch(loaded: Loaded, wish: InitiateBatch) -> Decision:
+    used, limit = loaded.spent.by(wish.owner, wish.asset), _limit(loaded, wish.owner, wish.asset)
+    lines = tuple(replace(line, limits=personal_limits.effective(line.limits, limit)) for line in wish.lines)
+    return batches.initiate(loaded.book, guard(loaded, wish), used, replace(wish, lines=lines), loaded.now)
+
+
 def _release(loaded: Loaded, wish: ReleasePayment) -> Decision:
     payment, challenge = _payment(loaded, wish.payment_id), _challenge(loaded, wish)
     return payment_review.release(loaded.book, payment, challenge, wish)
@@ -102,7 +113,7 @@ def _payment_needs(wish: Any) -> Needs:
 
 def _answer_needs(wish: AnswerScaChallenge) -> Needs:
     signer = {wish.signer_id} if wish.signer_id is not None else set()
-    streams = frozenset({wish.challenge_id, wish.subject_id, sca.guard_id_of(wish.owner), *signer})
+    streams = frozenset({wish.challenge_id, wish.subject_id, sca.guard_id_of(wish.owner), *signer, *wish.payment_ids})
     account = wish.from_account_id
     owned = frozenset({(account, wish.owner)}) if account is not None else frozenset[tuple[UUID, UUID]]()
     return Needs(owned=owned, streams=streams, time=True)
@@ -131,6 +142,7 @@ def _start_submission(loaded: Loaded, wish: StartSubmission) -> Decision:
 
 PAYMENT_HANDLERS: Mapping[type, Handler] = {
     InitiatePayment: Handler(_initiate_needs, _initiate),
+    InitiateBatch: Handler(lambda wish: _initiate_needs(wish.lines[0]), _initiate_batch),
     AnswerScaChallenge: Handler(_answer_needs, _answer),
     ReleasePayment: Handler(_payment_needs, _release),
     RefusePayment: Handler(_payment_needs, _refuse),

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 from uuid import UUID
+
+import asyncpg
 
 from isthmus.domain.dynamic_link import DynamicLink, PayeeLine, Purpose
 from isthmus.domain.payees import PayeeAccount
@@ -17,7 +20,7 @@ from isthmus.write_models.connection import Connection
 
 _COLUMNS = """
 select p.id, p.owner, p.source, p.from_account_id, p.provider, p.asset, p.amount, p.payee_name, p.payee_account, p.reference, p.state,
-    p.provider_reference, p.parked, p.challenge_id, c.method,
+    p.provider_reference, p.parked, p.challenge_id, p.batch_id, c.method,
     coalesce(c.digest, p.digest) as digest, c.state as challenge_state, c.expires_at, p.made_at
 from payments p left join sca_challenges c on c.id = p.challenge_id"""
 
@@ -41,6 +44,7 @@ class PaymentRow:
     provider_reference: str | None
     parked: str | None
     challenge_id: UUID
+    batch_id: UUID | None
     method: Method | None
     digest: str
     challenge_state: ChallengeState | None
@@ -55,14 +59,35 @@ class PaymentRow:
         account = PayeeAccount.of_text(self.payee_account)
         return PaymentOrder(self.payment_id, self.amount, self.asset, self.payee_name, account, self.reference or "")
 
-    def link_of(self, order: PaymentOrder) -> DynamicLink:
-        """The dynamic link of what is sent, made of it and of nothing else."""
-        return dynamic_link(order, self.from_account_id)
-
 
 def dynamic_link(order: PaymentOrder, payer_account: UUID) -> DynamicLink:
-    line = PayeeLine(order.payee_name, order.payee_account.text(), order.amount, order.reference)
-    return DynamicLink(Purpose.PAYMENT, order.payment_id, order.asset, payer_account, (line,))
+    return DynamicLink(Purpose.PAYMENT, order.payment_id, order.asset, payer_account, (_line(order),))
+
+
+async def digest_of(connection: Connection, texts: PersonalTexts, row: PaymentRow, order: PaymentOrder) -> str:
+    """Of what is about to be sent, made of it and of nothing else; of a batch, of everything in it as it is now."""
+    if row.batch_id is None:
+        return dynamic_link(order, row.from_account_id).digest()
+    lines = await batch_of(connection, texts, row.batch_id)
+    orders = [order if line.payment_id == row.payment_id else line.order for line in lines]
+    known = [one for one in orders if one is not None]
+    same = {(line.from_account_id, line.asset) for line in lines} == {(row.from_account_id, row.asset)}
+    return batch_link(row.batch_id, known, row.from_account_id).digest() if same and len(known) == len(lines) else ""
+
+
+def batch_link(batch_id: UUID, orders: Sequence[PaymentOrder], payer_account: UUID) -> DynamicLink:
+    """In the order of the lines."""
+    return DynamicLink(Purpose.BATCH, batch_id, orders[0].asset, payer_account, tuple(map(_line, orders)))
+
+
+def _line(order: PaymentOrder) -> PayeeLine:
+    return PayeeLine(order.payee_name, order.payee_account.text(), order.amount, order.reference)
+
+
+async def batch_of(connection: Connection, texts: PersonalTexts, batch_id: UUID) -> list[PaymentRow]:
+    """Its payments, in the order of the lines."""
+    rows = await connection.fetch(f"{_COLUMNS} where p.batch_id = $1 order by p.batch_line", batch_id)
+    return [await _opened(connection, texts, row) for row in rows]
 
 
 async def find_payment(connection: Connection, texts: PersonalTexts, payment_id: UUID) -> PaymentRow | None:
@@ -71,8 +96,10 @@ async def find_payment(connection: Connection, texts: PersonalTexts, payment_id:
 
 async def _one(connection: Connection, texts: PersonalTexts, where: str, key: UUID) -> PaymentRow | None:
     row = await connection.fetchrow(f"{_COLUMNS} where {where}", key)
-    if row is None:
-        return None
+    return None if row is None else await _opened(connection, texts, row)
+
+
+async def _opened(connection: Connection, texts: PersonalTexts, row: asyncpg.Record) -> PaymentRow:
     sealed = [row["payee_name"], row["payee_account"], *([row["reference"]] if row["reference"] else [])]
     name, account, *reference = await texts.open_many(connection, sealed)
     return PaymentRow(
@@ -90,6 +117,7 @@ async def _one(connection: Connection, texts: PersonalTexts, where: str, key: UU
         row["provider_reference"],
         row["parked"],
         row["challenge_id"],
+        row["batch_id"],
         Method(row["method"]) if row["method"] is not None else None,
         row["digest"],
         ChallengeState(row["challenge_state"]) if row["challenge_state"] is not None else None,

@@ -104,7 +104,8 @@ async def _payment(connection: Connection, event: PaymentEvent, now: datetime) -
     if isinstance(event, PaymentInitiated):
         await connection.execute(
             "insert into payments (id, owner, source, from_account_id, provider, asset, amount, payee_name, payee_account, reference, "
-            "digest, challenge_id, state, made_at) values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)",
+            "digest, challenge_id, state, made_at, batch_id, batch_line) "
+            "values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)",
             event.payment_id,
             event.owner,
             event.source,
@@ -119,6 +120,8 @@ async def _payment(connection: Connection, event: PaymentEvent, now: datetime) -
             event.challenge_id,
             PaymentState.AWAITING_SCA,
             now,
+            event.batch_id,
+            event.line,
         )
         return
     changes: dict[str, Any] = {}
@@ -163,8 +166,9 @@ async def _challenge(connection: Connection, event: ScaEvent, now: datetime) -> 
             ChallengeState.PENDING,
             event.expires_at,
         )
-        if event.purpose is Purpose.PAYMENT:
-            await advance_at_expiry(connection, event.subject_id, event.expires_at - now)
+        if event.purpose in (Purpose.PAYMENT, Purpose.BATCH):
+            for payment_id in await _asked_for(connection, event.challenge_id):
+                await advance_at_expiry(connection, payment_id, event.expires_at - now)
         if event.method is Method.ONE_TIME_CODE:
             await enqueue(connection, DELIVER_CODE, str(event.challenge_id).encode())
         return
@@ -174,10 +178,19 @@ async def _challenge(connection: Connection, event: ScaEvent, now: datetime) -> 
         )
     # Whoever looks at the payment sees its challenge.
     await connection.execute("update payments set version = version + 1 where challenge_id = $1", event.challenge_id)
-    if isinstance(event, ScaFailed):
-        payment = await connection.fetchval("select id from payments where challenge_id = $1", event.challenge_id)
-        if payment is not None:
-            await advance(connection, payment)
+    if isinstance(event, ScaFailed | ScaInvalidated):
+        for payment_id in await _asked_for(connection, event.challenge_id):
+            await advance(connection, payment_id)
+
+
+async def _asked_for(connection: Connection, challenge_id: UUID) -> list[UUID]:
+    """Those that wait for that challenge."""
+    rows = await connection.fetch(
+        "select id from payments where challenge_id = $1 and state = $2 order by batch_line",
+        challenge_id,
+        PaymentState.AWAITING_SCA,
+    )
+    return [row["id"] for row in rows]
 
 
 async def _guard(connection: Connection, event: ScaGuardEvent) -> None:

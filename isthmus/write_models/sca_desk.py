@@ -15,7 +15,7 @@ from isthmus.domain.refusals import Refusal, ScaRejected
 from isthmus.domain.sca_answers import AnswerScaChallenge
 from isthmus.domain.sca_devices import signing_challenge
 from isthmus.domain.step_up import Asked
-from isthmus.write_models.challenge_rows import ChallengeRow, find_challenge
+from isthmus.write_models.challenge_rows import ChallengeRow, find_challenge, lines_of
 from isthmus.write_models.commands import CommandBus, Done, Envelope, Refused
 from isthmus.write_models.connection import Pool
 from isthmus.write_models.one_time_codes import OneTimeCodes
@@ -76,10 +76,13 @@ class ScaDesk:
         """One that is not accepted is refused, whatever was wrong, and counted."""
         async with self._pool.acquire() as connection:
             row = await find_challenge(connection, challenge_id)
+            lines = await lines_of(connection, row.subject_id) if row is not None else []
         if row is None or row.owner != person:
             return Refused(ScaRejected("The answer is not accepted."), 0)
         proof = await self._proof(row, given)
-        wish = AnswerScaChallenge(challenge_id, row.subject_id, person, row.digest, proof, row.from_account_id)
+        source = lines[0][1] if lines else row.from_account_id
+        ids = tuple(payment_id for payment_id, _ in lines)
+        wish = AnswerScaChallenge(challenge_id, row.subject_id, person, row.digest, proof, source, ids)
         outcome = await self._commands.run(wish, envelope)
         if isinstance(outcome, Done) and any(isinstance(one.event, sca.ScaPassed) for one in outcome.events):
             return Answered(row.purpose, row.subject_id, outcome)

@@ -55,7 +55,7 @@ from isthmus.read_models.sca_apps import AppReader
 from isthmus.read_models.texts import TextReader
 from isthmus.read_models.transactions import TransactionReader
 from isthmus.runtime.banking import banking
-from isthmus.runtime.payments import app_desk, device_desk, limit_desk, payment_desk, sca_desk
+from isthmus.runtime.payments import app_desk, batch_desk, device_desk, limit_desk, payment_desk, sca_desk
 from isthmus.runtime.rate_limits import RateLimits
 from isthmus.runtime.servers import EmbeddedServers
 from isthmus.runtime.trusted_documents import PublishedDocuments
@@ -217,6 +217,7 @@ def wiring_of(served: Served, servers: EmbeddedServers, template: str) -> Callab
                 devices=device_desk(settings, side),
                 apps=app_desk(settings, side, answers),
                 limits=limit_desk(settings, side, answers),
+                batches=batch_desk(settings, side, answers),
                 consents=consent_feed,
                 payment_feed=payment_feed,
                 notices=NoticeDesk(side.pool),

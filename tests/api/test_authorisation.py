@@ -64,6 +64,8 @@ CALLS = {
     "Mutation.beginAuthenticatorApp": 'mutation { beginAuthenticatorApp(input: {idempotencyKey: ""}) { position } }',
     "Mutation.completeAuthenticatorApp": 'mutation { completeAuthenticatorApp(input: {code: "1", idempotencyKey: ""}) { position } }',
     "Mutation.removeAuthenticatorApp": 'mutation { removeAuthenticatorApp(input: {idempotencyKey: ""}) { position } }',
+    "Mutation.initiateBatchPayment": """mutation { initiateBatchPayment(input: {fromAccountId: "x", payments: [], idempotencyKey: ""}) {
+        position } }""",
     "Mutation.changeLimit": """mutation { changeLimit(input: {asset: "EUR", perPayment: "1", perDay: "1", idempotencyKey: ""}) {
         position } }""",
     "Mutation.settleDeposit": """mutation { settleDeposit(input: {accountId: "x", amount: {amount: "1", asset: "EUR"},

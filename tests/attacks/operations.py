@@ -175,6 +175,15 @@ CALLS: Mapping[str, Call] = {
     "Mutation.removeAuthenticatorApp": _wish(
         "removeAuthenticatorApp", {"idempotencyKey": FRESH}, "app { state challenge { id } }"
     ),
+    "Mutation.initiateBatchPayment": _wish(
+        "initiateBatchPayment",
+        {
+            "fromAccountId": MINE,
+            "payments": [{"amount": MONEY, "payee": {"name": "x", "account": {"iban": "GB29NWBK60161331926819"}}}],
+            "idempotencyKey": FRESH,
+        },
+        "batch { payments { id state } challenge { id } }",
+    ),
     "Mutation.changeLimit": _wish(
         "changeLimit",
         {"asset": "EUR", "perPayment": "1", "perDay": "1", "idempotencyKey": FRESH},

@@ -43,3 +43,10 @@ create table sca_apps (
 )
 --;
 create index sca_apps_owner on sca_apps (owner)
+--;
+-- Payments that have a challenge in common.
+alter table payments add column batch_id uuid, add column batch_line int not null default 0
+--;
+create index payments_batch on payments (batch_id) where batch_id is not null
+--;
+create index payments_challenge on payments (challenge_id)

@@ -30,7 +30,7 @@ from isthmus.write_models.bank_mirror import system_envelope
 from isthmus.write_models.commands import CommandBus, Done, Envelope
 from isthmus.write_models.connection import Pool
 from isthmus.write_models.event_store import load_stream
-from isthmus.write_models.payment_rows import PaymentRow, find_payment
+from isthmus.write_models.payment_rows import PaymentRow, digest_of, find_payment
 from isthmus.write_models.payments import advance, advance_at_expiry
 
 #: How long until a payment is sent again, by how often it was already; the last goes on.
@@ -115,7 +115,10 @@ class PaymentSaga:
 
     async def _submit(self, row: PaymentRow, attempts: int) -> str:
         order = row.order
-        digest = row.link_of(order).digest() if order is not None else ""
+        digest = ""
+        if order is not None:
+            async with self._pool.acquire() as connection:
+                digest = await digest_of(connection, self._texts, row, order)
         wish = StartSubmission(row.payment_id, row.challenge_id, digest)
         done = await self._commands.run(wish, self._envelope(row, wish))
         begun = isinstance(done, Done) and any(isinstance(one.event, PaymentSubmissionStarted) for one in done.events)
