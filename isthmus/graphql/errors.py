@@ -131,7 +131,10 @@ def shaped(error: GraphQLError, correlation_id: str) -> dict[str, Any]:
         shape["locations"] = [{"line": place.line, "column": place.column} for place in error.locations]
     if error.path is not None:
         shape["path"] = error.path
-    told = error.extensions if isinstance(error, ApiError) and error.extensions else extensions_of(code)
+    ours = (
+        error if isinstance(error, ApiError) else error.original_error
+    )  # a field's own error is wrapped in one with its path
+    told = ours.extensions if isinstance(ours, ApiError) and ours.extensions else extensions_of(code)
     shape["extensions"] = {**told, "correlationId": correlation_id}
     return shape
 
