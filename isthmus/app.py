@@ -204,6 +204,7 @@ async def wired(settings: Settings) -> AsyncIterator[Running]:
     from isthmus.read_models.journals import JournalReader
     from isthmus.read_models.log import LogReader
     from isthmus.read_models.notices import NoticeFeed, NoticeReader
+    from isthmus.read_models.payees import PayeeReader
     from isthmus.read_models.payments import PaymentReader, payment_feed_of
     from isthmus.read_models.positions import ProjectionPositions, log_identity
     from isthmus.read_models.sca import DeviceReader
@@ -211,6 +212,7 @@ async def wired(settings: Settings) -> AsyncIterator[Running]:
     from isthmus.read_models.transactions import TransactionReader
     from isthmus.runtime.banking import banking
     from isthmus.runtime.endpoints import resolve
+    from isthmus.runtime.payees import payee_desk
     from isthmus.runtime.payments import device_desk, payment_desk, sca_desk
     from isthmus.runtime.rate_limits import RateLimits
     from isthmus.runtime.trusted_documents import PublishedDocuments
@@ -259,6 +261,7 @@ async def wired(settings: Settings) -> AsyncIterator[Running]:
         await notice_feed.start()
         stack.push_async_callback(notice_feed.aclose)
         banks = await stack.enter_async_context(banking(settings, side, endpoints.database_url))
+        payees = await stack.enter_async_context(payee_desk(settings, side, redis))
         documents = PublishedDocuments(pool)
         await documents.start()
         stack.push_async_callback(documents.aclose)
@@ -325,7 +328,8 @@ async def wired(settings: Settings) -> AsyncIterator[Running]:
                 positions=positions,
                 feed=feed,
                 banking=banks.links,
-                payments=payment_desk(settings, side, redis),
+                payments=payment_desk(settings, side, redis, payees),
+                payees=payees,
                 sca=sca_desk(settings, side),
                 devices=device_desk(settings, side),
                 consents=consent_feed,
@@ -351,6 +355,7 @@ async def wired(settings: Settings) -> AsyncIterator[Running]:
                     payments=payments,
                     devices=DeviceReader(pool, side.clock.stamp),
                     notices=notices,
+                    payees=PayeeReader(pool, side.clock.stamp),
                 ),
                 sessions=sessions,
             ),

@@ -26,6 +26,7 @@ class Purpose(StrEnum):
 
     PAYMENT = "PAYMENT"
     DEVICE = "DEVICE"
+    PAYEE = "PAYEE"
 
 
 @dataclass(frozen=True)

@@ -45,6 +45,7 @@ from isthmus.domain.payment_events import (
     PaymentFailed,
     PaymentInitiated,
     PaymentParked,
+    PaymentPayeeChecked,
     PaymentRejected,
     PaymentReleased,
     PaymentScreened,
@@ -53,6 +54,7 @@ from isthmus.domain.payment_events import (
     PaymentSubmitted,
 )
 from isthmus.domain.personal import SEALED_PATTERN, Sealed
+from isthmus.domain.saved_payees import PayeeRemoved, PayeeRequested, PayeeSaved
 from isthmus.domain.sca import (
     ScaAnsweredWrongly,
     ScaBlocked,
@@ -79,6 +81,7 @@ PAYMENT = "payment"
 SCA_CHALLENGE = "sca_challenge"
 SCA_GUARD = "sca_guard"
 SCA_DEVICE = "sca_device"
+SAVED_PAYEE = "saved_payee"
 
 #: Every event type: its class, its current schema version and whose stream it is in.
 EVENT_TYPES: Mapping[str, tuple[type, int, str]] = {
@@ -109,6 +112,7 @@ EVENT_TYPES: Mapping[str, tuple[type, int, str]] = {
     "BankAccountUnlinked": (BankAccountUnlinked, 1, BANK_ACCOUNT),
     "BankTransactionTagged": (BankTransactionTagged, 1, BANK_TRANSACTION),
     "PaymentInitiated": (PaymentInitiated, 1, PAYMENT),
+    "PaymentPayeeChecked": (PaymentPayeeChecked, 1, PAYMENT),
     "PaymentScreened": (PaymentScreened, 1, PAYMENT),
     "PaymentReleased": (PaymentReleased, 1, PAYMENT),
     "PaymentAuthorised": (PaymentAuthorised, 1, PAYMENT),
@@ -135,6 +139,9 @@ EVENT_TYPES: Mapping[str, tuple[type, int, str]] = {
     "DeviceEnrolled": (DeviceEnrolled, 1, SCA_DEVICE),
     "DeviceUsed": (DeviceUsed, 1, SCA_DEVICE),
     "DeviceRemoved": (DeviceRemoved, 1, SCA_DEVICE),
+    "PayeeRequested": (PayeeRequested, 1, SAVED_PAYEE),
+    "PayeeSaved": (PayeeSaved, 1, SAVED_PAYEE),
+    "PayeeRemoved": (PayeeRemoved, 1, SAVED_PAYEE),
 }
 
 
@@ -154,6 +161,7 @@ _NAMED_BY: Mapping[str, str] = {
     SCA_CHALLENGE: "challenge_id",
     SCA_GUARD: "guard_id",
     SCA_DEVICE: "device_id",
+    SAVED_PAYEE: "payee_id",
 }
 
 #: (type, version) -> lifts that version by one.

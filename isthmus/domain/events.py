@@ -7,6 +7,7 @@ from isthmus.domain.bank_accounts import BankAccountEvent, BankTransactionTagged
 from isthmus.domain.consent_events import ConsentEvent
 from isthmus.domain.ledger import LedgerEvent
 from isthmus.domain.payment_events import PaymentEvent
+from isthmus.domain.saved_payees import SavedPayeeEvent
 from isthmus.domain.sca import ScaEvent, ScaGuardEvent
 from isthmus.domain.sca_devices import DeviceEvent
 
@@ -20,4 +21,5 @@ Event = (
     | ScaEvent
     | ScaGuardEvent
     | DeviceEvent
+    | SavedPayeeEvent
 )

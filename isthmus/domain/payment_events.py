@@ -12,6 +12,8 @@ from enum import StrEnum
 from uuid import UUID, uuid5
 
 from isthmus.domain.compliance import Ruling
+from isthmus.domain.lookalikes import PayeeWarning
+from isthmus.domain.payee_checks import PayeeMatch
 from isthmus.domain.personal import Sealed
 
 #: Parked until an operator judged it; nothing else may move it on.
@@ -64,6 +66,20 @@ class PaymentInitiated:
     digest: str
     challenge_id: UUID
     hold_id: UUID | None
+
+
+@dataclass(frozen=True)
+class PaymentPayeeChecked:
+    """What the payer was told of the payee before they authorised. `matched_name`: the bank's, where it may be told. `resembles_…`: which
+    payee of theirs the warnings are about."""
+
+    payment_id: UUID
+    owner: UUID
+    result: PayeeMatch
+    matched_name: Sealed | None
+    warnings: tuple[PayeeWarning, ...]
+    resembles_name: Sealed | None
+    resembles_account: Sealed | None
 
 
 @dataclass(frozen=True)
@@ -175,6 +191,7 @@ class PaymentParked:
 
 PaymentEvent = (
     PaymentInitiated
+    | PaymentPayeeChecked
     | PaymentScreened
     | PaymentReleased
     | PaymentAuthorised

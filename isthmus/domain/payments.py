@@ -45,6 +45,7 @@ from isthmus.domain.payment_events import (
     clearing_code,
     hold_id_of,
 )
+from isthmus.domain.payment_payees import PayeeCheck, payee_checked
 from isthmus.domain.personal import PersonalText
 from isthmus.domain.refusals import (
     AccountClosedRefusal,
@@ -82,6 +83,11 @@ class InitiatePayment:
     expires_at: datetime
     verdict: Verdict
     limits: Limits
+    #: What the payer is told of the payee; None where nobody was asked.
+    payee_check: PayeeCheck | None = None
+    matched_name: PersonalText | None = None
+    resembles_name: PersonalText | None = None
+    resembles_account: PersonalText | None = None
 
     @property
     def person(self) -> UUID:
@@ -139,10 +145,16 @@ def initiate(book: Book, guard: sca.Guard, used: Decimal, wish: InitiatePayment,
     about, verdict = (wish.payment_id, wish.owner), wish.verdict
     screened = PaymentScreened(*about, verdict.ruling, verdict.rule, verdict.list_version)
     if verdict.ruling is Ruling.REFUSE:
-        return [_initiated(wish, held=False), screened, PaymentRejected(*about, compliance.REFUSED)]
+        return [
+            _initiated(wish, held=False),
+            *payee_checked(wish),
+            screened,
+            PaymentRejected(*about, compliance.REFUSED),
+        ]
     return [
         *reserved,
         _initiated(wish, held=wish.source is Source.OWN),
+        *payee_checked(wish),
         screened,
         sca.ScaChallengeIssued(
             wish.challenge_id,

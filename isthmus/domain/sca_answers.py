@@ -8,11 +8,12 @@ from datetime import datetime
 from typing import assert_never
 from uuid import UUID
 
-from isthmus.domain import payments, sca, sca_devices
+from isthmus.domain import payments, saved_payees, sca, sca_devices
 from isthmus.domain.dynamic_link import Purpose
 from isthmus.domain.ledger import Book
 from isthmus.domain.payment_events import Payment
 from isthmus.domain.refusals import Refusal, ScaRejected
+from isthmus.domain.saved_payees import SavedPayee
 from isthmus.domain.sca_devices import Device
 
 
@@ -34,14 +35,14 @@ class AnswerScaChallenge:
         return self.proof.device_id if isinstance(self.proof, sca.DeviceProof) else None
 
 
-Decision = payments.Decision | sca_devices.Decision
+Decision = payments.Decision | sca_devices.Decision | saved_payees.Decision
 
 
 def answer(
     book: Book,
     challenge: sca.Challenge | None,
     guard: sca.Guard,
-    subject: Payment | Device | None,
+    subject: Payment | Device | SavedPayee | None,
     signer: Device | None,
     wish: AnswerScaChallenge,
     now: datetime,
@@ -60,6 +61,9 @@ def answer(
         case Purpose.DEVICE:
             device = subject if isinstance(subject, Device) else None
             decided = sca_devices.answer(challenge, guard, device, proof, now)
+        case Purpose.PAYEE:
+            payee = subject if isinstance(subject, SavedPayee) else None
+            decided = saved_payees.answer(challenge, guard, payee, proof, now)
         case _:
             assert_never(challenge.issued.purpose)
     if isinstance(decided, Refusal) or not _passed(decided):

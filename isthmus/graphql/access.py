@@ -48,6 +48,9 @@ ACCESS: Mapping[str, Scope] = {
     "Mutation.removeDevice": Scope.WRITE,
     "Mutation.markNotificationsRead": Scope.WRITE,
     "Mutation.setNotificationPreference": Scope.WRITE,
+    "Mutation.checkPayee": Scope.WRITE,
+    "Mutation.addPayee": Scope.WRITE,
+    "Mutation.removePayee": Scope.WRITE,
     "Subscription.balanceChanged": Scope.READ,
     "Subscription.consentChanged": Scope.READ,
     "Subscription.paymentProgressed": Scope.READ,
@@ -68,6 +71,8 @@ IN_PERSON = frozenset(
         "Mutation.completeDeviceEnrolment",
         "Mutation.removeDevice",
         "Mutation.setNotificationPreference",
+        "Mutation.addPayee",
+        "Mutation.removePayee",
     }
 )
 

@@ -25,6 +25,7 @@ from isthmus.read_models.institutions import InstitutionReader
 from isthmus.read_models.journals import JournalReader
 from isthmus.read_models.log import LogReader
 from isthmus.read_models.notices import NoticeFeed, NoticeReader
+from isthmus.read_models.payees import PayeeReader
 from isthmus.read_models.payments import PaymentReader, PaymentRow
 from isthmus.read_models.row_feed import RowFeed
 from isthmus.read_models.sca import DeviceReader
@@ -35,6 +36,7 @@ from isthmus.write_models.bank_links import BankLinks
 from isthmus.write_models.device_desk import DeviceDesk
 from isthmus.write_models.envelope import Envelope, Outcome
 from isthmus.write_models.notice_desk import NoticeDesk
+from isthmus.write_models.payee_desk import PayeeDesk
 from isthmus.write_models.payment_desk import PaymentDesk
 from isthmus.write_models.sca_desk import ScaDesk
 
@@ -147,6 +149,7 @@ class Readers:
     payments: PaymentReader
     devices: DeviceReader
     notices: NoticeReader
+    payees: PayeeReader
 
 
 @dataclass(frozen=True)
@@ -161,6 +164,7 @@ class Services:
     payments: PaymentDesk
     sca: ScaDesk
     devices: DeviceDesk
+    payees: PayeeDesk
     consents: ConsentFeed
     payment_feed: RowFeed[PaymentRow]
     notices: NoticeDesk

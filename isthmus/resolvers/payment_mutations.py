@@ -23,6 +23,7 @@ from isthmus.resolvers.money import MoneyInput, canonical
 from isthmus.resolvers.money_mutations import amount_fault
 from isthmus.resolvers.payees import PayeeInput, account_from
 from isthmus.resolvers.payments import Payment, payment_of
+from isthmus.resolvers.saved_payees import SavedPayee, saved_payee_of
 from isthmus.resolvers.sca import ScaChallenge, ScaMethod
 from isthmus.resolvers.wishes import INPUT, KEY, AnyPayload, Payload, envelope_of, refused
 from isthmus.write_models.envelope import Done, Refused
@@ -32,7 +33,9 @@ from isthmus.write_models.sca_desk import Answer, Answered
 _CODE_MAX = 16
 
 
-ScaSubject = Annotated[Payment | Device, strawberry.union("ScaSubject", description="What a challenge authorises.")]
+ScaSubject = Annotated[
+    Payment | Device | SavedPayee, strawberry.union("ScaSubject", description="What a challenge authorises.")
+]
 
 
 @strawberry.input(description="A payment to be made.")
@@ -184,7 +187,7 @@ class PaymentMutations:
 async def _answered(info: AppInfo, answer: Answered) -> AnswerScaChallengePayload:
     """With what was authorised, as it is now."""
     loaders = info.context.loaders
-    subject: Payment | Device | None
+    subject: Payment | Device | SavedPayee | None
     match answer.purpose:
         case Purpose.PAYMENT:
             payment = await loaders.payments.load(answer.subject_id)
@@ -192,6 +195,9 @@ async def _answered(info: AppInfo, answer: Answered) -> AnswerScaChallengePayloa
         case Purpose.DEVICE:
             device = await loaders.devices.load(answer.subject_id)
             subject = None if device is None else device_of(device)
+        case Purpose.PAYEE:
+            payee = await loaders.payees.load(answer.subject_id)
+            subject = None if payee is None else saved_payee_of(payee)
         case _:
             assert_never(answer.purpose)
     assert subject is not None, "it was authorised just now, in the same database"

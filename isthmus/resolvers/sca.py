@@ -24,6 +24,7 @@ from isthmus.resolvers.sca_states import ScaChallengeState
 class ScaPurpose(Enum):
     PAYMENT = strawberry.enum_value("PAYMENT", description="To pay.")
     DEVICE = strawberry.enum_value("DEVICE", description="To enrol a device.")
+    PAYEE = strawberry.enum_value("PAYEE", description="To save a payee.")
 
 
 @strawberry.enum(description="How a person may be asked.")

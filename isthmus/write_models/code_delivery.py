@@ -82,18 +82,37 @@ class CodeDelivery:
                 device = await find_device(connection, row.subject_id)
                 name = (await self._texts.open_many(connection, [device.name]))[0] if device is not None else None
                 return None if name is None else ("Add a device", _device(name, code))
+            case Purpose.PAYEE:
+                return await self._payee(connection, row, code)
             case _:
                 assert_never(row.purpose)
+
+    async def _payee(self, connection: Connection, row: ChallengeRow, code: str) -> tuple[str, str] | None:
+        sealed = await connection.fetchrow("select name, account from payees where id = $1", row.subject_id)
+        if sealed is None:
+            return None
+        name, account = await self._texts.open_many(connection, [sealed["name"], sealed["account"]])
+        return None if name is None or account is None else ("Save a payee", _saved(name, account, code))
 
     def _payment(self, row: PaymentRow, code: str) -> str:
         asset = self._assets.get(row.asset)
         amount = printed(row.amount, asset.scale) if asset else str(row.amount)
-        account = PayeeAccount.of_text(row.payee_account or "")
-        number = account.iban or f"{account.sort_code} {account.number}"
         return (
-            f"Pay {amount} {row.asset} to {row.payee_name} ({number}): your code is {code}. "
+            f"Pay {amount} {row.asset} to {row.payee_name} ({_number(row.payee_account or '')}): your code is {code}. "
             "It is for this payment alone. Never tell it to anyone."
         )
+
+
+def _number(text: str) -> str:
+    account = PayeeAccount.of_text(text)
+    return account.iban or f"{account.sort_code} {account.number}"
+
+
+def _saved(name: str, account: str, code: str) -> str:
+    return (
+        f"Save the payee {name} ({_number(account)}), who may then be paid with fewer questions: your code is {code}. "
+        "It is for this alone. Never tell it to anyone. If it was not you, do nothing, and call us."
+    )
 
 
 def _device(name: str, code: str) -> str:

@@ -21,12 +21,12 @@ from isthmus.domain.refusals import (
     PaymentNotFound,
     PaymentNotInReview,
     Refusal,
-    ScaMethodUnavailable,
 )
 from isthmus.write_models.commands import CommandBus, Done, Envelope, Outcome, Refused
 from isthmus.write_models.connection import Pool
+from isthmus.write_models.payee_desk import PayeeDesk, payee_check_of
 from isthmus.write_models.payment_rows import dynamic_link, find_payment
-from isthmus.write_models.sca_devices import credentials_of
+from isthmus.write_models.sca_methods import method_of
 from isthmus.write_models.velocity import NoVelocity, Velocity, quick_no
 
 
@@ -55,6 +55,7 @@ class PaymentDesk:
         payouts: str,
         compliance: Compliance,
         velocity: Velocity | None = None,
+        payees: PayeeDesk | None = None,
     ) -> None:
         self._pool = pool
         self._commands = commands
@@ -64,10 +65,12 @@ class PaymentDesk:
         self._payouts = payouts
         self._compliance = compliance
         self._velocity = velocity or NoVelocity()
+        self._payees = payees
 
     async def initiate(self, person: UUID, wish: PaymentWish, envelope: Envelope) -> tuple[UUID, Done] | Refused:
         """The payment's id, and what was recorded. Raises Unavailable: send it again with the same key."""
-        method = await self._method(person, wish.method)
+        async with self._pool.acquire() as connection:
+            method = await method_of(connection, person, wish.method)
         if isinstance(method, Refusal):
             return Refused(method, 0)
         payment_id, now = self._ids(), self._clock.now()
@@ -77,6 +80,7 @@ class PaymentDesk:
             return Refused(no, 0)
         intent = Intent(Movement.PAYMENT, payment_id, person, wish.asset, wish.amount, (wish.payee_name,))
         verdict = await self._compliance.decide(intent)
+        told = await self._payees.told(person, wish.payee_name, wish.payee_account) if self._payees else None
         order = PaymentOrder(payment_id, wish.amount, wish.asset, wish.payee_name, wish.payee_account, wish.reference)
         outcome = await self._commands.run(
             InitiatePayment(
@@ -96,6 +100,7 @@ class PaymentDesk:
                 now + sca.CODE_LIFE,
                 verdict,
                 limits,
+                *payee_check_of(told),
             ),
             envelope,
         )
@@ -126,12 +131,3 @@ class PaymentDesk:
             )
         kind = ReleasePayment if release else RefusePayment
         return await self._commands.run(kind(payment_id, row.challenge_id, operator), envelope)
-
-    async def _method(self, person: UUID, wished: sca.Method | None) -> sca.Method | Refusal:
-        if wished is sca.Method.ONE_TIME_CODE:
-            return wished
-        async with self._pool.acquire() as connection:
-            signs = bool(await credentials_of(connection, person))
-        if not signs and wished is not None:
-            return ScaMethodUnavailable("You have no device that could be asked.", ("input", "method"))
-        return sca.Method.DEVICE if signs else sca.Method.ONE_TIME_CODE

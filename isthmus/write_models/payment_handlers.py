@@ -11,6 +11,7 @@ from isthmus.domain import (
     payment_news,
     payment_review,
     payments,
+    saved_payees,
     sca,
     sca_answers,
     sca_devices,
@@ -19,6 +20,7 @@ from isthmus.domain.ledger import Hold
 from isthmus.domain.payment_news import RecordPaymentNews
 from isthmus.domain.payment_review import RefusePayment, ReleasePayment
 from isthmus.domain.payments import CancelPayment, ExpirePayment, InitiatePayment, StartSubmission
+from isthmus.domain.saved_payees import AddPayee, RemovePayee
 from isthmus.domain.sca_answers import AnswerScaChallenge
 from isthmus.domain.sca_devices import BeginDevice, CompleteDevice, RemoveDevice
 from isthmus.write_models.handling import Decision, Handler, Loaded, Needs
@@ -30,6 +32,10 @@ def _payment(loaded: Loaded, payment_id: UUID) -> payment_events.Payment | None:
 
 def _device(loaded: Loaded, device_id: UUID | None) -> sca_devices.Device | None:
     return None if device_id is None else sca_devices.fold(loaded.streams.get(device_id, ()))
+
+
+def _payee(loaded: Loaded, payee_id: UUID) -> saved_payees.SavedPayee | None:
+    return saved_payees.fold(loaded.streams.get(payee_id, ()))
 
 
 def _challenge(loaded: Loaded, wish: Any) -> sca.Challenge | None:
@@ -82,7 +88,8 @@ def _answer_needs(wish: AnswerScaChallenge) -> Needs:
 
 def _answer(loaded: Loaded, wish: AnswerScaChallenge) -> Decision:
     challenge, guard = _challenge(loaded, wish), _guard(loaded, wish)
-    subject = _payment(loaded, wish.subject_id) or _device(loaded, wish.subject_id)
+    stream = wish.subject_id
+    subject = _payment(loaded, stream) or _device(loaded, stream) or _payee(loaded, stream)
     signer = _device(loaded, wish.device_id)
     return sca_answers.answer(loaded.book, challenge, guard, subject, signer, wish, loaded.now)
 
@@ -120,6 +127,14 @@ PAYMENT_HANDLERS: Mapping[type, Handler] = {
     RemoveDevice: Handler(
         lambda wish: Needs(streams=frozenset({wish.device_id})),
         lambda loaded, wish: sca_devices.remove(_device(loaded, wish.device_id), wish),
+    ),
+    AddPayee: Handler(
+        lambda wish: Needs(streams=frozenset({sca.guard_id_of(wish.owner)}), time=True),
+        lambda loaded, wish: saved_payees.add(_guard(loaded, wish), wish, loaded.now),
+    ),
+    RemovePayee: Handler(
+        lambda wish: Needs(streams=frozenset({wish.payee_id})),
+        lambda loaded, wish: saved_payees.remove(_payee(loaded, wish.payee_id), wish),
     ),
     CancelPayment: Handler(_payment_needs, _cancel),
     ExpirePayment: Handler(_payment_needs, _expire),

@@ -28,7 +28,16 @@ from isthmus.domain.ledger import AccountState, JournalReserved
 from isthmus.domain.money import Asset, AssetKind
 from isthmus.domain.personal import PersonalTexts
 from isthmus.failpoints import failpoint_async
-from isthmus.write_models import api_keys, consents, event_store, idempotency, payments, sca_devices, spending
+from isthmus.write_models import (
+    api_keys,
+    consents,
+    event_store,
+    idempotency,
+    payee_rows,
+    payments,
+    sca_devices,
+    spending,
+)
 from isthmus.write_models.asks import Ask, sealed
 from isthmus.write_models.connection import Connection
 from isthmus.write_models.deciding import Decided, Decider, Stretch
@@ -160,6 +169,7 @@ class UnitOfWork:
             await consents.write(self._connection, stretch.events)
             await payments.write(self._connection, stretch.events, loaded.now)
             await sca_devices.write(self._connection, stretch.events, loaded.now)
+            await payee_rows.write(self._connection, stretch.events, loaded.now)
             await failpoint_async("unit.before_flush")
             stretch.base, stretch.stamp = await flush(self._connection, writer.rows, self._clock.stamp())
         elif writer.rows.keys:

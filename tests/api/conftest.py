@@ -46,6 +46,7 @@ from isthmus.read_models.institutions import InstitutionReader
 from isthmus.read_models.journals import JournalReader
 from isthmus.read_models.log import LogReader
 from isthmus.read_models.notices import NoticeFeed, NoticeReader
+from isthmus.read_models.payees import PayeeReader
 from isthmus.read_models.payments import PaymentReader, payment_feed_of
 from isthmus.read_models.positions import ProjectionPositions, log_identity, stored_positions
 from isthmus.read_models.projections import advance, ensure_positions, read_steps
@@ -53,6 +54,7 @@ from isthmus.read_models.sca import DeviceReader
 from isthmus.read_models.texts import TextReader
 from isthmus.read_models.transactions import TransactionReader
 from isthmus.runtime.banking import banking
+from isthmus.runtime.payees import payee_desk
 from isthmus.runtime.payments import device_desk, payment_desk, sca_desk
 from isthmus.runtime.rate_limits import RateLimits
 from isthmus.runtime.servers import EmbeddedServers
@@ -181,6 +183,7 @@ def wiring_of(served: Served, servers: EmbeddedServers, template: str) -> Callab
             await notice_feed.start()
             stack.push_async_callback(notice_feed.aclose)
             served.banking = await stack.enter_async_context(banking(settings, side, database.url))
+            payees = await stack.enter_async_context(payee_desk(settings, side, redis))
             readers = Readers(
                 accounts=AccountReader(reading),
                 balances=BalanceReader(reading, BalanceCache(redis, identity), positions),
@@ -198,6 +201,7 @@ def wiring_of(served: Served, servers: EmbeddedServers, template: str) -> Callab
                 payments=payments,
                 devices=DeviceReader(reading, side.clock.stamp),
                 notices=notices,
+                payees=PayeeReader(reading, side.clock.stamp),
             )
             services = Services(
                 clock=side.clock,
@@ -207,7 +211,8 @@ def wiring_of(served: Served, servers: EmbeddedServers, template: str) -> Callab
                 positions=positions,
                 feed=feed,
                 banking=served.banking.links,
-                payments=payment_desk(settings, side, redis),
+                payments=payment_desk(settings, side, redis, payees),
+                payees=payees,
                 sca=sca_desk(settings, side),
                 devices=device_desk(settings, side),
                 consents=consent_feed,

@@ -61,6 +61,9 @@ CALLS = {
     "Mutation.markNotificationsRead": 'mutation { markNotificationsRead(input: {through: "1"}) { position } }',
     "Mutation.setNotificationPreference": """mutation { setNotificationPreference(input: {kind: SCA_BLOCKED, channel: PUSH,
         wanted: true}) { position } }""",
+    "Mutation.checkPayee": 'mutation { checkPayee(input: {name: "", account: {}}) { position } }',
+    "Mutation.addPayee": """mutation { addPayee(input: {payee: {name: "", account: {}}, idempotencyKey: "k"}) { position } }""",
+    "Mutation.removePayee": 'mutation { removePayee(input: {payeeId: "x", idempotencyKey: "k"}) { position } }',
     "Mutation.settleDeposit": """mutation { settleDeposit(input: {accountId: "x", amount: {amount: "1", asset: "EUR"},
         reference: "nowhere"}) { position } }""",
 }
