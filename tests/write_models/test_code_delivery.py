@@ -33,7 +33,7 @@ class Inbox:
 
 
 class Always:
-    async def take(self, person: UUID) -> float:  # noqa: ARG002 - as the port has it
+    async def take(self, person: UUID) -> float:
         return 0
 
 
