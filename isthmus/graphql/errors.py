@@ -131,9 +131,8 @@ def shaped(error: GraphQLError, correlation_id: str) -> dict[str, Any]:
         shape["locations"] = [{"line": place.line, "column": place.column} for place in error.locations]
     if error.path is not None:
         shape["path"] = error.path
-    ours = (
-        error if isinstance(error, ApiError) else error.original_error
-    )  # a field's own error is wrapped in one with its path
+    # What a field raises is wrapped in an error that has its path.
+    ours = error if isinstance(error, ApiError) else error.original_error
     told = ours.extensions if isinstance(ours, ApiError) and ours.extensions else extensions_of(code)
     shape["extensions"] = {**told, "correlationId": correlation_id}
     return shape

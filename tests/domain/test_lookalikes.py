@@ -29,6 +29,7 @@ def test_what_looks_like_a_known_payee_is_told_apart_from_a_known_one_with_a_new
     assert among("Раураl Europe", "Paypal Europe") == (LOOKS, MIXED), "Cyrillic for Latin"
     assert among("Mаx Power", "Max Power") == (LOOKS, MIXED), "Cyrillic that sounds the same, too"
     assert among("Jonh Smith", "John Smith") == (LOOKS,), "swapped"
+    assert among("Bihsop", "Bishop") == (LOOKS,), "in a short name one swap is one letter"
     assert among("Acme Tradlng Ltd", "ACME Trading Limited") == (LOOKS,)
     assert among("smith, john", "John Smith") == (NEW,)
     assert among("Владимир Петров", "Vladimir Petrov") == (NEW,), "the same by its sound"
