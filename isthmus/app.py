@@ -204,6 +204,7 @@ async def wired(settings: Settings) -> AsyncIterator[Running]:
     from isthmus.read_models.journals import JournalReader
     from isthmus.read_models.log import LogReader
     from isthmus.read_models.notices import NoticeFeed, NoticeReader
+    from isthmus.read_models.payees import PayeeReader
     from isthmus.read_models.payments import PaymentReader, payment_feed_of
     from isthmus.read_models.personal_limits import LimitReader
     from isthmus.read_models.positions import ProjectionPositions, log_identity
@@ -213,6 +214,7 @@ async def wired(settings: Settings) -> AsyncIterator[Running]:
     from isthmus.read_models.transactions import TransactionReader
     from isthmus.runtime.banking import banking
     from isthmus.runtime.endpoints import resolve
+    from isthmus.runtime.payees import payee_desk
     from isthmus.runtime.payments import app_desk, batch_desk, device_desk, limit_desk, payment_desk, sca_desk
     from isthmus.runtime.rate_limits import RateLimits
     from isthmus.runtime.trusted_documents import PublishedDocuments
@@ -261,6 +263,7 @@ async def wired(settings: Settings) -> AsyncIterator[Running]:
         await notice_feed.start()
         stack.push_async_callback(notice_feed.aclose)
         banks = await stack.enter_async_context(banking(settings, side, endpoints.database_url))
+        payees = await stack.enter_async_context(payee_desk(settings, side, redis))
         documents = PublishedDocuments(pool)
         await documents.start()
         stack.push_async_callback(documents.aclose)
@@ -328,7 +331,8 @@ async def wired(settings: Settings) -> AsyncIterator[Running]:
                 positions=positions,
                 feed=feed,
                 banking=banks.links,
-                payments=payment_desk(settings, side, redis),
+                payments=payment_desk(settings, side, redis, payees),
+                payees=payees,
                 sca=answers,
                 devices=device_desk(settings, side),
                 apps=app_desk(settings, side, answers),
@@ -356,6 +360,7 @@ async def wired(settings: Settings) -> AsyncIterator[Running]:
                     institutions=InstitutionReader(pool),
                     payments=payments,
                     devices=DeviceReader(pool, side.clock.stamp),
+                    payees=PayeeReader(pool, side.clock.stamp),
                     notices=notices,
                     apps=AppReader(pool, side.clock.stamp),
                     limits=LimitReader(pool, side.clock.stamp),

@@ -30,6 +30,7 @@ class Purpose(StrEnum):
     AUTHENTICATOR = "AUTHENTICATOR"
     API_KEY = "API_KEY"
     LIMIT = "LIMIT"
+    PAYEE = "PAYEE"
 
 
 @dataclass(frozen=True)

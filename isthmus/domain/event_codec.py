@@ -47,6 +47,7 @@ from isthmus.domain.payment_events import (
     PaymentFailed,
     PaymentInitiated,
     PaymentParked,
+    PaymentPayeeChecked,
     PaymentRejected,
     PaymentReleased,
     PaymentScreened,
@@ -56,6 +57,7 @@ from isthmus.domain.payment_events import (
 )
 from isthmus.domain.personal import SEALED_PATTERN, Sealed
 from isthmus.domain.personal_limits import LimitRaiseAsked, LimitSet
+from isthmus.domain.saved_payees import PayeeRemoved, PayeeRequested, PayeeSaved
 from isthmus.domain.sca import (
     ScaAnsweredWrongly,
     ScaBlocked,
@@ -86,6 +88,7 @@ SCA_DEVICE = "sca_device"
 SCA_APP = "sca_app"
 PERSONAL_LIMIT = "personal_limit"
 PAYMENT_BATCH = "payment_batch"
+SAVED_PAYEE = "saved_payee"
 
 #: Every event type: its class, its current schema version and whose stream it is in.
 EVENT_TYPES: Mapping[str, tuple[type, int, str]] = {
@@ -117,6 +120,7 @@ EVENT_TYPES: Mapping[str, tuple[type, int, str]] = {
     "BankAccountUnlinked": (BankAccountUnlinked, 1, BANK_ACCOUNT),
     "BankTransactionTagged": (BankTransactionTagged, 1, BANK_TRANSACTION),
     "PaymentInitiated": (PaymentInitiated, 1, PAYMENT),
+    "PaymentPayeeChecked": (PaymentPayeeChecked, 1, PAYMENT),
     "PaymentScreened": (PaymentScreened, 1, PAYMENT),
     "PaymentExempted": (PaymentExempted, 1, PAYMENT),
     "PaymentReleased": (PaymentReleased, 1, PAYMENT),
@@ -151,6 +155,9 @@ EVENT_TYPES: Mapping[str, tuple[type, int, str]] = {
     "BatchInitiated": (BatchInitiated, 1, PAYMENT_BATCH),
     "LimitRaiseAsked": (LimitRaiseAsked, 1, PERSONAL_LIMIT),
     "LimitSet": (LimitSet, 1, PERSONAL_LIMIT),
+    "PayeeRequested": (PayeeRequested, 1, SAVED_PAYEE),
+    "PayeeSaved": (PayeeSaved, 1, SAVED_PAYEE),
+    "PayeeRemoved": (PayeeRemoved, 1, SAVED_PAYEE),
 }
 
 
@@ -173,6 +180,7 @@ _NAMED_BY: Mapping[str, str] = {
     SCA_APP: "app_id",
     PERSONAL_LIMIT: "limit_id",
     PAYMENT_BATCH: "batch_id",
+    SAVED_PAYEE: "payee_id",
 }
 
 #: (type, version) -> lifts that version by one.

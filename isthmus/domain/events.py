@@ -9,6 +9,7 @@ from isthmus.domain.consent_events import ConsentEvent
 from isthmus.domain.ledger import LedgerEvent
 from isthmus.domain.payment_events import PaymentEvent
 from isthmus.domain.personal_limits import LimitEvent
+from isthmus.domain.saved_payees import SavedPayeeEvent
 from isthmus.domain.sca import ScaEvent, ScaGuardEvent
 from isthmus.domain.sca_apps import AppEvent
 from isthmus.domain.sca_devices import DeviceEvent
@@ -26,4 +27,5 @@ Event = (
     | AppEvent
     | BatchEvent
     | LimitEvent
+    | SavedPayeeEvent
 )

@@ -37,9 +37,14 @@ class Likeness(StrEnum):
 
 def words(name: str) -> tuple[str, ...]:
     """Sorted, in ASCII; nothing is left of a name that is titles alone."""
+    return tuple(sorted(written(name)))
+
+
+def written(name: str) -> tuple[str, ...]:
+    """As `words`, in the order that they were written in."""
     plain = anyascii(name.translate(_APOSTROPHES)).lower().translate(_APOSTROPHES)
     parted = "".join(letter if letter.isalnum() else " " for letter in plain).split()
-    return tuple(sorted(_FORMS.get(word, word) for word in parted if word not in _TITLES))
+    return tuple(_FORMS.get(word, word) for word in parted if word not in _TITLES)
 
 
 def looks(name: str) -> str:

@@ -12,6 +12,8 @@ from enum import StrEnum
 from uuid import UUID, uuid5
 
 from isthmus.domain.compliance import Ruling
+from isthmus.domain.lookalikes import PayeeWarning
+from isthmus.domain.payee_checks import PayeeMatch
 from isthmus.domain.personal import Sealed
 
 #: Parked until an operator judged it; nothing else may move it on.
@@ -67,6 +69,20 @@ class PaymentInitiated:
     #: Of several under one challenge: which, and the how-manieth it is.
     batch_id: UUID | None = None
     line: int = 0
+
+
+@dataclass(frozen=True)
+class PaymentPayeeChecked:
+    """What the payer was told of the payee before they authorised. `matched_name`: the bank's, where it may be told. `resembles_…`: which
+    payee of theirs the warnings are about."""
+
+    payment_id: UUID
+    owner: UUID
+    result: PayeeMatch
+    matched_name: Sealed | None
+    warnings: tuple[PayeeWarning, ...]
+    resembles_name: Sealed | None
+    resembles_account: Sealed | None
 
 
 @dataclass(frozen=True)
@@ -190,6 +206,7 @@ class PaymentParked:
 
 PaymentEvent = (
     PaymentInitiated
+    | PaymentPayeeChecked
     | PaymentScreened
     | PaymentExempted
     | PaymentReleased

@@ -47,6 +47,7 @@ from isthmus.domain.payment_events import (
     clearing_code,
     hold_id_of,
 )
+from isthmus.domain.payment_payees import PayeeCheck, payee_checked
 from isthmus.domain.personal import PersonalText
 from isthmus.domain.refusals import (
     AccountClosedRefusal,
@@ -86,6 +87,11 @@ class InitiatePayment:
     limits: Limits
     exemptions: ExemptionRules = NO_EXEMPTIONS
     standing: Standing = NOBODY_KNOWN
+    #: What the payer is told of the payee; None where nobody was asked.
+    payee_check: PayeeCheck | None = None
+    matched_name: PersonalText | None = None
+    resembles_name: PersonalText | None = None
+    resembles_account: PersonalText | None = None
     batch_id: UUID | None = None
     line: int = 0
 
@@ -178,7 +184,7 @@ def made(
         return over
     verdict = wish.verdict
     screened = PaymentScreened(wish.payment_id, wish.owner, verdict.ruling, verdict.rule, verdict.list_version)
-    return [*(reserved if held else []), _initiated(wish, held=held and own), screened]
+    return [*(reserved if held else []), _initiated(wish, held=held and own), *payee_checked(wish), screened]
 
 
 def _initiated(wish: InitiatePayment, *, held: bool) -> PaymentInitiated:

@@ -53,6 +53,8 @@ class RefusalCode(StrEnum):
     DEVICE_NOT_FOUND = "DEVICE_NOT_FOUND"
     DEVICE_REFUSED = "DEVICE_REFUSED"
     TOO_MANY_DEVICES = "TOO_MANY_DEVICES"
+    PAYEE_NOT_FOUND = "PAYEE_NOT_FOUND"
+    PAYEE_EXISTS = "PAYEE_EXISTS"
 
 
 @dataclass(frozen=True)
@@ -317,4 +319,16 @@ class DeviceRefused(Refusal):
 @dataclass(frozen=True)
 class TooManyDevices(Refusal):
     code: ClassVar[RefusalCode] = RefusalCode.TOO_MANY_DEVICES
+    sticks: ClassVar[bool] = False
+
+
+@dataclass(frozen=True)
+class PayeeNotFound(Refusal):
+    code: ClassVar[RefusalCode] = RefusalCode.PAYEE_NOT_FOUND
+    sticks: ClassVar[bool] = False
+
+
+@dataclass(frozen=True)
+class PayeeExists(Refusal):
+    code: ClassVar[RefusalCode] = RefusalCode.PAYEE_EXISTS
     sticks: ClassVar[bool] = False

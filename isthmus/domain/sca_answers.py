@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import assert_never
 from uuid import UUID
 
-from isthmus.domain import api_keys, batches, payments, personal_limits, sca, sca_apps, sca_devices
+from isthmus.domain import api_keys, batches, payments, personal_limits, saved_payees, sca, sca_apps, sca_devices
 from isthmus.domain.api_keys import ApiKey
 from isthmus.domain.batches import Batch
 from isthmus.domain.dynamic_link import Purpose
@@ -16,6 +16,7 @@ from isthmus.domain.ledger import Book
 from isthmus.domain.payment_events import Payment
 from isthmus.domain.personal_limits import PersonalLimit
 from isthmus.domain.refusals import Refusal, ScaRejected
+from isthmus.domain.saved_payees import SavedPayee
 from isthmus.domain.sca_apps import App
 from isthmus.domain.sca_devices import Device
 
@@ -47,8 +48,15 @@ class AnswerScaChallenge:
 
 
 #: What a challenge may authorise.
-Subject = Payment | Batch | Device | App | ApiKey | PersonalLimit
-Decision = payments.Decision | sca_devices.Decision | sca_apps.Decision | api_keys.Decision | personal_limits.Decision
+Subject = Payment | Batch | Device | SavedPayee | App | ApiKey | PersonalLimit
+Decision = (
+    payments.Decision
+    | sca_devices.Decision
+    | saved_payees.Decision
+    | sca_apps.Decision
+    | api_keys.Decision
+    | personal_limits.Decision
+)
 
 
 def answer(
@@ -78,6 +86,9 @@ def answer(
         case Purpose.DEVICE:
             device = subject if isinstance(subject, Device) else None
             decided = sca_devices.answer(challenge, guard, device, proof, now)
+        case Purpose.PAYEE:
+            payee = subject if isinstance(subject, SavedPayee) else None
+            decided = saved_payees.answer(challenge, guard, payee, proof, now)
         case Purpose.AUTHENTICATOR:
             app = subject if isinstance(subject, App) else None
             decided = sca_apps.answer(challenge, guard, app, proof, now)

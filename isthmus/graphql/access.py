@@ -53,6 +53,9 @@ ACCESS: Mapping[str, Scope] = {
     "Mutation.removeAuthenticatorApp": Scope.WRITE,
     "Mutation.changeLimit": Scope.WRITE,
     "Mutation.initiateBatchPayment": Scope.WRITE,
+    "Mutation.checkPayee": Scope.WRITE,
+    "Mutation.addPayee": Scope.WRITE,
+    "Mutation.removePayee": Scope.WRITE,
     "Subscription.balanceChanged": Scope.READ,
     "Subscription.consentChanged": Scope.READ,
     "Subscription.paymentProgressed": Scope.READ,
@@ -77,6 +80,8 @@ IN_PERSON = frozenset(
         "Mutation.completeAuthenticatorApp",
         "Mutation.removeAuthenticatorApp",
         "Mutation.changeLimit",
+        "Mutation.addPayee",
+        "Mutation.removePayee",
     }
 )
 

@@ -133,6 +133,11 @@ REFUSALS: Mapping[RefusalCode, tuple[str, str]] = {
         "You have as many devices as one person may have (10).",
         "Remove one that is not needed.",
     ),
+    RefusalCode.PAYEE_NOT_FOUND: ("There is no such payee among those you saved.", "Check the id."),
+    RefusalCode.PAYEE_EXISTS: (
+        "You saved this payee already, under this name and with this account.",
+        "Nothing is left to do.",
+    ),
 }
 
 ERRORS: Mapping[ErrorCode, tuple[str, str]] = {

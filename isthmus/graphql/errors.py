@@ -131,7 +131,9 @@ def shaped(error: GraphQLError, correlation_id: str) -> dict[str, Any]:
         shape["locations"] = [{"line": place.line, "column": place.column} for place in error.locations]
     if error.path is not None:
         shape["path"] = error.path
-    told = error.extensions if isinstance(error, ApiError) and error.extensions else extensions_of(code)
+    # What a field raises is wrapped in an error that has its path.
+    ours = error if isinstance(error, ApiError) else error.original_error
+    told = ours.extensions if isinstance(ours, ApiError) and ours.extensions else extensions_of(code)
     shape["extensions"] = {**told, "correlationId": correlation_id}
     return shape
 

@@ -24,6 +24,7 @@ class Kind(Enum):
     DEVICE = b"de"
     JOURNAL = b"jo"
     NOTIFICATION = b"no"
+    PAYEE = b"py"
     PAYMENT = b"pa"
     PERSON = b"pe"
     SCA_CHALLENGE = b"sc"
@@ -96,6 +97,15 @@ def payment_key(text: str) -> UUID:
             return NOWHERE
 
 
+def payee_key(text: str) -> UUID:
+    """The saved payee's id, or NOWHERE."""
+    match decode(text):
+        case (Kind.PAYEE, (payee_id,)):
+            return payee_id
+        case _:
+            return NOWHERE
+
+
 def device_key(text: str) -> UUID:
     """The device's id, or NOWHERE."""
     match decode(text):
@@ -125,5 +135,6 @@ def aggregate_id(aggregate_type: str, key: UUID) -> str:
         "payment": Kind.PAYMENT,
         "sca_challenge": Kind.SCA_CHALLENGE,
         "sca_device": Kind.DEVICE,
+        "saved_payee": Kind.PAYEE,
     }
     return encode(known.get(aggregate_type, Kind.AGGREGATE), key)

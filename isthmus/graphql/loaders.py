@@ -21,6 +21,7 @@ from isthmus.read_models.consents import ConsentRow
 from isthmus.read_models.database import Sight
 from isthmus.read_models.journals import JournalRow
 from isthmus.read_models.notices import NoticeRow
+from isthmus.read_models.payees import PayeeCheckRow, SavedPayeeRow
 from isthmus.read_models.payments import PaymentRow, Step
 from isthmus.read_models.sca import DeviceRow
 from isthmus.read_models.transactions import Page, PageOf, TransactionRow
@@ -100,6 +101,20 @@ class Loaders:
     @cached_property
     def notices(self) -> DataLoader[UUID, NoticeRow | None]:
         return self._seen(self._services.read.notices.load_many)
+
+    @cached_property
+    def payees(self) -> DataLoader[UUID, SavedPayeeRow | None]:
+        return self._seen(self._services.read.payees.load_many)
+
+    @cached_property
+    def payee_checks(self) -> DataLoader[UUID, PayeeCheckRow | None]:
+        """For payments that were loaded for this person."""
+        read = self._services.read.payees
+
+        async def load(keys: list[UUID]) -> list[PayeeCheckRow | None]:
+            return await read.checks(keys)
+
+        return DataLoader(load)
 
     @cached_property
     def payments(self) -> DataLoader[UUID, PaymentRow | None]:

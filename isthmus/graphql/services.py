@@ -25,6 +25,7 @@ from isthmus.read_models.institutions import InstitutionReader
 from isthmus.read_models.journals import JournalReader
 from isthmus.read_models.log import LogReader
 from isthmus.read_models.notices import NoticeFeed, NoticeReader
+from isthmus.read_models.payees import PayeeReader
 from isthmus.read_models.payments import PaymentReader, PaymentRow
 from isthmus.read_models.personal_limits import LimitReader
 from isthmus.read_models.row_feed import RowFeed
@@ -40,6 +41,7 @@ from isthmus.write_models.device_desk import DeviceDesk
 from isthmus.write_models.envelope import Envelope, Outcome
 from isthmus.write_models.limit_desk import LimitDesk
 from isthmus.write_models.notice_desk import NoticeDesk
+from isthmus.write_models.payee_desk import PayeeDesk
 from isthmus.write_models.payment_desk import PaymentDesk
 from isthmus.write_models.sca_desk import ScaDesk
 
@@ -154,6 +156,7 @@ class Readers:
     notices: NoticeReader
     apps: AppReader
     limits: LimitReader
+    payees: PayeeReader
 
 
 @dataclass(frozen=True)
@@ -171,6 +174,7 @@ class Services:
     apps: AppDesk
     limits: LimitDesk
     batches: BatchDesk
+    payees: PayeeDesk
     consents: ConsentFeed
     payment_feed: RowFeed[PaymentRow]
     notices: NoticeDesk

@@ -27,6 +27,7 @@ from isthmus.resolvers.money import MoneyInput, canonical
 from isthmus.resolvers.money_mutations import amount_fault
 from isthmus.resolvers.payees import PayeeInput, account_from
 from isthmus.resolvers.payments import Payment, payment_of
+from isthmus.resolvers.saved_payees import SavedPayee, saved_payee_of
 from isthmus.resolvers.sca import ScaChallenge, ScaMethod
 from isthmus.resolvers.wishes import INPUT, KEY, AnyPayload, Payload, envelope_of, refused
 from isthmus.write_models.envelope import Done, Refused
@@ -37,7 +38,7 @@ _CODE_MAX = 16
 
 
 ScaSubject = Annotated[
-    Payment | PaymentBatch | Device | AuthenticatorApp | ApiKey | PersonalLimit,
+    Payment | PaymentBatch | Device | SavedPayee | AuthenticatorApp | ApiKey | PersonalLimit,
     strawberry.union("ScaSubject", description="What a challenge authorises."),
 ]
 
@@ -192,7 +193,7 @@ class PaymentMutations:
 async def _answered(info: AppInfo, answer: Answered) -> AnswerScaChallengePayload:
     """With what was authorised, as it is now."""
     loaders = info.context.loaders
-    subject: Payment | PaymentBatch | Device | AuthenticatorApp | ApiKey | PersonalLimit | None
+    subject: Payment | PaymentBatch | Device | SavedPayee | AuthenticatorApp | ApiKey | PersonalLimit | None
     match answer.purpose:
         case Purpose.PAYMENT:
             payment = await loaders.payments.load(answer.subject_id)
@@ -204,6 +205,9 @@ async def _answered(info: AppInfo, answer: Answered) -> AnswerScaChallengePayloa
         case Purpose.DEVICE:
             device = await loaders.devices.load(answer.subject_id)
             subject = None if device is None else device_of(device)
+        case Purpose.PAYEE:
+            payee = await loaders.payees.load(answer.subject_id)
+            subject = None if payee is None else saved_payee_of(payee)
         case Purpose.AUTHENTICATOR:
             app = await info.context.services.read.apps.of_owner(info.context.caller.person_id)
             subject = None if app is None else app_of(app)

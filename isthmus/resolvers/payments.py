@@ -14,6 +14,7 @@ from isthmus.graphql.scalars import Position
 from isthmus.read_models.payments import PaymentRow
 from isthmus.resolvers.money import Money, money
 from isthmus.resolvers.nodes import Node
+from isthmus.resolvers.payee_checks import PayeeCheck, check_of
 from isthmus.resolvers.payees import Payee
 from isthmus.resolvers.sca import ScaChallenge, challenge_of
 
@@ -70,6 +71,13 @@ class Payment(Node):
     @strawberry.field(description="Who is paid.")
     def payee(self) -> Payee:
         return Payee(row=self.row)
+
+    @strawberry.field(
+        description="What its payer is told of the payee before they authorise it; null where nobody was asked."
+    )
+    async def payee_check(self, info: AppInfo) -> PayeeCheck | None:
+        row = await info.context.loaders.payee_checks.load(self.row.payment_id)
+        return None if row is None else check_of(row, sealed=True)
 
     @strawberry.field(
         description="What the payee reads; null where nothing was written, or once the payer's personal data are erased."

@@ -30,6 +30,7 @@ class ScaPurpose(Enum):
     AUTHENTICATOR = strawberry.enum_value("AUTHENTICATOR", description="To enrol an authenticator app.")
     API_KEY = strawberry.enum_value("API_KEY", description="To make an API key.")
     LIMIT = strawberry.enum_value("LIMIT", description="To raise a limit.")
+    PAYEE = strawberry.enum_value("PAYEE", description="To save a payee.")
 
 
 @strawberry.enum(description="How a person may be asked.")

@@ -78,6 +78,8 @@ class UserErrorCode(Enum):
     )
     DEVICE_NOT_FOUND = strawberry.enum_value("DEVICE_NOT_FOUND", description="Not there, or not the viewer's own.")
     DEVICE_REFUSED = strawberry.enum_value("DEVICE_REFUSED", description="What the device answered is not accepted.")
+    PAYEE_NOT_FOUND = strawberry.enum_value("PAYEE_NOT_FOUND", description="Not there, or not the viewer's own.")
+    PAYEE_EXISTS = strawberry.enum_value("PAYEE_EXISTS", description="The viewer saved this payee already.")
     TOO_MANY_DEVICES = strawberry.enum_value("TOO_MANY_DEVICES", description="As many as one person may have.")
 
 
@@ -300,6 +302,16 @@ class TooManyDevices(UserError):
     pass
 
 
+@strawberry.type(description="There is no such payee that you saved.")
+class PayeeNotFound(UserError):
+    pass
+
+
+@strawberry.type(description="You saved this payee already, with this account. Not remembered.")
+class PayeeExists(UserError):
+    pass
+
+
 TYPES: Mapping[type[Refusal], type[UserError]] = {
     refusals.InvalidInput: InvalidInput,
     refusals.InvalidAmount: InvalidAmount,
@@ -341,6 +353,8 @@ TYPES: Mapping[type[Refusal], type[UserError]] = {
     refusals.DeviceNotFound: DeviceNotFound,
     refusals.DeviceRefused: DeviceRefused,
     refusals.TooManyDevices: TooManyDevices,
+    refusals.PayeeNotFound: PayeeNotFound,
+    refusals.PayeeExists: PayeeExists,
 }
 
 

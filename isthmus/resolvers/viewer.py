@@ -30,9 +30,11 @@ from isthmus.resolvers.notifications import (
     preferences_of,
 )
 from isthmus.resolvers.payments import PaymentConnection, payment_of
+from isthmus.resolvers.saved_payees import SavedPayeeConnection, saved_payee_of
 from isthmus.resolvers.transactions import bank_transaction_of, transaction_of
 
-_CURSOR, _CONSENTS, _PAYMENTS, _NOTIFICATIONS = "account", "consent", "payment", "notification"
+_CURSOR, _CONSENTS, _PAYMENTS = "account", "consent", "payment"
+_NOTIFICATIONS, _PAYEES = "notification", "payee"
 
 
 @strawberry.enum(description="What someone is to the platform.")
@@ -125,6 +127,20 @@ class Viewer(Node):
     async def notification_preferences(self, info: AppInfo) -> list[NotificationPreference]:
         return preferences_of(await info.context.services.read.notices.unwanted(info.context.caller.person_id))
 
+    @strawberry.field(description="The payees that they saved, newest first.")
+    async def payees(
+        self,
+        info: AppInfo,
+        first: Annotated[int, strawberry.argument(description=FIRST)] = FIRST_DEFAULT,
+        after: Annotated[str | None, strawberry.argument(description=AFTER)] = UNSET,
+    ) -> SavedPayeeConnection:
+        size, position = page_size(first), position_of(_PAYEES, after or None)
+        rows, more = await info.context.services.read.payees.page(info.context.caller.person_id, size, position)
+        edges = edges_of(_PAYEES, rows, lambda row: row.created_position, saved_payee_of)
+        return SavedPayeeConnection(
+            edges=edges, page_info=page_info([edge.cursor for edge in edges], more=more, after=after or None)
+        )
+
     @strawberry.field(description="Their devices that sign what they authorise, oldest first.")
     async def devices(self, info: AppInfo) -> list[Device]:
         rows = await info.context.services.read.devices.of_owner(info.context.caller.person_id)
@@ -200,6 +216,9 @@ class ViewerQueries:
             case (Kind.NOTIFICATION, (key,)):
                 notice = await loaders.notices.load(key)
                 return None if notice is None else notification_of(notice)
+            case (Kind.PAYEE, (key,)):
+                payee = await loaders.payees.load(key)
+                return None if payee is None else saved_payee_of(payee)
             case (Kind.API_KEY, (key,)) if info.context.caller.api_key_id is None:
                 api_key = await loaders.api_keys.load(key)
                 return None if api_key is None else api_key_of(api_key)

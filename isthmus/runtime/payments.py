@@ -31,6 +31,7 @@ from isthmus.write_models.code_delivery import CodeDelivery
 from isthmus.write_models.device_desk import DeviceDesk
 from isthmus.write_models.limit_desk import LimitDesk
 from isthmus.write_models.one_time_codes import OneTimeCodes
+from isthmus.write_models.payee_desk import PayeeDesk
 from isthmus.write_models.payment_desk import PaymentDesk
 from isthmus.write_models.sagas.payments import PaymentSaga
 from isthmus.write_models.sca_desk import ScaDesk
@@ -52,12 +53,21 @@ class Nobody:
         raise Undeliverable("nobody carries notifications: set ISTHMUS_NOTIFICATIONS__ONESIGNAL_APP_ID", again=False)
 
 
-def payment_desk(settings: Settings, side: WriteSide, redis: Redis) -> PaymentDesk:
+def payment_desk(settings: Settings, side: WriteSide, redis: Redis, payees: PayeeDesk | None = None) -> PaymentDesk:
     """Raises SettingsError where what is screened against cannot be read."""
     ids, told, compliance = uuid7_source(side.clock.now), settings.compliance, _compliance(settings)
     exemptions = exemption_rules(told.exemptions, told.profile) if told.exempt else NO_EXEMPTIONS
     return PaymentDesk(
-        side.pool, side.commands, side.texts, side.clock, ids, _PAYOUTS, compliance, RedisVelocity(redis), exemptions
+        side.pool,
+        side.commands,
+        side.texts,
+        side.clock,
+        ids,
+        _PAYOUTS,
+        compliance,
+        RedisVelocity(redis),
+        exemptions,
+        payees,
     )
 
 

@@ -30,6 +30,7 @@ from isthmus.sandbox.truelayer_door import TrueLayerDoor
 from isthmus.sandbox.truelayer_merchant import TrueLayerMerchant
 from isthmus.sandbox.truelayer_payments import TrueLayerPayments
 from isthmus.sandbox.truelayer_payouts import TrueLayerPayouts
+from isthmus.sandbox.truelayer_verification import TrueLayerVerification
 from isthmus.sandbox.truelayer_webhooks import TrueLayerWebhooks
 from isthmus.sandbox.webhooks import Webhooks
 from isthmus.sandbox.yapily_consents import YapilyConsents
@@ -111,7 +112,13 @@ def create_sandbox_app(
             Mount("/truelayer/auth", routes=auth.routes),
             Mount(
                 "/truelayer/api",
-                routes=[*TrueLayerData(world, auth).routes, *payments.routes, *payouts.routes, *merchant.routes],
+                routes=[
+                    *TrueLayerData(world, auth).routes,
+                    *payments.routes,
+                    *payouts.routes,
+                    *merchant.routes,
+                    *TrueLayerVerification(world, auth).routes,
+                ],
             ),
             Mount("/gocardless", routes=[*gocardless.routes, *GoCardlessData(world, gocardless).routes]),
             Mount("/yapily", routes=[each for part in yapily for each in part.routes]),

@@ -27,7 +27,7 @@ from isthmus.sandbox.truelayer_errors import Body, Refusal, bank_of, bearer, pro
 CLIENT_ID, CLIENT_SECRET = "sandbox-truelayer", "sandbox-truelayer-secret"
 SCOPES = frozenset({"info", "accounts", "balance", "transactions", "offline_access"})
 #: What the client asks for itself, without a person.
-_CLIENT_SCOPES = frozenset({"payments"})
+_CLIENT_SCOPES = frozenset({"payments", "verification"})
 _CODE_LASTS = timedelta(minutes=5)
 _TOKEN_LASTS = timedelta(hours=1)
 #: What the law gives a permission to look, in the bank's country.

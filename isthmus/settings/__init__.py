@@ -19,6 +19,7 @@ from isthmus.settings.api import LOOPBACK, ApiSettings, PlaygroundSettings
 from isthmus.settings.banking import BankingSettings
 from isthmus.settings.compliance import ComplianceSettings
 from isthmus.settings.notifications import NotificationSettings
+from isthmus.settings.payees import PayeeSettings
 from isthmus.settings.sca import ScaSettings
 from isthmus.settings.secrets import ProviderCertificates, SecretsSettings
 from isthmus.settings.servers import DatabaseSettings, IssuerSettings, KafkaSettings, RedisSettings
@@ -136,6 +137,7 @@ class Settings(BaseSettings):
     notifications: NotificationSettings = NotificationSettings()
     compliance: ComplianceSettings = ComplianceSettings()
     sca: ScaSettings = ScaSettings()
+    payees: PayeeSettings = PayeeSettings()
     sandbox: SandboxSettings = SandboxSettings()
     telemetry: TelemetrySettings = TelemetrySettings()
     fail: str | None = Field(

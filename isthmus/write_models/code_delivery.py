@@ -89,6 +89,8 @@ class CodeDelivery:
                 device = await find_device(connection, row.subject_id)
                 name = (await self._texts.open_many(connection, [device.name]))[0] if device is not None else None
                 return None if name is None else ("Add a device", _device(name, code))
+            case Purpose.PAYEE:
+                return await self._payee(connection, row, code)
             case Purpose.AUTHENTICATOR:
                 return "Add an authenticator app", _app(code)
             case Purpose.API_KEY:
@@ -112,6 +114,13 @@ class CodeDelivery:
         )
         return "Authorise payments", f"{told} It is for these payments alone. Never tell it to anyone."
 
+    async def _payee(self, connection: Connection, row: ChallengeRow, code: str) -> tuple[str, str] | None:
+        sealed = await connection.fetchrow("select name, account from payees where id = $1", row.subject_id)
+        if sealed is None:
+            return None
+        name, account = await self._texts.open_many(connection, [sealed["name"], sealed["account"]])
+        return None if name is None or account is None else ("Save a payee", _saved(name, account, code))
+
     def _printed(self, amount: Decimal, asset: str) -> str:
         known = self._assets.get(asset)
         return f"{printed(amount, known.scale) if known else amount} {asset}"
@@ -122,12 +131,19 @@ class CodeDelivery:
 
     def _payment(self, row: PaymentRow, code: str) -> str:
         amount = self._printed(row.amount, row.asset)
-        account = PayeeAccount.of_text(row.payee_account or "")
-        number = account.iban or f"{account.sort_code} {account.number}"
         return (
-            f"Pay {amount} to {row.payee_name} ({number}): your code is {code}. "
+            f"Pay {amount} to {row.payee_name} ({_number(row.payee_account or '')}): your code is {code}. "
             "It is for this payment alone. Never tell it to anyone."
         )
+
+
+def _number(text: str) -> str:
+    account = PayeeAccount.of_text(text)
+    return account.iban or f"{account.sort_code} {account.number}"
+
+
+def _saved(name: str, account: str, code: str) -> str:
+    return f"Save the payee {name} ({_number(account)}), who may then be paid with fewer questions: your code is {code}. {_ALONE}"
 
 
 def _device(name: str, code: str) -> str:

@@ -57,6 +57,8 @@ _PUBLIC: Mapping[str, tuple[str, tuple[str, ...]]] = {
         "payments.payment.initiated.v1",
         ("payment_id", "owner", "source", "from_account_id", "provider", "asset", "amount", "challenge_id"),
     ),
+    # What a bank said of somebody's account is for the payer's eyes.
+    "PaymentPayeeChecked": ("payments.payment.payee_checked.v1", ("payment_id", "owner")),
     # By which rule is for the platform's own eyes.
     "PaymentScreened": ("payments.payment.screened.v1", ("payment_id", "owner")),
     "PaymentExempted": ("payments.payment.exempted.v1", ("payment_id", "owner", "rule", "rules_version")),
@@ -98,6 +100,9 @@ _PUBLIC: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "LimitRaiseAsked": ("payments.limit.raise_asked.v1", ("limit_id", "owner", "asset", "per_payment", "per_day")),
     "LimitSet": ("payments.limit.set.v1", ("limit_id", "owner", "asset", "per_payment", "per_day")),
     "DeviceRemoved": ("sca.device.removed.v1", ("device_id", "owner")),
+    "PayeeRequested": ("payees.payee.requested.v1", ("payee_id", "owner", "challenge_id")),
+    "PayeeSaved": ("payees.payee.saved.v1", ("payee_id", "owner")),
+    "PayeeRemoved": ("payees.payee.removed.v1", ("payee_id", "owner")),
     "BankAccountUnlinked": ("banking.account.unlinked.v1", ("bank_account_id", "owner", "consent_id")),
 }
 

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 from uuid import UUID
 
-from isthmus.domain.exemptions import NOBODY_KNOWN, Standing
+from isthmus.domain.exemptions import Standing
 from isthmus.domain.payees import PayeeAccount
 from isthmus.domain.personal import PersonalTexts
 from isthmus.write_models.connection import Connection
+from isthmus.write_models.payee_rows import is_trusted
 
 
 async def standing_of(
-    connection: Connection,  # noqa: ARG001 - until payees are kept
-    texts: PersonalTexts,  # noqa: ARG001
-    person: UUID,  # noqa: ARG001
-    name: str,  # noqa: ARG001
-    account: PayeeAccount,  # noqa: ARG001
+    connection: Connection, texts: PersonalTexts, person: UUID, name: str, account: PayeeAccount
 ) -> Standing:
-    """Nobody is known yet: there is no list of trusted payees, and no account here that a payee's account number names."""
-    return NOBODY_KNOWN
+    """Trusted is whom they saved. Nobody is the payer themselves: no account here has a number that a payee's account could be."""
+    return Standing(trusted=await is_trusted(connection, texts, person, name, account))

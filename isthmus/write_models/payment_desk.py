@@ -25,6 +25,7 @@ from isthmus.domain.refusals import (
 )
 from isthmus.write_models.commands import CommandBus, Done, Envelope, Outcome, Refused
 from isthmus.write_models.connection import Pool
+from isthmus.write_models.payee_desk import PayeeDesk, payee_check_of
 from isthmus.write_models.payee_standing import standing_of
 from isthmus.write_models.payment_rows import dynamic_link, find_payment
 from isthmus.write_models.sca_methods import method_of
@@ -57,6 +58,7 @@ class PaymentDesk:
         compliance: Compliance,
         velocity: Velocity | None = None,
         exemptions: ExemptionRules = NO_EXEMPTIONS,
+        payees: PayeeDesk | None = None,
     ) -> None:
         self._pool = pool
         self._commands = commands
@@ -67,6 +69,7 @@ class PaymentDesk:
         self._compliance = compliance
         self._velocity = velocity or NoVelocity()
         self._exemptions = exemptions
+        self._payees = payees
 
     async def initiate(self, person: UUID, wish: PaymentWish, envelope: Envelope) -> tuple[UUID, Done] | Refused:
         """The payment's id, and what was recorded. Raises Unavailable: send it again with the same key."""
@@ -82,6 +85,7 @@ class PaymentDesk:
             return Refused(no, 0)
         intent = Intent(Movement.PAYMENT, payment_id, person, wish.asset, wish.amount, (wish.payee_name,))
         verdict = await self._compliance.decide(intent)
+        told = await self._payees.told(person, wish.payee_name, wish.payee_account) if self._payees else None
         order = PaymentOrder(payment_id, wish.amount, wish.asset, wish.payee_name, wish.payee_account, wish.reference)
         outcome = await self._commands.run(
             InitiatePayment(
@@ -104,6 +108,7 @@ class PaymentDesk:
                 # Whoever names a method wishes to be asked.
                 self._exemptions if wish.method is None else NO_EXEMPTIONS,
                 standing,
+                *payee_check_of(told),
             ),
             envelope,
         )

@@ -15,6 +15,7 @@ from isthmus.domain import (
     payment_review,
     payments,
     personal_limits,
+    saved_payees,
     sca,
     sca_answers,
     sca_apps,
@@ -26,6 +27,7 @@ from isthmus.domain.payment_news import RecordPaymentNews
 from isthmus.domain.payment_review import RefusePayment, ReleasePayment
 from isthmus.domain.payments import CancelPayment, ExpirePayment, InitiatePayment, StartSubmission
 from isthmus.domain.personal_limits import ChangeLimit
+from isthmus.domain.saved_payees import AddPayee, RemovePayee
 from isthmus.domain.sca_answers import AnswerScaChallenge, Subject
 from isthmus.domain.sca_apps import BeginApp, CompleteApp, RemoveApp
 from isthmus.domain.sca_devices import BeginDevice, CompleteDevice, RemoveDevice
@@ -60,6 +62,7 @@ def _subject(loaded: Loaded, subject_id: UUID) -> Subject | None:
     return (
         payment_events.fold(events)
         or sca_devices.fold(events)
+        or saved_payees.fold(events)
         or sca_apps.fold(events)
         or api_keys.fold(events)
         or personal_limits.fold(events)
@@ -159,6 +162,14 @@ PAYMENT_HANDLERS: Mapping[type, Handler] = {
     RemoveDevice: Handler(
         lambda wish: Needs(streams=frozenset({wish.device_id})),
         lambda loaded, wish: sca_devices.remove(_device(loaded, wish.device_id), wish),
+    ),
+    AddPayee: Handler(
+        lambda wish: Needs(streams=frozenset({sca.guard_id_of(wish.owner)}), time=True),
+        lambda loaded, wish: saved_payees.add(guard(loaded, wish), wish, loaded.now),
+    ),
+    RemovePayee: Handler(
+        lambda wish: Needs(streams=frozenset({wish.payee_id})),
+        lambda loaded, wish: saved_payees.remove(saved_payees.fold(loaded.streams.get(wish.payee_id, ())), wish),
     ),
     BeginApp: Handler(
         lambda wish: Needs(streams=frozenset({sca.guard_id_of(wish.owner)}), time=True),

@@ -34,6 +34,7 @@ from isthmus.write_models import (
     event_store,
     exempted,
     idempotency,
+    payee_rows,
     payments,
     personal_limits,
     sca_apps,
@@ -175,6 +176,7 @@ class UnitOfWork:
             await personal_limits.write(self._connection, stretch.events)
             await sca_apps.write(self._connection, stretch.events, loaded.now)
             await sca_devices.write(self._connection, stretch.events, loaded.now)
+            await payee_rows.write(self._connection, stretch.events, loaded.now)
             await failpoint_async("unit.before_flush")
             stretch.base, stretch.stamp = await flush(self._connection, writer.rows, self._clock.stamp())
         elif writer.rows.keys:

@@ -46,6 +46,7 @@ from isthmus.read_models.institutions import InstitutionReader
 from isthmus.read_models.journals import JournalReader
 from isthmus.read_models.log import LogReader
 from isthmus.read_models.notices import NoticeFeed, NoticeReader
+from isthmus.read_models.payees import PayeeReader
 from isthmus.read_models.payments import PaymentReader, payment_feed_of
 from isthmus.read_models.personal_limits import LimitReader
 from isthmus.read_models.positions import ProjectionPositions, log_identity, stored_positions
@@ -55,6 +56,7 @@ from isthmus.read_models.sca_apps import AppReader
 from isthmus.read_models.texts import TextReader
 from isthmus.read_models.transactions import TransactionReader
 from isthmus.runtime.banking import banking
+from isthmus.runtime.payees import payee_desk
 from isthmus.runtime.payments import app_desk, batch_desk, device_desk, limit_desk, payment_desk, sca_desk
 from isthmus.runtime.rate_limits import RateLimits
 from isthmus.runtime.servers import EmbeddedServers
@@ -183,6 +185,7 @@ def wiring_of(served: Served, servers: EmbeddedServers, template: str) -> Callab
             await notice_feed.start()
             stack.push_async_callback(notice_feed.aclose)
             served.banking = await stack.enter_async_context(banking(settings, side, database.url))
+            payees = await stack.enter_async_context(payee_desk(settings, side, redis))
             readers = Readers(
                 accounts=AccountReader(reading),
                 balances=BalanceReader(reading, BalanceCache(redis, identity), positions),
@@ -202,6 +205,7 @@ def wiring_of(served: Served, servers: EmbeddedServers, template: str) -> Callab
                 notices=notices,
                 apps=AppReader(reading, side.clock.stamp),
                 limits=LimitReader(reading, side.clock.stamp),
+                payees=PayeeReader(reading, side.clock.stamp),
             )
             answers = sca_desk(settings, side)
             services = Services(
@@ -212,8 +216,9 @@ def wiring_of(served: Served, servers: EmbeddedServers, template: str) -> Callab
                 positions=positions,
                 feed=feed,
                 banking=served.banking.links,
-                payments=payment_desk(settings, side, redis),
                 sca=answers,
+                payments=payment_desk(settings, side, redis, payees),
+                payees=payees,
                 devices=device_desk(settings, side),
                 apps=app_desk(settings, side, answers),
                 limits=limit_desk(settings, side, answers),

@@ -68,6 +68,9 @@ CALLS = {
         position } }""",
     "Mutation.changeLimit": """mutation { changeLimit(input: {asset: "EUR", perPayment: "1", perDay: "1", idempotencyKey: ""}) {
         position } }""",
+    "Mutation.checkPayee": 'mutation { checkPayee(input: {name: "", account: {}}) { position } }',
+    "Mutation.addPayee": """mutation { addPayee(input: {payee: {name: "", account: {}}, idempotencyKey: "k"}) { position } }""",
+    "Mutation.removePayee": 'mutation { removePayee(input: {payeeId: "x", idempotencyKey: "k"}) { position } }',
     "Mutation.settleDeposit": """mutation { settleDeposit(input: {accountId: "x", amount: {amount: "1", asset: "EUR"},
         reference: "nowhere"}) { position } }""",
 }

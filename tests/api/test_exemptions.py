@@ -8,6 +8,7 @@ import pytest
 
 from isthmus.domain.exemptions import ExemptionRules, LowValue
 from tests.api.conftest import Person, Served
+from tests.api.test_payees import NOBODYS, remove, save
 from tests.api.test_payments import funded, initiate, shown
 
 RULES = ExemptionRules("v1", low_value={"EUR": LowValue(Decimal(30), Decimal(100), 5)})
@@ -27,3 +28,23 @@ def test_an_exempted_payment_comes_back_authorised_and_says_by_which_rule(
     told = ada.ask("query($id: ID!) { node(id: $id) { ... on Payment { exemption } } }", {"id": payment["id"]})
     assert told["node"]["exemption"] == "low-value"
     assert initiate(ada, account, "30.01")["payment"]["challenge"]["state"] == "PENDING"
+
+
+def test_a_saved_payee_is_paid_without_a_challenge_to_the_letter_and_until_it_is_removed(
+    served: Served, ada: Person, grace: Person, olga: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        served.app.state.running.services.payments, "_exemptions", ExemptionRules("v1", trusted_beneficiary=True)
+    )
+    account, theirs = funded(ada, olga, "1000.00"), funded(grace, olga)
+    payee = save(served, ada)
+
+    def pay(person: Person, source: str, name: str = "Grace Hopper") -> str:
+        to = {"name": name, "account": {"iban": NOBODYS}}
+        return str(initiate(person, source, "90.00", payee=to)["payment"]["state"])
+
+    assert pay(ada, account) == "AUTHORISED"
+    assert pay(ada, account, "Grace Hoppar") == "AWAITING_SCA"
+    assert pay(grace, theirs) == "AWAITING_SCA", "whom another trusts"
+    remove(ada, payee)
+    assert pay(ada, account) == "AWAITING_SCA"

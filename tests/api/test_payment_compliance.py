@@ -94,10 +94,12 @@ def test_a_listed_payee_is_rejected_at_once_without_hold_or_challenge_and_why_is
     assert shown(ada, payment["id"])["challenge"] is None, "it is shown, also by itself"
     assert [tuple(one) for one in events(served, payment["id"])] == [
         ("PaymentInitiated", None, None),
+        ("PaymentPayeeChecked", None, None),
         ("PaymentScreened", "sanctions-name-exact", LIST),
         ("PaymentRejected", None, None),
     ]
-    assert trail(served, ada, payment["id"]) == ["PaymentInitiated", "PaymentRejected"], "no tipping off"
+    made = ["PaymentInitiated", "PaymentPayeeChecked"]
+    assert trail(served, ada, payment["id"]) == [*made, "PaymentRejected"], "no tipping off"
     assert "PaymentScreened" in trail(served, alan, payment["id"])
     assert codes(cancel(ada, payment["id"])) == ["PAYMENT_NOT_CANCELLABLE"]
 
@@ -111,6 +113,7 @@ def test_what_is_clear_goes_on_as_ever_and_that_it_was_screened_is_recorded(
     assert answered["payment"]["state"] == "AUTHORISED"
     assert [tuple(one) for one in events(served, payment["id"])] == [
         ("PaymentInitiated", None, None),
+        ("PaymentPayeeChecked", None, None),
         ("PaymentScreened", "sanctions-name-clear", LIST),
         ("PaymentAuthorised", None, None),
     ]
@@ -138,7 +141,8 @@ def test_what_is_close_waits_for_an_operator_after_the_answer_and_goes_on_at_the
     assert judge(olga, "releasePayment", payment["id"], key) == done | {"replayed": True}
     assert listed(olga, payment["id"]) is None
     assert [step["state"] for step in shown(ada, payment["id"])["history"]] == ["AWAITING_SCA", "AUTHORISED"]
-    assert trail(served, ada, payment["id"]) == ["PaymentInitiated", "PaymentAuthorised"], "no tipping off"
+    made = ["PaymentInitiated", "PaymentPayeeChecked"]
+    assert trail(served, ada, payment["id"]) == [*made, "PaymentAuthorised"], "no tipping off"
     assert codes(judge(olga, "refusePayment", payment["id"])) == ["PAYMENT_NOT_IN_REVIEW"], "it is over"
 
 

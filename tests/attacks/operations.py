@@ -25,7 +25,7 @@ _SEEN = """__typename id ... on Account { name asset balance { posted { amount }
     ... on Journal { reference correlationId entries { amount { amount } } } ... on Transaction { description }
     ... on Viewer { subject accounts { totalCount } } ... on ApiKey { prefix name scopes }
     ... on BankConsent { status linked: accounts { id } } ... on Payment { state payee { name } }
-    ... on Device { called: name }"""
+    ... on Device { called: name } ... on SavedPayee { told: name account }"""
 
 
 @dataclass(frozen=True)
@@ -67,6 +67,7 @@ def _wish(
 
 _PAYMENT = "payment { id state payee { name } challenge { id } }"
 _DEVICE = "device { id name state challenge { id } }"
+_PAYEE = "payee { id name account challenge { id } }"
 _CONSENT = "consent { id status accounts { id } }"
 _ACCOUNT, _JOURNAL = "account { id name status }", "journal { id entries { account { id } } }"
 CALLS: Mapping[str, Call] = {
@@ -191,6 +192,21 @@ CALLS: Mapping[str, Call] = {
     ),
     "Mutation.removeDevice": _wish(
         "removeDevice", {"deviceId": MINE, "idempotencyKey": FRESH}, _DEVICE, ids={"input.deviceId": "device"}
+    ),
+    "Mutation.checkPayee": Call(
+        f"mutation($input: CheckPayeeInput!) {{ checkPayee(input: $input) {{ check {{ result matchedName }} {_PARTS} }} }}",
+        {"input": {"name": "Bob Builder", "account": {"iban": "GB33BUKB20201555555555"}}},
+    ),
+    "Mutation.addPayee": _wish(
+        "addPayee",
+        {
+            "payee": {"name": "Bob Builder", "account": {"iban": "GB33BUKB20201555555555"}},
+            "idempotencyKey": FRESH,
+        },
+        _PAYEE,
+    ),
+    "Mutation.removePayee": _wish(
+        "removePayee", {"payeeId": MINE, "idempotencyKey": FRESH}, _PAYEE, ids={"input.payeeId": "payee"}
     ),
     "Subscription.paymentProgressed": Call(
         "subscription($paymentId: ID!) { paymentProgressed(paymentId: $paymentId) { id state } }",

@@ -35,6 +35,8 @@ _KEPT = (
     "sca_challenges",
     "sca_guards",
     "sca_devices",
+    "payees",
+    "payee_checks",
 )
 
 
@@ -69,6 +71,7 @@ class Things:
     payment: str
     challenge: str
     device: str
+    payee: str
 
     @property
     def nodes(self) -> dict[str, str]:
@@ -84,6 +87,7 @@ class Things:
             "payment": self.payment,
             "challenge": self.challenge,
             "device": self.device,
+            "payee": self.payee,
         }
 
 
@@ -116,6 +120,7 @@ def hers(served: Served, grace: Person, olga: Person) -> Things:
         *_linked(served, grace),
         *_paying(grace, account),
         _enrolling(grace),
+        _saving(grace),
     )
 
 
@@ -131,6 +136,12 @@ def _enrolling(person: Person) -> str:
     call = CALLS["Mutation.beginDeviceEnrolment"]
     device: str = person.ask(call.document, call.filled(None, None, ""))["beginDeviceEnrolment"]["device"]["id"]
     return device
+
+
+def _saving(person: Person) -> str:
+    call = CALLS["Mutation.addPayee"]
+    payee: str = person.ask(call.document, call.filled(None, None, ""))["addPayee"]["payee"]["id"]
+    return payee
 
 
 def _linked(served: Served, person: Person) -> tuple[str, str, str]:

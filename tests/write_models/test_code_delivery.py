@@ -24,6 +24,7 @@ from isthmus.write_models.code_delivery import CodeDelivery
 from isthmus.write_models.device_desk import DeviceDesk
 from isthmus.write_models.envelope import Envelope, Refused
 from isthmus.write_models.one_time_codes import OneTimeCodes
+from isthmus.write_models.payee_desk import PayeeDesk
 from isthmus.write_models.payment_desk import PaymentDesk, PaymentWish
 from tests.write_models.driver import Driver
 
@@ -36,6 +37,11 @@ class Inbox:
 
     async def send(self, message: Message) -> None:
         self.messages.append(message)
+
+
+class Always:
+    async def take(self, person: UUID) -> float:
+        return 0
 
 
 async def test_the_message_says_what_the_code_is_for_and_none_comes_for_what_is_over(
@@ -57,16 +63,21 @@ async def test_the_message_says_what_the_code_is_for_and_none_comes_for_what_is_
     paying = await PaymentDesk(side.pool, side.commands, side.texts, side.clock, ids, "bank", COMPLIANCE).initiate(
         person, wish, envelope(person, "initiatePayment")
     )
+    saved = await PayeeDesk(side.pool, side.commands, side.texts, side.clock, ids, None, Always()).add(
+        person, "Grace", wish.payee_account, envelope(person, "addPayee")
+    )
     assert not isinstance(begun, Refused)
+    assert not isinstance(saved, Refused)
     assert not isinstance(paying, Refused)
     delivery = CodeDelivery(side.pool, side.texts, codes, inbox, side.commands.assets)
     rows = await side.pool.fetch("select id, digest from sca_challenges where owner = $1 order by purpose", person)
 
-    assert [await delivery.deliver(row["id"]) for row in rows] == ["delivered", "delivered"]
+    assert [await delivery.deliver(row["id"]) for row in rows] == ["delivered", "delivered", "delivered"]
 
-    device, payment = inbox.messages
+    device, payee, payment = inbox.messages
     assert (device.person, device.title, payment.title) == (person, "Add a device", "Authorise a payment")
     assert "“Blue phone”" in device.body
+    assert "Save the payee Grace (GB29NWBK60161331926819)" in payee.body
     assert "Pay 30.00 EUR to Bob (GB29NWBK60161331926819)" in payment.body
     for message, row in zip(inbox.messages, rows, strict=True):
         assert codes.code(row["id"], row["digest"]) in message.body
@@ -74,7 +85,7 @@ async def test_the_message_says_what_the_code_is_for_and_none_comes_for_what_is_
     await side.pool.execute("update sca_challenges set state = 'PASSED' where owner = $1", person)
     assert {await delivery.deliver(row["id"]) for row in rows} == {"late"}
     assert await delivery.deliver(uuid4()) == "late"
-    assert len(inbox.messages) == 2
+    assert len(inbox.messages) == 3
 
 
 async def test_the_message_for_a_step_up_says_what_may_be_done_then(side: WriteSide, ledger: Driver) -> None:

@@ -6,9 +6,7 @@ The same idempotency key with the same body gets the same name, so that a submis
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping
-from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any, Protocol
 
@@ -16,28 +14,22 @@ import httpx
 import msgspec
 import orjson
 
-from isthmus.domain.banking import AccessEnded, OutcomeUnknown, ProviderRefused
+from isthmus.domain.banking import OutcomeUnknown, ProviderRefused
 from isthmus.domain.clock import Clock
 from isthmus.domain.paying import PaymentOrder
 from isthmus.domain.payment_news import PaymentNews, ProviderPayment
 from isthmus.integrations.banking.amounts import places_of
 from isthmus.integrations.banking.calls import Calls
-from isthmus.integrations.banking.json_http import JsonHttp, refusal_of
 from isthmus.integrations.payments.statuses import payment_state
+from isthmus.integrations.payments.truelayer_client import TrueLayerClient
 
 NAME = "truelayer"
-_LEEWAY = timedelta(minutes=2)
 #: TrueLayer wants a reference; where the payer wrote none the payee reads this.
 _NO_REFERENCE = "Payment"
 
 
 class Signer(Protocol):
     def headers(self, path: str, idempotency_key: str, body: bytes) -> dict[str, str]: ...
-
-
-class _Token(msgspec.Struct):
-    access_token: str
-    expires_in: int
 
 
 class _Created(msgspec.Struct):
@@ -50,10 +42,6 @@ class _Payout(msgspec.Struct):
     amount_in_minor: int | None = None
     currency: str | None = None
     failure_reason: str | None = None
-
-
-class _Problem(msgspec.Struct):
-    title: str = ""
 
 
 class TrueLayerPayouts:
@@ -73,14 +61,9 @@ class TrueLayerPayouts:
         calls: Calls,
         clock: Clock,
     ) -> None:
-        self._client = {"client_id": client_id, "client_secret": secret}
         self._merchant_accounts = merchant_accounts
         self._signer = signer
-        self._auth = JsonHttp(http, calls, auth_url, _refusal)
-        self._api = JsonHttp(http, calls, api_url, _refusal)
-        self._clock = clock
-        self._token: tuple[str, datetime] | None = None
-        self._asking = asyncio.Lock()
+        self._api = TrueLayerClient(auth_url, api_url, client_id, secret, "payments", http, calls, clock)
 
     async def send(self, order: PaymentOrder) -> PaymentNews:
         account = self._merchant_accounts.get(order.asset)
@@ -99,7 +82,7 @@ class TrueLayerPayouts:
         more = {**signed, "Content-Type": "application/json"}
         try:
             # Safe: the key names the payout, and TrueLayer makes it once.
-            made = await self._asked("payouts", "POST", "/v3/payouts", _Created, more, content=body)
+            made = await self._api.ask("payouts", "POST", "/v3/payouts", _Created, more, content=body)
         except ProviderRefused as refusal:
             if refusal.code.startswith("400"):
                 raise  # what is asked for cannot be: it was not done, and never will be
@@ -108,35 +91,12 @@ class TrueLayerPayouts:
         return PaymentNews(ProviderPayment.SUBMITTED, "created", reference=made.id)
 
     async def look_up(self, reference: str) -> PaymentNews:
-        told = await self._asked("payout", "GET", f"/v3/payouts/{reference}", _Payout, {})
+        told = await self._api.ask("payout", "GET", f"/v3/payouts/{reference}", _Payout, {})
         amount = None
         if told.amount_in_minor is not None and told.currency is not None:
             amount = Decimal(told.amount_in_minor).scaleb(-places_of(told.currency))
         state = payment_state("truelayer_payout", told.status)
         return PaymentNews(state, told.status, told.id, told.failure_reason, amount, told.currency)
-
-    async def _asked(
-        self, name: str, method: str, path: str, shape: type[Any], headers: dict[str, str], **more: Any
-    ) -> Any:
-        """With a token; with a new one where that is not taken any more."""
-        for last in (False, True):
-            bearer = await self._bearer()
-            try:
-                return await self._api.ask(name, method, path, shape, safe=True, headers={**headers, **bearer}, **more)
-            except AccessEnded:
-                self._token = None
-                if last:
-                    raise
-        raise AssertionError("the last of two returns or raises")
-
-    async def _bearer(self) -> dict[str, str]:
-        async with self._asking:
-            now = self._clock.now()
-            if self._token is None or self._token[1] <= now + _LEEWAY:
-                asked = {"grant_type": "client_credentials", "scope": "payments", **self._client}
-                told = await self._auth.ask("token", "POST", "/connect/token", _Token, safe=True, data=asked)
-                self._token = told.access_token, now + timedelta(seconds=told.expires_in)
-            return {"Authorization": f"Bearer {self._token[0]}"}
 
 
 def _minor(order: PaymentOrder) -> int:
@@ -159,13 +119,3 @@ def _beneficiary(order: PaymentOrder) -> dict[str, Any]:
         "account_identifier": identifier,
         "reference": order.reference or _NO_REFERENCE,
     }
-
-
-def _refusal(status: int, body: bytes) -> ProviderRefused:
-    try:
-        title = msgspec.json.decode(body, type=_Problem).title
-    except msgspec.MsgspecError:
-        title = ""
-    if status in (401, 403):
-        return AccessEnded("TrueLayer does not know us", "ACCESS")
-    return refusal_of("TrueLayer", status, f"{status}_{title.replace(' ', '_')}")

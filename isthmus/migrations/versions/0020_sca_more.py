@@ -6,7 +6,7 @@ from alembic import context, op
 from isthmus.migrations.statements import statements
 
 revision = "0020"
-down_revision = "0017"
+down_revision = "0019"
 
 _TABLES = {
     "unproven_payments": "select, insert, update, delete",
