@@ -207,6 +207,7 @@ async def wired(settings: Settings) -> AsyncIterator[Running]:
     from isthmus.read_models.payees import PayeeReader
     from isthmus.read_models.payments import PaymentReader, payment_feed_of
     from isthmus.read_models.positions import ProjectionPositions, log_identity
+    from isthmus.read_models.reconciliation import CaseReader
     from isthmus.read_models.sca import DeviceReader
     from isthmus.read_models.texts import TextReader
     from isthmus.read_models.transactions import TransactionReader
@@ -356,6 +357,7 @@ async def wired(settings: Settings) -> AsyncIterator[Running]:
                     devices=DeviceReader(pool, side.clock.stamp),
                     notices=notices,
                     payees=PayeeReader(pool, side.clock.stamp),
+                    cases=CaseReader(pool),
                 ),
                 sessions=sessions,
             ),

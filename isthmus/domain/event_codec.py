@@ -55,6 +55,7 @@ from isthmus.domain.payment_events import (
 )
 from isthmus.domain.personal import SEALED_PATTERN, Sealed
 from isthmus.domain.saved_payees import PayeeRemoved, PayeeRequested, PayeeSaved
+from isthmus.domain.reconciliation_cases import ReconciliationCaseClosed, ReconciliationCaseOpened
 from isthmus.domain.sca import (
     ScaAnsweredWrongly,
     ScaBlocked,
@@ -82,6 +83,7 @@ SCA_CHALLENGE = "sca_challenge"
 SCA_GUARD = "sca_guard"
 SCA_DEVICE = "sca_device"
 SAVED_PAYEE = "saved_payee"
+RECONCILIATION_CASE = "reconciliation_case"
 
 #: Every event type: its class, its current schema version and whose stream it is in.
 EVENT_TYPES: Mapping[str, tuple[type, int, str]] = {
@@ -142,6 +144,8 @@ EVENT_TYPES: Mapping[str, tuple[type, int, str]] = {
     "PayeeRequested": (PayeeRequested, 1, SAVED_PAYEE),
     "PayeeSaved": (PayeeSaved, 1, SAVED_PAYEE),
     "PayeeRemoved": (PayeeRemoved, 1, SAVED_PAYEE),
+    "ReconciliationCaseOpened": (ReconciliationCaseOpened, 1, RECONCILIATION_CASE),
+    "ReconciliationCaseClosed": (ReconciliationCaseClosed, 1, RECONCILIATION_CASE),
 }
 
 
@@ -162,6 +166,7 @@ _NAMED_BY: Mapping[str, str] = {
     SCA_GUARD: "guard_id",
     SCA_DEVICE: "device_id",
     SAVED_PAYEE: "payee_id",
+    RECONCILIATION_CASE: "case_id",
 }
 
 #: (type, version) -> lifts that version by one.

@@ -34,6 +34,7 @@ from isthmus.resolvers.payment_mutations import PaymentMutations
 from isthmus.resolvers.payment_reviews import PaymentReviewMutations, PaymentReviewQueries
 from isthmus.resolvers.payment_subscriptions import PaymentSubscriptions
 from isthmus.resolvers.saved_payees import PayeeMutations
+from isthmus.resolvers.reconciliation import ReconciliationMutations, ReconciliationQueries
 from isthmus.resolvers.sca import CHALLENGES
 from isthmus.resolvers.subscriptions import BalanceSubscriptions
 from isthmus.resolvers.transactions import Transaction
@@ -42,7 +43,15 @@ from isthmus.resolvers.viewer import ViewerQueries
 
 
 @strawberry.type(description="Questions.")
-class Query(ViewerQueries, AssetQueries, AuditQueries, ApiKeyQueries, InstitutionQueries, PaymentReviewQueries):
+class Query(
+    ViewerQueries,
+    AssetQueries,
+    AuditQueries,
+    ApiKeyQueries,
+    InstitutionQueries,
+    PaymentReviewQueries,
+    ReconciliationQueries,
+):
     pass
 
 
@@ -56,6 +65,7 @@ class Mutation(
     ConsentMutations,
     PaymentMutations,
     PaymentReviewMutations,
+    ReconciliationMutations,
     DeviceMutations,
     NotificationMutations,
     PayeeMutations,

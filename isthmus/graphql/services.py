@@ -27,6 +27,7 @@ from isthmus.read_models.log import LogReader
 from isthmus.read_models.notices import NoticeFeed, NoticeReader
 from isthmus.read_models.payees import PayeeReader
 from isthmus.read_models.payments import PaymentReader, PaymentRow
+from isthmus.read_models.reconciliation import CaseReader
 from isthmus.read_models.row_feed import RowFeed
 from isthmus.read_models.sca import DeviceReader
 from isthmus.read_models.texts import TextReader
@@ -150,6 +151,7 @@ class Readers:
     devices: DeviceReader
     notices: NoticeReader
     payees: PayeeReader
+    cases: CaseReader
 
 
 @dataclass(frozen=True)

@@ -35,6 +35,8 @@ from isthmus.write_models import (
     idempotency,
     payee_rows,
     payments,
+    payments,
+    reconciliation_rows,
     sca_devices,
     spending,
 )
@@ -170,6 +172,7 @@ class UnitOfWork:
             await payments.write(self._connection, stretch.events, loaded.now)
             await sca_devices.write(self._connection, stretch.events, loaded.now)
             await payee_rows.write(self._connection, stretch.events, loaded.now)
+            await reconciliation_rows.write(self._connection, stretch.events, loaded.now)
             await failpoint_async("unit.before_flush")
             stretch.base, stretch.stamp = await flush(self._connection, writer.rows, self._clock.stamp())
         elif writer.rows.keys:

@@ -50,6 +50,7 @@ from isthmus.read_models.payees import PayeeReader
 from isthmus.read_models.payments import PaymentReader, payment_feed_of
 from isthmus.read_models.positions import ProjectionPositions, log_identity, stored_positions
 from isthmus.read_models.projections import advance, ensure_positions, read_steps
+from isthmus.read_models.reconciliation import CaseReader
 from isthmus.read_models.sca import DeviceReader
 from isthmus.read_models.texts import TextReader
 from isthmus.read_models.transactions import TransactionReader
@@ -202,6 +203,7 @@ def wiring_of(served: Served, servers: EmbeddedServers, template: str) -> Callab
                 devices=DeviceReader(reading, side.clock.stamp),
                 notices=notices,
                 payees=PayeeReader(reading, side.clock.stamp),
+                cases=CaseReader(reading),
             )
             services = Services(
                 clock=side.clock,
