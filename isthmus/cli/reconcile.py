@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json as json_module
+import os
 from datetime import date
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -38,7 +39,7 @@ def reconcile(
         asked = None if day is None else date.fromisoformat(day)
     except ValueError:
         raise typer.BadParameter("a day as in 2026-11-28", param_hint="--date") from None
-    settings = load_settings()
+    settings = _as_up(load_settings())
     configure_logging(settings, "cli")
     try:
         reports = asyncio.run(_run(settings, asked))
@@ -49,10 +50,24 @@ def reconcile(
     else:
         for one in reports:
             typer.echo("\n".join(_lines(one)))
-        if not reports:
-            typer.echo("there is no account at a bank: set ISTHMUS_BANKING__TRUELAYER_MERCHANT_ACCOUNTS", err=True)
     if not all(one.sound for one in reports):
         raise typer.Exit(1)
+
+
+def _as_up(settings: Settings) -> Settings:
+    """With the banks of the `up` that runs here, where one does and nothing else is set."""
+    from isthmus.runtime.data_directory import DataDirectory
+    from isthmus.runtime.endpoints import DATABASE, resolve
+    from isthmus.runtime.sandbox_wiring import wired_to_the_sandbox
+    from isthmus.settings import SettingsError, load_settings
+
+    endpoints = resolve(settings, need=DATABASE)
+    if endpoints.sandbox_url:
+        os.environ.update(wired_to_the_sandbox(settings, DataDirectory(settings.data_dir), endpoints))
+        settings = load_settings()
+    if not settings.banking.truelayer_merchant_accounts:
+        raise SettingsError("there is no account at a bank: set ISTHMUS_BANKING__TRUELAYER_MERCHANT_ACCOUNTS")
+    return settings
 
 
 async def _run(settings: Settings, day: date | None) -> tuple[Report, ...]:

@@ -1,7 +1,7 @@
 """What a person writes on a transfer to us, so that it is known whose account it is for.
 
 A creditor reference (ISO 11649): `RF`, two check digits, fourteen hexadecimal digits that follow from the account's id. It fits into the
-eighteen characters of a Faster Payment, and a mistyped one is seen to be none.
+eighteen characters of a Faster Payment, and a mistyped one is nearly always seen to be none.
 """
 
 from __future__ import annotations

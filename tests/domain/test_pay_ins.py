@@ -101,12 +101,14 @@ def test_a_reference_is_found_in_what_people_make_of_it(account: UUID) -> None:
     assert number % 97 == 1, "ISO 11649"
 
 
-@given(st.uuids(), st.integers(2, 17), st.sampled_from("0123456789ABCDEF"))
-def test_a_mistyped_reference_is_nobodys(account: UUID, place: int, letter: str) -> None:
+@given(st.uuids(), st.integers(2, 17), st.integers(1, 5))
+def test_a_mistyped_reference_is_nobodys(account: UUID, place: int, other: int) -> None:
+    """A digit for a digit, a letter for a letter. Of a letter for a digit one in a hundred is not seen: it names hardly any account."""
     told = funding_reference(account)
-    mistyped = told[:place] + letter + told[place + 1 :]
+    alike = "0123456789" if told[place].isdigit() else "ABCDEF"
+    mistyped = told[:place] + alike[(alike.index(told[place]) + other) % len(alike)] + told[place + 1 :]
 
-    assert mistyped == told or body_in(mistyped) is None
+    assert body_in(mistyped) is None
 
 
 def test_two_references_at_once_are_nobodys() -> None:
