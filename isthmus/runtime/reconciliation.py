@@ -18,8 +18,6 @@ from isthmus.settings import Settings
 from isthmus.write_models.pay_ins import PayIns
 from isthmus.write_models.reconciliation import Reconciler
 
-#: When the day before is compared, five fields of cron, UTC: once both books have the other half of what was booked near midnight.
-DAILY = "0 6 * * *"
 _TELL_S = 15.0
 
 
@@ -28,8 +26,8 @@ class Reconciling:
     reconciler: Reconciler
     pay_ins: PayIns
 
-    async def run_yesterday(self) -> None:
-        await self.reconciler.run(self.reconciler.yesterday())
+    async def run_due(self) -> None:
+        await self.reconciler.run_due()
 
     async def sweep(self) -> None:
         await self.pay_ins.sweep()
@@ -58,4 +56,4 @@ def _statements(settings: Settings, side: WriteSide, http: httpx.AsyncClient) ->
     accounts = settings.banking.truelayer_merchant_accounts
     if payouts is None or not accounts:
         return {}
-    return {payouts.name: TrueLayerStatements(payouts.asked, accounts)}
+    return {payouts.name: TrueLayerStatements(payouts.api.ask, accounts)}

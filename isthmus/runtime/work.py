@@ -28,7 +28,7 @@ from isthmus.runtime.endpoints import Endpoints, resolve
 from isthmus.runtime.leases import LeaseLost, Leases
 from isthmus.runtime.notices import notice_timers, noticing
 from isthmus.runtime.payments import Paying, paying
-from isthmus.runtime.reconciliation import DAILY, Reconciling, reconciling
+from isthmus.runtime.reconciliation import Reconciling, reconciling
 from isthmus.runtime.tasks import Supervisor
 from isthmus.runtime.wiring import WriteSide, write_side
 from isthmus.runtime.work_health import Health
@@ -216,7 +216,8 @@ def _timers(
             Schedule("institutions", every_seconds(10), institutions),
             Schedule("make_partitions", every_minutes(int(timedelta(days=1) / timedelta(minutes=1))), partitions),
             Schedule("pay_ins", every_minutes(5), books.sweep),
-            Schedule("reconcile", DAILY, books.run_yesterday),
+            # Once a day, in the morning; asked more often, so that a bank that does not answer then is asked again.
+            Schedule("reconcile", every_minutes(10), books.run_due),
             Schedule("verify_ledger", every_minutes(settings.work.verify_every_minutes), verify_ledger),
         ),
     )

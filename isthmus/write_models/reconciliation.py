@@ -40,6 +40,10 @@ YOUNG = timedelta(minutes=1)
 #: Cases are looked at again for so long; older ones are closed by hand.
 _CASES_LAST = timedelta(days=35)
 _DAY = timedelta(days=1)
+_MISSED_MAX = 7
+#: The last whole day that was.
+_COMPARED = """
+select max(since) from reconciliation_runs where provider = $1 and asset = $2 and until = since + interval '24 hours'"""
 
 _entries = Counter(
     "isthmus_reconciliation_entries_total",
@@ -116,6 +120,24 @@ class Reconciler:
 
     def yesterday(self) -> date:
         return (self._clock.now().astimezone(UTC) - _DAY).date()
+
+    async def run_due(self) -> list[date]:
+        """The days that are over and were not compared yet; days that were missed as well, for a week. Returns them. Raises as `run`."""
+        latest, first = self.yesterday(), await self._first_due()
+        if self._clock.now().astimezone(UTC) < datetime.combine(latest, time(), UTC) + _DAY + TOLERANCE:
+            return []
+        days = [latest - n * _DAY for n in reversed(range(_MISSED_MAX)) if latest - n * _DAY >= (first or latest)]
+        for day in days:
+            await self.run(day)
+        return days
+
+    async def _first_due(self) -> date | None:
+        """None where some account was never compared."""
+        accounts = [(provider, asset) for provider, one in self._statements.items() for asset in one.assets]
+        async with self._pool.acquire() as connection:
+            last = [await connection.fetchval(_COMPARED, *account) for account in accounts]
+        known = [at.astimezone(UTC).date() for at in last if at is not None]
+        return min(known) + _DAY if known and len(known) == len(last) else None
 
     async def run(self, day: date) -> tuple[Report, ...]:
         """Every account that we have at a bank. Raises TooEarly, and ProviderFault where a bank does not tell; what was compared before

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from isthmus.domain.reconciliation import Class, Entry, Pair, pairs_of, sums_of, within
@@ -39,6 +39,7 @@ def turned(pairs: tuple[Pair, ...]) -> set[Pair]:
     return {Pair(pair.theirs, pair.ours) for pair in pairs}
 
 
+@settings(max_examples=60)
 @given(books())
 def test_every_entry_of_both_books_ends_in_exactly_one_class(both: tuple[list[Entry], list[Entry]]) -> None:
     ours, theirs = both
@@ -54,6 +55,7 @@ def test_every_entry_of_both_books_ends_in_exactly_one_class(both: tuple[list[En
         assert not any(one.ours and other.theirs and one.ours.names & other.theirs.names for other in alone[1])
 
 
+@settings(max_examples=60)
 @given(books(), st.randoms(use_true_random=False))
 def test_whoever_comes_first_and_in_whatever_order_the_same_is_found(
     both: tuple[list[Entry], list[Entry]], chance: random.Random
@@ -65,6 +67,7 @@ def test_whoever_comes_first_and_in_whatever_order_the_same_is_found(
     assert pairs_of(chance.sample(ours, len(ours)), chance.sample(theirs, len(theirs))) == found
 
 
+@settings(max_examples=60)
 @given(books())
 def test_the_sums_of_the_classes_are_what_each_book_moved_that_day(both: tuple[list[Entry], list[Entry]]) -> None:
     sums = sums_of(within(pairs_of(*both), SINCE, UNTIL), SINCE, UNTIL)

@@ -193,18 +193,19 @@ async def test_it_is_taken_back_in_time_and_not_once_the_bank_may_have_it(
 async def test_money_sent_to_us_is_credited_once_the_webhook_told_of_it_and_the_books_are_compared(
     product: Product, ada: Client, bank: Bank
 ) -> None:
-    account = (await ada.open())["account"]["id"]
+    opened = await ada.open()
+    account, seen = opened["account"]["id"], {"x-isthmus-position": opened["position"]}
     document = """query($id: ID!) { node(id: $id) {
         ... on LedgerAccount { fundingReference balance { posted { amount } } } } }"""
-    reference = (await ada.ask(document, {"id": account})).data["node"]["fundingReference"]
+    reference = (await ada.ask(document, {"id": account}, headers=seen)).data["node"]["fundingReference"]
 
     told = {"currency": "EUR", "amount_in_minor": 4321, "reference": reference}
     await bank.tell("actions", action="truelayer.external_payment", **told)
 
     async with asyncio.timeout(30):
         while True:
-            told = (await ada.ask(document, {"id": account})).data["node"]
-            if told["balance"]["posted"]["amount"] == "43.21":
+            now = (await ada.ask(document, {"id": account})).data["node"]
+            if now["balance"]["posted"]["amount"] == "43.21":
                 break
             await asyncio.sleep(0.05)
     done = await asyncio.to_thread(isthmus, product.data_dir, "reconcile", "--json")
