@@ -59,7 +59,8 @@ _cases = Gauge(
 )
 _ran = Gauge(
     "isthmus_reconciliation_ran_timestamp_seconds",
-    "When an account at a bank was compared with our book last; of several, the one that waits longest. 0: never.",
+    "When an account at a bank was compared with our book last; of several, the one that waits longest. Until it ever was: since "
+    "when this process waits for it. 0 where there is no such account.",
 )
 
 log = structlog.get_logger(__name__)
@@ -117,6 +118,7 @@ class Reconciler:
         self._clock = clock
         self._ids = ids
         self._young = young
+        self._waits_since = clock.now()
 
     def yesterday(self) -> date:
         return (self._clock.now().astimezone(UTC) - _DAY).date()
@@ -238,7 +240,7 @@ class Reconciler:
         for difference in Difference:
             _cases.labels(difference).set(waiting.get(difference, 0))
         if accounts:
-            _ran.set(min(at.timestamp() if at is not None else 0.0 for at in last))
+            _ran.set(min((at or self._waits_since).timestamp() for at in last))
 
 
 def told_sums(sums: Mapping[Class, Sums]) -> dict[str, dict[str, object]]:
