@@ -6,7 +6,7 @@ from alembic import context, op
 from isthmus.migrations.statements import statements
 
 revision = "0018"
-down_revision = "0015"
+down_revision = "0017"
 
 _TABLES = {
     "reconciliation_cases": "select, insert, update",
