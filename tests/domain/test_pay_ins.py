@@ -77,6 +77,7 @@ def test_an_operator_says_whose_it_is_once_and_never_their_own() -> None:
     some, came = book(), wish(account_id=None, owner=None, reference=None)
     events = after(some, pay_ins.receive(some, False, came))
     case = reconciliation_cases.fold(events)
+    assert reconciliation_cases.resolve(case) == [], "no run ends that"
     given = AssignPayIn(events[0].case_id, came.suspense_id, ACCOUNT, ADA, OLGA, uuid4(), SEALED)
 
     own = pay_ins.assign(

@@ -94,7 +94,7 @@ def entry(key: str, amount: str = "-12.00", at: datetime = NOON, names: str = ""
         ([entry("j", names="p")], [entry("q")], [Class.MISSING, Class.EXTRA]),
         # Booked twice there.
         ([entry("j", names="p")], [entry("p"), entry("r", names="p")], [Class.MATCHED, Class.EXTRA]),
-        ([entry("j", names="p")], [entry("r", "-3.00", names="p"), entry("p")], [Class.MATCHED, Class.EXTRA]),
+        ([entry("j", names="p")], [entry("a", "-3.00", names="p"), entry("p")], [Class.MATCHED, Class.EXTRA]),
     ],
 )
 def test_entries_belong_together_by_name_never_by_amount(
