@@ -179,6 +179,7 @@ async def test_money_that_comes_is_credited_once_and_matches_the_statement(desk:
     assert await desk.posted(desk.office.account) == 125
     assert (await desk.run()).sound
     desk.paper.book("in-2", "1.00", desk.clock.now(), pay_in=True, reference=reference)
+    desk.clock.advance(timedelta(minutes=1))
     assert await desk.pay_ins.sweep() == 0, "one is known, and of the other a webhook may be on its way"
     desk.clock.advance(HOUR)
     assert (await desk.pay_ins.sweep(), await desk.pay_ins.sweep()) == (1, 0), "nobody told of it"
