@@ -54,8 +54,8 @@ from isthmus.domain.payment_events import (
     PaymentSubmitted,
 )
 from isthmus.domain.personal import SEALED_PATTERN, Sealed
-from isthmus.domain.saved_payees import PayeeRemoved, PayeeRequested, PayeeSaved
 from isthmus.domain.reconciliation_cases import ReconciliationCaseClosed, ReconciliationCaseOpened
+from isthmus.domain.saved_payees import PayeeRemoved, PayeeRequested, PayeeSaved
 from isthmus.domain.sca import (
     ScaAnsweredWrongly,
     ScaBlocked,

@@ -7,8 +7,8 @@ from isthmus.domain.bank_accounts import BankAccountEvent, BankTransactionTagged
 from isthmus.domain.consent_events import ConsentEvent
 from isthmus.domain.ledger import LedgerEvent
 from isthmus.domain.payment_events import PaymentEvent
-from isthmus.domain.saved_payees import SavedPayeeEvent
 from isthmus.domain.reconciliation_cases import CaseEvent
+from isthmus.domain.saved_payees import SavedPayeeEvent
 from isthmus.domain.sca import ScaEvent, ScaGuardEvent
 from isthmus.domain.sca_devices import DeviceEvent
 

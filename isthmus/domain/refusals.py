@@ -332,6 +332,10 @@ class PayeeNotFound(Refusal):
 @dataclass(frozen=True)
 class PayeeExists(Refusal):
     code: ClassVar[RefusalCode] = RefusalCode.PAYEE_EXISTS
+    sticks: ClassVar[bool] = False
+
+
+@dataclass(frozen=True)
 class ReconciliationCaseNotFound(Refusal):
     code: ClassVar[RefusalCode] = RefusalCode.RECONCILIATION_CASE_NOT_FOUND
     sticks: ClassVar[bool] = False

@@ -33,8 +33,8 @@ from isthmus.resolvers.notification_subscriptions import NotificationSubscriptio
 from isthmus.resolvers.payment_mutations import PaymentMutations
 from isthmus.resolvers.payment_reviews import PaymentReviewMutations, PaymentReviewQueries
 from isthmus.resolvers.payment_subscriptions import PaymentSubscriptions
-from isthmus.resolvers.saved_payees import PayeeMutations
 from isthmus.resolvers.reconciliation import ReconciliationMutations, ReconciliationQueries
+from isthmus.resolvers.saved_payees import PayeeMutations
 from isthmus.resolvers.sca import CHALLENGES
 from isthmus.resolvers.subscriptions import BalanceSubscriptions
 from isthmus.resolvers.transactions import Transaction

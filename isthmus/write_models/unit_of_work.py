@@ -35,7 +35,6 @@ from isthmus.write_models import (
     idempotency,
     payee_rows,
     payments,
-    payments,
     reconciliation_rows,
     sca_devices,
     spending,

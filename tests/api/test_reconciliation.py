@@ -46,7 +46,7 @@ class Books:
         payouts = TrueLayerPayouts(
             *urls, "sandbox-truelayer", "sandbox-truelayer-secret", ACCOUNTS, nobody, http, calls, told
         )
-        statements = {"truelayer": TrueLayerStatements(payouts.asked, ACCOUNTS)}
+        statements = {"truelayer": TrueLayerStatements(payouts.api.ask, ACCOUNTS)}
         self.reconciler = Reconciler(desk._pool, desk._commands, statements, told, desk._ids, young=timedelta(0))
         self.pay_ins = PayIns(desk._pool, desk._commands, statements, told)
 

@@ -5,8 +5,8 @@ from alembic import context, op
 
 from isthmus.migrations.statements import statements
 
-revision = "0018"
-down_revision = "0017"
+revision = "0020"
+down_revision = "0019"
 
 _TABLES = {
     "reconciliation_cases": "select, insert, update",
@@ -16,7 +16,7 @@ _TABLES = {
 
 def upgrade() -> None:
     run = op.get_bind().exec_driver_sql
-    for statement in statements("0018_reconciliation.sql"):
+    for statement in statements("0020_reconciliation.sql"):
         run(statement)
     role = context.config.attributes.get("app_role")
     if role:
