@@ -208,6 +208,7 @@ async def wired(settings: Settings) -> AsyncIterator[Running]:
     from isthmus.read_models.payments import PaymentReader, payment_feed_of
     from isthmus.read_models.personal_limits import LimitReader
     from isthmus.read_models.positions import ProjectionPositions, log_identity
+    from isthmus.read_models.reconciliation import CaseReader
     from isthmus.read_models.sca import DeviceReader
     from isthmus.read_models.sca_apps import AppReader
     from isthmus.read_models.texts import TextReader
@@ -364,6 +365,7 @@ async def wired(settings: Settings) -> AsyncIterator[Running]:
                     notices=notices,
                     apps=AppReader(pool, side.clock.stamp),
                     limits=LimitReader(pool, side.clock.stamp),
+                    cases=CaseReader(pool),
                 ),
                 sessions=sessions,
             ),

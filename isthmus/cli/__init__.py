@@ -34,6 +34,7 @@ COMMANDS = {
     "migrate": _Command("database", "Bring the database to the newest revision."),
     "demo": _Command("database", "Make the demo users' accounts and movements."),
     "verify": _Command("database", "Check every invariant of the ledger and the hash chains."),
+    "reconcile": _Command("reconcile", "Compare our book with the banks' statements of a day."),
     "rebuild": _Command("data", "Make the read models anew from the event store, while serving."),
     "parked": _Command("data", "List what could not be projected and needs attention."),
     "torture": _Command("torture", "Break a system of its own in every way, and judge what is left."),

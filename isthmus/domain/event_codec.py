@@ -57,6 +57,7 @@ from isthmus.domain.payment_events import (
 )
 from isthmus.domain.personal import SEALED_PATTERN, Sealed
 from isthmus.domain.personal_limits import LimitRaiseAsked, LimitSet
+from isthmus.domain.reconciliation_cases import ReconciliationCaseClosed, ReconciliationCaseOpened
 from isthmus.domain.saved_payees import PayeeRemoved, PayeeRequested, PayeeSaved
 from isthmus.domain.sca import (
     ScaAnsweredWrongly,
@@ -89,6 +90,7 @@ SCA_APP = "sca_app"
 PERSONAL_LIMIT = "personal_limit"
 PAYMENT_BATCH = "payment_batch"
 SAVED_PAYEE = "saved_payee"
+RECONCILIATION_CASE = "reconciliation_case"
 
 #: Every event type: its class, its current schema version and whose stream it is in.
 EVENT_TYPES: Mapping[str, tuple[type, int, str]] = {
@@ -158,6 +160,8 @@ EVENT_TYPES: Mapping[str, tuple[type, int, str]] = {
     "PayeeRequested": (PayeeRequested, 1, SAVED_PAYEE),
     "PayeeSaved": (PayeeSaved, 1, SAVED_PAYEE),
     "PayeeRemoved": (PayeeRemoved, 1, SAVED_PAYEE),
+    "ReconciliationCaseOpened": (ReconciliationCaseOpened, 1, RECONCILIATION_CASE),
+    "ReconciliationCaseClosed": (ReconciliationCaseClosed, 1, RECONCILIATION_CASE),
 }
 
 
@@ -181,6 +185,7 @@ _NAMED_BY: Mapping[str, str] = {
     PERSONAL_LIMIT: "limit_id",
     PAYMENT_BATCH: "batch_id",
     SAVED_PAYEE: "payee_id",
+    RECONCILIATION_CASE: "case_id",
 }
 
 #: (type, version) -> lifts that version by one.

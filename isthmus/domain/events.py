@@ -9,6 +9,7 @@ from isthmus.domain.consent_events import ConsentEvent
 from isthmus.domain.ledger import LedgerEvent
 from isthmus.domain.payment_events import PaymentEvent
 from isthmus.domain.personal_limits import LimitEvent
+from isthmus.domain.reconciliation_cases import CaseEvent
 from isthmus.domain.saved_payees import SavedPayeeEvent
 from isthmus.domain.sca import ScaEvent, ScaGuardEvent
 from isthmus.domain.sca_apps import AppEvent
@@ -28,4 +29,5 @@ Event = (
     | BatchEvent
     | LimitEvent
     | SavedPayeeEvent
+    | CaseEvent
 )

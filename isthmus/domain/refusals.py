@@ -55,6 +55,7 @@ class RefusalCode(StrEnum):
     TOO_MANY_DEVICES = "TOO_MANY_DEVICES"
     PAYEE_NOT_FOUND = "PAYEE_NOT_FOUND"
     PAYEE_EXISTS = "PAYEE_EXISTS"
+    RECONCILIATION_CASE_NOT_FOUND = "RECONCILIATION_CASE_NOT_FOUND"
 
 
 @dataclass(frozen=True)
@@ -331,4 +332,10 @@ class PayeeNotFound(Refusal):
 @dataclass(frozen=True)
 class PayeeExists(Refusal):
     code: ClassVar[RefusalCode] = RefusalCode.PAYEE_EXISTS
+    sticks: ClassVar[bool] = False
+
+
+@dataclass(frozen=True)
+class ReconciliationCaseNotFound(Refusal):
+    code: ClassVar[RefusalCode] = RefusalCode.RECONCILIATION_CASE_NOT_FOUND
     sticks: ClassVar[bool] = False

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
 from typing import Protocol
 
 from isthmus.domain.banking import ConsentNews
@@ -14,10 +16,21 @@ class WebhookRefused(Exception):
 
 
 @dataclass(frozen=True)
+class PayInNews:
+    """Money that is said to have come to an account of ours: `entry_id` is the provider's own name for it on its statement."""
+
+    entry_id: str
+    asset: str
+    amount: Decimal
+    at: datetime
+
+
+@dataclass(frozen=True)
 class WebhookNews:
     """`reference`: the provider's own name for the consent that it is about; None where it is about none of ours. `news`: what it says of
     the consent; `ahead`: of what is to come, so that the provider itself does not say so yet; `changed`: that there is something to read.
     `payment`: the provider's own name for a payment of which there is something to ask for: what it says itself moves no money.
+    `pay_in`: money that is to be looked for on the provider's statement.
     None of these: something that we do not know, which is set aside."""
 
     reference: str | None
@@ -26,6 +39,7 @@ class WebhookNews:
     changed: bool = False
     ahead: bool = False
     payment: str | None = None
+    pay_in: PayInNews | None = None
 
 
 class WebhookSender(Protocol):

@@ -107,6 +107,10 @@ REFUSALS: Mapping[RefusalCode, tuple[str, str]] = {
         "The payee's account cannot be one: not an IBAN by its check digits, or not a sort code and an account number.",
         "Look at the digits again and send it with the same key.",
     ),
+    RefusalCode.RECONCILIATION_CASE_NOT_FOUND: (
+        "There is no such case; or an account was given, and the case is not about money in suspense.",
+        "Check the id.",
+    ),
     RefusalCode.SCA_REJECTED: (
         "The answer is not accepted: wrong, late, given before, or to a challenge that is not yours. Nobody is told which.",
         "Look at `attemptsLeft` and `challengeState`; where the challenge is over, make the payment anew.",

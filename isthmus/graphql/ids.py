@@ -27,6 +27,7 @@ class Kind(Enum):
     PAYEE = b"py"
     PAYMENT = b"pa"
     PERSON = b"pe"
+    RECONCILIATION_CASE = b"rc"
     SCA_CHALLENGE = b"sc"
     TRANSACTION = b"tx"
 
@@ -124,6 +125,15 @@ def sca_challenge_key(text: str) -> UUID:
             return NOWHERE
 
 
+def case_key(text: str) -> UUID:
+    """The reconciliation case's id, or NOWHERE."""
+    match decode(text):
+        case (Kind.RECONCILIATION_CASE, (case_id,)):
+            return case_id
+        case _:
+            return NOWHERE
+
+
 def aggregate_id(aggregate_type: str, key: UUID) -> str:
     known = {
         "account": Kind.ACCOUNT,
@@ -133,6 +143,7 @@ def aggregate_id(aggregate_type: str, key: UUID) -> str:
         "consent": Kind.CONSENT,
         "journal": Kind.JOURNAL,
         "payment": Kind.PAYMENT,
+        "reconciliation_case": Kind.RECONCILIATION_CASE,
         "sca_challenge": Kind.SCA_CHALLENGE,
         "sca_device": Kind.DEVICE,
         "saved_payee": Kind.PAYEE,

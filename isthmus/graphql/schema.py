@@ -36,6 +36,7 @@ from isthmus.resolvers.notification_subscriptions import NotificationSubscriptio
 from isthmus.resolvers.payment_mutations import PaymentMutations
 from isthmus.resolvers.payment_reviews import PaymentReviewMutations, PaymentReviewQueries
 from isthmus.resolvers.payment_subscriptions import PaymentSubscriptions
+from isthmus.resolvers.reconciliation import ReconciliationMutations, ReconciliationQueries
 from isthmus.resolvers.saved_payees import PayeeMutations
 from isthmus.resolvers.sca import CHALLENGES
 from isthmus.resolvers.subscriptions import BalanceSubscriptions
@@ -45,7 +46,15 @@ from isthmus.resolvers.viewer import ViewerQueries
 
 
 @strawberry.type(description="Questions.")
-class Query(ViewerQueries, AssetQueries, AuditQueries, ApiKeyQueries, InstitutionQueries, PaymentReviewQueries):
+class Query(
+    ViewerQueries,
+    AssetQueries,
+    AuditQueries,
+    ApiKeyQueries,
+    InstitutionQueries,
+    PaymentReviewQueries,
+    ReconciliationQueries,
+):
     pass
 
 
@@ -59,6 +68,7 @@ class Mutation(
     ConsentMutations,
     PaymentMutations,
     PaymentReviewMutations,
+    ReconciliationMutations,
     DeviceMutations,
     NotificationMutations,
     AppMutations,

@@ -28,6 +28,7 @@ from isthmus.read_models.notices import NoticeFeed, NoticeReader
 from isthmus.read_models.payees import PayeeReader
 from isthmus.read_models.payments import PaymentReader, PaymentRow
 from isthmus.read_models.personal_limits import LimitReader
+from isthmus.read_models.reconciliation import CaseReader
 from isthmus.read_models.row_feed import RowFeed
 from isthmus.read_models.sca import DeviceReader
 from isthmus.read_models.sca_apps import AppReader
@@ -157,6 +158,7 @@ class Readers:
     apps: AppReader
     limits: LimitReader
     payees: PayeeReader
+    cases: CaseReader
 
 
 @dataclass(frozen=True)

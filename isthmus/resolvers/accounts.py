@@ -10,6 +10,7 @@ from uuid import UUID
 import strawberry
 from strawberry import UNSET
 
+from isthmus.domain.funding import funding_reference
 from isthmus.graphql.connections import AFTER, FIRST, FIRST_DEFAULT, Edge, PageInfo
 from isthmus.graphql.context import AppInfo, RequestContext
 from isthmus.graphql.scalars import AssetCode
@@ -100,7 +101,11 @@ class Account(Node):
 
 @strawberry.type(description="An account of own money, in our ledger.")
 class LedgerAccount(Account):
-    pass
+    @strawberry.field(
+        description="What to write as the reference of a transfer to our account at a bank, so that it is credited here (ISO 11649)."
+    )
+    def funding_reference(self) -> str:
+        return funding_reference(self.source.key)
 
 
 @strawberry.type(description="A page of accounts, oldest first.")

@@ -67,6 +67,9 @@ class UserErrorCode(Enum):
     PAYMENT_NOT_IN_REVIEW = strawberry.enum_value(
         "PAYMENT_NOT_IN_REVIEW", description="No payment of that id waits for your judgement."
     )
+    RECONCILIATION_CASE_NOT_FOUND = strawberry.enum_value(
+        "RECONCILIATION_CASE_NOT_FOUND", description="There is no such case, or not one of that kind."
+    )
     LIMIT_EXCEEDED = strawberry.enum_value("LIMIT_EXCEEDED", description="More than may be paid at once, or in a day.")
     SCA_REJECTED = strawberry.enum_value("SCA_REJECTED", description="The answer to the challenge is not accepted.")
     SCA_BLOCKED = strawberry.enum_value(
@@ -251,6 +254,11 @@ class PaymentNotInReview(UserError):
     pass
 
 
+@strawberry.type(description="There is no such case, or it is not about money in suspense. Not remembered.")
+class ReconciliationCaseNotFound(UserError):
+    pass
+
+
 @strawberry.type(description="More than may be paid at once, or in a day. Not remembered.")
 class LimitExceeded(UserError):
     limit: Money = strawberry.field(
@@ -355,6 +363,7 @@ TYPES: Mapping[type[Refusal], type[UserError]] = {
     refusals.TooManyDevices: TooManyDevices,
     refusals.PayeeNotFound: PayeeNotFound,
     refusals.PayeeExists: PayeeExists,
+    refusals.ReconciliationCaseNotFound: ReconciliationCaseNotFound,
 }
 
 

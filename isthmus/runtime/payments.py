@@ -119,25 +119,29 @@ async def paying(settings: Settings, side: WriteSide) -> AsyncIterator[Paying]:
 
 
 def _payouts(settings: Settings, side: WriteSide, http: httpx.AsyncClient) -> dict[str, Payouts]:
+    payouts = truelayer_payouts(settings, side, http)
+    return {} if payouts is None else {_PAYOUTS: payouts}
+
+
+def truelayer_payouts(settings: Settings, side: WriteSide, http: httpx.AsyncClient) -> TrueLayerPayouts | None:
+    """None where TrueLayer is not set up."""
     told = settings.banking
     signer = truelayer_signer(settings, SealedKeys(side.master_key), side.clock)
     if told.truelayer_client_id is None or told.truelayer_secret is None or signer is None:
-        return {}
+        return None
     calls = Calls("truelayer_payouts", Manners(deadline_s=told.deadline_s))
     secret, accounts = told.truelayer_secret.get_secret_value(), told.truelayer_merchant_accounts
-    return {
-        _PAYOUTS: TrueLayerPayouts(
-            told.truelayer_auth_url,
-            told.truelayer_data_url,
-            told.truelayer_client_id,
-            secret,
-            accounts,
-            signer,
-            http,
-            calls,
-            side.clock,
-        )
-    }
+    return TrueLayerPayouts(
+        told.truelayer_auth_url,
+        told.truelayer_data_url,
+        told.truelayer_client_id,
+        secret,
+        accounts,
+        signer,
+        http,
+        calls,
+        side.clock,
+    )
 
 
 def notifier(settings: Settings, http: httpx.AsyncClient, name: str, manners: Manners) -> Notifier:

@@ -28,6 +28,7 @@ from isthmus.runtime.endpoints import Endpoints, resolve
 from isthmus.runtime.leases import LeaseLost, Leases
 from isthmus.runtime.notices import notice_timers, noticing
 from isthmus.runtime.payments import Paying, paying
+from isthmus.runtime.reconciliation import Reconciling, reconciling
 from isthmus.runtime.tasks import Supervisor
 from isthmus.runtime.wiring import WriteSide, write_side
 from isthmus.runtime.work_health import Health
@@ -39,6 +40,7 @@ from isthmus.write_models.holds import expire_due_holds, expire_hold
 from isthmus.write_models.institutions import refresh_if_due
 from isthmus.write_models.notice_consumer import GROUP as NOTICES
 from isthmus.write_models.notice_consumer import NoticeConsumer
+from isthmus.write_models.pay_ins import LOOK_FOR_PAY_IN
 from isthmus.write_models.payments import ADVANCE_PAYMENT, DELIVER_CODE
 from isthmus.write_models.relay import Fenced, Relay
 from isthmus.write_models.timers import (
@@ -79,6 +81,7 @@ async def run(settings: Settings) -> None:
         banks = await stack.enter_async_context(banking(settings, side, endpoints.database_url))
         pays = await stack.enter_async_context(paying(settings, side))
         tells = await stack.enter_async_context(noticing(settings, side))
+        books = await stack.enter_async_context(reconciling(settings, side))
         positions = ProjectionPositions(lambda: _connect(endpoints))
         await positions.start()
         stack.push_async_callback(positions.aclose)
@@ -95,14 +98,15 @@ async def run(settings: Settings) -> None:
         supervisor.add("relay", lambda: _relay(settings, endpoints, broker, pool), (*DATABASE_AWAY, LeaseLost, Fenced))
         supervisor.add("projector", projector.run, DATABASE_AWAY)
         supervisor.add("feeds", broadcaster.run)
-        supervisor.add("timers", lambda: _later(_timers(settings, endpoints, side, banks, pays)), DATABASE_AWAY)
         supervisor.add("notifications", noticed.run, DATABASE_AWAY)
         sending = notice_timers(lambda: _connect(endpoints), tells)
         supervisor.add("notification timers", lambda: _later(sending), DATABASE_AWAY)
+        supervisor.add("timers", lambda: _later(_timers(settings, endpoints, side, banks, pays, books)), DATABASE_AWAY)
         supervisor.add("verifier", lambda: _watch(settings, endpoints, pool), (*DATABASE_AWAY, LeaseLost))
         health = Health(settings, pool, redis, supervisor, projector)
         supervisor.add("lag", health.watch_lag, DATABASE_AWAY)
         supervisor.add("health", health.serve)
+        supervisor.add("cases", books.tell, DATABASE_AWAY)
         if settings.secrets.certificates:
             supervisor.add("certificates", lambda: watch_certificates(settings.secrets.certificates, side.clock))
         log.info("work begins", database=identity)
@@ -132,7 +136,9 @@ async def _later(timers: Timers) -> None:
     await timers.run()
 
 
-def _timers(settings: Settings, endpoints: Endpoints, side: WriteSide, banks: Banking, pays: Paying) -> Timers:
+def _timers(
+    settings: Settings, endpoints: Endpoints, side: WriteSide, banks: Banking, pays: Paying, books: Reconciling
+) -> Timers:
     told = settings.banking
     upkeep = BankUpkeep(banks.pool, side.commands, banks.providers, banks.mirror, side.clock)
 
@@ -158,6 +164,10 @@ def _timers(settings: Settings, endpoints: Endpoints, side: WriteSide, banks: Ba
     async def deliver(payload: bytes | None) -> None:
         assert payload is not None, "the payload is the challenge's id"
         await pays.codes.deliver(UUID(payload.decode()))
+
+    async def look_for_pay_in(payload: bytes | None) -> None:
+        assert payload is not None, "the payload is what a webhook said"
+        await books.pay_ins.look(payload)
 
     async def stray_payments() -> None:
         await pays.saga.sweep()
@@ -190,7 +200,14 @@ def _timers(settings: Settings, endpoints: Endpoints, side: WriteSide, banks: Ba
 
     return Timers(
         lambda: _connect(endpoints),
-        {EXPIRE_HOLD: expire, SYNC_LINK: sync, WORK_OFF: work_off, ADVANCE_PAYMENT: advance, DELIVER_CODE: deliver},
+        {
+            EXPIRE_HOLD: expire,
+            SYNC_LINK: sync,
+            WORK_OFF: work_off,
+            ADVANCE_PAYMENT: advance,
+            DELIVER_CODE: deliver,
+            LOOK_FOR_PAY_IN: look_for_pay_in,
+        },
         (
             Schedule("sweep_holds", every_seconds(settings.work.hold_sweep_s), sweep),
             Schedule("keep_links", every_seconds(10), keep_links),
@@ -198,6 +215,9 @@ def _timers(settings: Settings, endpoints: Endpoints, side: WriteSide, banks: Ba
             Schedule("late_webhooks", every_seconds(10), late_webhooks),
             Schedule("institutions", every_seconds(10), institutions),
             Schedule("make_partitions", every_minutes(int(timedelta(days=1) / timedelta(minutes=1))), partitions),
+            Schedule("pay_ins", every_minutes(5), books.sweep),
+            # Once a day, in the morning; asked more often, so that a bank that does not answer then is asked again.
+            Schedule("reconcile", every_minutes(10), books.run_due),
             Schedule("verify_ledger", every_minutes(settings.work.verify_every_minutes), verify_ledger),
         ),
     )

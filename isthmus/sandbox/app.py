@@ -28,6 +28,7 @@ from isthmus.sandbox.truelayer_auth import TrueLayerAuth
 from isthmus.sandbox.truelayer_data import TrueLayerData
 from isthmus.sandbox.truelayer_door import TrueLayerDoor
 from isthmus.sandbox.truelayer_merchant import TrueLayerMerchant
+from isthmus.sandbox.truelayer_pay_ins import TrueLayerPayIns
 from isthmus.sandbox.truelayer_payments import TrueLayerPayments
 from isthmus.sandbox.truelayer_payouts import TrueLayerPayouts
 from isthmus.sandbox.truelayer_verification import TrueLayerVerification
@@ -62,6 +63,7 @@ def create_sandbox_app(
     truelayer_webhooks, yapily_webhooks = TrueLayerWebhooks(world), YapilyWebhooks(world)
     door = TrueLayerDoor(world, auth, "/truelayer/api")
     merchant = TrueLayerMerchant(world, door)
+    pay_ins = TrueLayerPayIns(world, truelayer_webhooks, merchant)
     payouts = TrueLayerPayouts(world, door, truelayer_webhooks, merchant)
     payments = TrueLayerPayments(world, pages, door, truelayer_webhooks, redirect_uris)
     consents = YapilyConsents(world, pages, redirect_uris, yapily_webhooks)
@@ -83,6 +85,10 @@ def create_sandbox_app(
         "truelayer.payout": lambda told: payouts.told(
             told["payout"], told["status"], told.get("reason", "unknown_error")
         ),
+        "truelayer.external_payment": pay_ins.receive,
+        "truelayer.payout_behind": lambda told: merchant.behind(told["currency"], int(told["amount_in_minor"])),
+        "truelayer.amend_movement": lambda told: merchant.amend(told["movement"], int(told["amount_in_minor"])),
+        "truelayer.drop_movement": lambda told: merchant.drop(told["movement"]),
         "truelayer.rotate_key": lambda _: truelayer_webhooks.rotate(),
         "truelayer.revoked": lambda told: auth.revoked(told["credentials_id"]),
         "yapily.decoupled": lambda told: sca.decoupled(told["consent"], told["username"], approves=told["approves"]),

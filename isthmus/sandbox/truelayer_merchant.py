@@ -39,6 +39,42 @@ class TrueLayerMerchant:
             kept = {"id": movement_id, "_account": account, "_change": change, "_at": iso(self._world.clock.now())}
             self._book.put(_KIND, movement_id, {**kept, "amount_in_minor": abs(change), **more})
 
+    def amend(self, movement_id: str, amount: int) -> Body:
+        """What was booked is another amount from now on. Raises ValueError where there is no such movement."""
+        found = self._found(movement_id)
+        signed = amount if found["_change"] > 0 else -amount
+        self._book.put(_KIND, movement_id, {**found, "_change": signed, "amount_in_minor": amount})
+        return {"id": movement_id}
+
+    def drop(self, movement_id: str) -> Body:
+        """As if it had never been booked."""
+        self._found(movement_id)
+        self._book.forget(_KIND, movement_id)
+        return {"id": movement_id}
+
+    def behind(self, currency: str, amount: int) -> Body:
+        """A payout that nobody of ours asked for. Returns its id."""
+        payout, now = self._world.uuid(), iso(self._world.clock.now())
+        self.move(
+            MERCHANT_ACCOUNTS[currency],
+            payout,
+            -amount,
+            type="payout",
+            currency=currency,
+            status="executed",
+            created_at=now,
+            executed_at=now,
+            context_code="withdrawal",
+            payout_id=payout,
+        )
+        return {"id": payout}
+
+    def _found(self, movement_id: str) -> Body:
+        found = self._book.get(_KIND, movement_id)
+        if found is None:
+            raise ValueError("no such movement")
+        return found
+
     def _of(self, account: str) -> list[Body]:
         found = [one for one in self._book.all(_KIND).values() if one["_account"] == account]
         return sorted(found, key=lambda one: (one["_at"], one["id"]))

@@ -24,6 +24,7 @@ from isthmus.domain.refusals import UnknownAsset
 from isthmus.write_models.bank_handlers import BANK_HANDLERS
 from isthmus.write_models.handling import Decision, Handler, Loaded, Needs
 from isthmus.write_models.payment_handlers import PAYMENT_HANDLERS, guard
+from isthmus.write_models.reconciliation_handlers import RECONCILIATION_HANDLERS
 
 
 def _open(loaded: Loaded, wish: OpenAccount) -> Decision:
@@ -99,4 +100,5 @@ HANDLERS: Mapping[type, Handler] = {
     ),
     **BANK_HANDLERS,
     **PAYMENT_HANDLERS,
+    **RECONCILIATION_HANDLERS,
 }

@@ -103,6 +103,11 @@ _PUBLIC: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "PayeeRequested": ("payees.payee.requested.v1", ("payee_id", "owner", "challenge_id")),
     "PayeeSaved": ("payees.payee.saved.v1", ("payee_id", "owner")),
     "PayeeRemoved": ("payees.payee.removed.v1", ("payee_id", "owner")),
+    "ReconciliationCaseOpened": (
+        "ledger.reconciliation_case.opened.v1",
+        ("case_id", "provider", "asset", "difference", "journal_id", "entry_id", "ours", "theirs", "at", "why"),
+    ),
+    "ReconciliationCaseClosed": ("ledger.reconciliation_case.closed.v1", ("case_id", "by")),
     "BankAccountUnlinked": ("banking.account.unlinked.v1", ("bank_account_id", "owner", "consent_id")),
 }
 

@@ -37,6 +37,7 @@ from isthmus.write_models import (
     payee_rows,
     payments,
     personal_limits,
+    reconciliation_rows,
     sca_apps,
     sca_devices,
     spending,
@@ -177,6 +178,7 @@ class UnitOfWork:
             await sca_apps.write(self._connection, stretch.events, loaded.now)
             await sca_devices.write(self._connection, stretch.events, loaded.now)
             await payee_rows.write(self._connection, stretch.events, loaded.now)
+            await reconciliation_rows.write(self._connection, stretch.events, loaded.now)
             await failpoint_async("unit.before_flush")
             stretch.base, stretch.stamp = await flush(self._connection, writer.rows, self._clock.stamp())
         elif writer.rows.keys:

@@ -26,6 +26,7 @@ from isthmus.failpoints import failpoint_async
 from isthmus.write_models.bank_mirror import BankMirror
 from isthmus.write_models.bank_sync import BankSync
 from isthmus.write_models.connection import Connection, Pool
+from isthmus.write_models.pay_ins import look_for
 from isthmus.write_models.payments import advance
 from isthmus.write_models.timers import enqueue, enqueue_all
 from isthmus.write_models.together import Together
@@ -164,6 +165,12 @@ class Webhooks:
             return
         if told.payment is not None:
             await self._look_at(provider, webhook_id, told.payment)
+            return
+        if told.pay_in is not None:
+            async with self._pool.acquire() as connection, connection.transaction():
+                await look_for(connection, provider, told.pay_in)
+            _taken.labels(provider, "done").inc()
+            await self._mark(webhook_id, "DONE", None)
             return
         consent_id = await self._consent_of(provider, told.reference)
         if consent_id is None or (told.news is None and not told.changed):

@@ -51,6 +51,7 @@ from isthmus.read_models.payments import PaymentReader, payment_feed_of
 from isthmus.read_models.personal_limits import LimitReader
 from isthmus.read_models.positions import ProjectionPositions, log_identity, stored_positions
 from isthmus.read_models.projections import advance, ensure_positions, read_steps
+from isthmus.read_models.reconciliation import CaseReader
 from isthmus.read_models.sca import DeviceReader
 from isthmus.read_models.sca_apps import AppReader
 from isthmus.read_models.texts import TextReader
@@ -206,6 +207,7 @@ def wiring_of(served: Served, servers: EmbeddedServers, template: str) -> Callab
                 apps=AppReader(reading, side.clock.stamp),
                 limits=LimitReader(reading, side.clock.stamp),
                 payees=PayeeReader(reading, side.clock.stamp),
+                cases=CaseReader(reading),
             )
             answers = sca_desk(settings, side)
             services = Services(

@@ -52,6 +52,10 @@ CALLS = {
         position } }""",
     "Mutation.cancelPayment": 'mutation { cancelPayment(input: {paymentId: "x", idempotencyKey: "k"}) { position } }',
     "Query.paymentsForReview": "{ paymentsForReview { totalCount } }",
+    "Query.reconciliationCases": "{ reconciliationCases { totalCount } }",
+    "Mutation.closeReconciliationCase": (
+        'mutation { closeReconciliationCase(input: {caseId: "x", reason: "x", idempotencyKey: "k"}) { position } }'
+    ),
     "Mutation.releasePayment": 'mutation { releasePayment(input: {paymentId: "x", idempotencyKey: "k"}) { position } }',
     "Mutation.refusePayment": 'mutation { refusePayment(input: {paymentId: "x", idempotencyKey: "k"}) { position } }',
     "Mutation.beginDeviceEnrolment": 'mutation { beginDeviceEnrolment(input: {name: "", idempotencyKey: "k"}) { position } }',

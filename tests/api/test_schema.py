@@ -186,6 +186,15 @@ def test_null_is_only_where_the_contract_says(schema: GraphQLSchema) -> None:
         "LimitExceeded.resetsAt",
         "ReleasePaymentPayload.payment",
         "RefusePaymentPayload.payment",
+        "CloseReconciliationCasePayload.case",
+        "ReconciliationCase.why",
+        "ReconciliationCase.journalId",
+        "ReconciliationCase.entry",
+        "ReconciliationCase.ours",
+        "ReconciliationCase.theirs",
+        "ReconciliationCase.reason",
+        "ReconciliationCase.closedAt",
+        "ReconciliationCase.closedBy",
         "SettleDepositPayload.journal",
     }
 

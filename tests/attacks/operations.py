@@ -216,6 +216,14 @@ CALLS: Mapping[str, Call] = {
     "Query.paymentsForReview": Call(
         "{ paymentsForReview { edges { node { payment { id } rule } } } }", role=Role.OPERATOR
     ),
+    "Query.reconciliationCases": Call("{ reconciliationCases { edges { node { id state } } } }", role=Role.OPERATOR),
+    "Mutation.closeReconciliationCase": _wish(
+        "closeReconciliationCase",
+        {"caseId": MINE, "reason": "x", "idempotencyKey": FRESH},
+        "case { id state }",
+        Role.OPERATOR,
+        ids={"input.caseId": "reconciliation case", "input.accountId": "account"},
+    ),
     "Mutation.releasePayment": _wish(
         "releasePayment",
         {"paymentId": MINE, "idempotencyKey": FRESH},

@@ -37,6 +37,7 @@ _KEPT = (
     "sca_devices",
     "payees",
     "payee_checks",
+    "reconciliation_cases",
 )
 
 

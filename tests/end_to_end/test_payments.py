@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import re
 from collections.abc import AsyncIterator
 from decimal import Decimal
@@ -18,7 +19,7 @@ from isthmus.graphql.ids import payment_key
 from isthmus.runtime.endpoints import resolve
 from isthmus.settings import load_settings
 from tests.end_to_end.client import Client
-from tests.end_to_end.product import Product
+from tests.end_to_end.product import Product, isthmus
 
 CONTRACT = (Path(__file__).parent.parent / "contract" / "03-payments-sca.graphql").read_text(encoding="utf-8")
 VIEWER = "{ viewer { payments(first: 1) { totalCount } } }"
@@ -186,3 +187,27 @@ async def test_it_is_taken_back_in_time_and_not_once_the_bank_may_have_it(
 
     assert [error["code"] for error in refused["errors"]] == ["PAYMENT_NOT_CANCELLABLE"]
     assert await figures(ada, account, held["id"]) == ("100.00", "96.55")
+
+
+@pytest.mark.timeout(120)
+async def test_money_sent_to_us_is_credited_once_the_webhook_told_of_it_and_the_books_are_compared(
+    product: Product, ada: Client, bank: Bank
+) -> None:
+    opened = await ada.open()
+    account, seen = opened["account"]["id"], {"x-isthmus-position": opened["position"]}
+    document = """query($id: ID!) { node(id: $id) {
+        ... on LedgerAccount { fundingReference balance { posted { amount } } } } }"""
+    reference = (await ada.ask(document, {"id": account}, headers=seen)).data["node"]["fundingReference"]
+
+    told = {"currency": "EUR", "amount_in_minor": 4321, "reference": reference}
+    await bank.tell("actions", action="truelayer.external_payment", **told)
+
+    async with asyncio.timeout(30):
+        while True:
+            now = (await ada.ask(document, {"id": account})).data["node"]
+            if now["balance"]["posted"]["amount"] == "43.21":
+                break
+            await asyncio.sleep(0.05)
+    done = await asyncio.to_thread(isthmus, product.data_dir, "reconcile", "--json")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert [one["asset"] for one in json.loads(done.stdout)["accounts"]] == ["EUR", "GBP"]

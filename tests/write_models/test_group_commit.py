@@ -91,7 +91,7 @@ async def test_a_poisoned_command_fails_alone_among_fifty_neighbours(ledger: Dri
     before = await ledger.transfer(ADA, source, target, "1")
     assert isinstance(before, Done)
     twin = TransferInternally(
-        before.events[0].event.journal_id,  # type: ignore[union-attr]  # there already: the database will not have it twice
+        before.events[0].event.journal_id,  # type: ignore[union-attr,arg-type]  # there already: the database will not have it twice
         ADA, source, target, Decimal(1), "EUR", PersonalText("rent"),
     )  # fmt: skip
 

@@ -13,6 +13,7 @@ import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime, timedelta
+from decimal import Decimal
 from typing import Any
 
 import jwt
@@ -20,7 +21,8 @@ import msgspec
 
 from isthmus.domain.banking import ConsentNews, ProviderFault, ProviderRefused, ProviderUnavailable
 from isthmus.domain.clock import Clock
-from isthmus.domain.webhooks import WebhookNews, WebhookRefused
+from isthmus.domain.webhooks import PayInNews, WebhookNews, WebhookRefused
+from isthmus.integrations.banking.amounts import places_of
 from isthmus.integrations.banking.statuses import consent_state
 
 AGE_MAX = timedelta(minutes=5)
@@ -205,6 +207,8 @@ class TrueLayerWebhooks:
     def read(self, body: bytes) -> WebhookNews:
         """Of consents there are none. One of a kind that is not known, but about a payment, is a reason to ask for it all the same."""
         told = _read(body, _TrueLayerBody)
+        if told.type == "external_payment_received":
+            return WebhookNews(None, told.type, pay_in=_pay_in(told))
         return WebhookNews(None, told.type, payment=told.payout_id or told.payment_id)
 
 
@@ -249,6 +253,10 @@ class _TrueLayerBody(msgspec.Struct):
     event_id: str
     payment_id: str | None = None
     payout_id: str | None = None
+    transaction_id: str | None = None
+    currency: str | None = None
+    amount_in_minor: int | None = None
+    settled_at: datetime | None = None
 
 
 class _YapilyEvent(msgspec.Struct, rename="camel"):
@@ -260,6 +268,13 @@ class _YapilyEvent(msgspec.Struct, rename="camel"):
 class _YapilyBody(msgspec.Struct):
     type: str
     event: _YapilyEvent | None = None
+
+
+def _pay_in(told: _TrueLayerBody) -> PayInNews:
+    at, amount = told.settled_at, told.amount_in_minor
+    if told.transaction_id is None or told.currency is None or amount is None or at is None or at.tzinfo is None:
+        raise WebhookRefused("it does not say what came")
+    return PayInNews(told.transaction_id, told.currency, Decimal(amount).scaleb(-places_of(told.currency)), at)
 
 
 def _read(body: bytes, shape: type[Any]) -> Any:

@@ -63,7 +63,7 @@ class TrueLayerPayouts:
     ) -> None:
         self._merchant_accounts = merchant_accounts
         self._signer = signer
-        self._api = TrueLayerClient(auth_url, api_url, client_id, secret, "payments", http, calls, clock)
+        self.api = TrueLayerClient(auth_url, api_url, client_id, secret, "payments", http, calls, clock)
 
     async def send(self, order: PaymentOrder) -> PaymentNews:
         account = self._merchant_accounts.get(order.asset)
@@ -82,7 +82,7 @@ class TrueLayerPayouts:
         more = {**signed, "Content-Type": "application/json"}
         try:
             # Safe: the key names the payout, and TrueLayer makes it once.
-            made = await self._api.ask("payouts", "POST", "/v3/payouts", _Created, more, content=body)
+            made = await self.api.ask("payouts", "POST", "/v3/payouts", _Created, more, content=body)
         except ProviderRefused as refusal:
             if refusal.code.startswith("400"):
                 raise  # what is asked for cannot be: it was not done, and never will be
@@ -91,7 +91,7 @@ class TrueLayerPayouts:
         return PaymentNews(ProviderPayment.SUBMITTED, "created", reference=made.id)
 
     async def look_up(self, reference: str) -> PaymentNews:
-        told = await self._api.ask("payout", "GET", f"/v3/payouts/{reference}", _Payout, {})
+        told = await self.api.ask("payout", "GET", f"/v3/payouts/{reference}", _Payout, {})
         amount = None
         if told.amount_in_minor is not None and told.currency is not None:
             amount = Decimal(told.amount_in_minor).scaleb(-places_of(told.currency))

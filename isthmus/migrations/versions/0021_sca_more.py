@@ -5,8 +5,8 @@ from alembic import context, op
 
 from isthmus.migrations.statements import statements
 
-revision = "0020"
-down_revision = "0019"
+revision = "0021"
+down_revision = "0020"
 
 _TABLES = {
     "unproven_payments": "select, insert, update, delete",
@@ -18,7 +18,7 @@ _TABLES = {
 
 def upgrade() -> None:
     run = op.get_bind().exec_driver_sql
-    for statement in statements("0020_sca_more.sql"):
+    for statement in statements("0021_sca_more.sql"):
         run(statement)
     role = context.config.attributes.get("app_role")
     if role:

@@ -1,0 +1,173 @@
+"""What operators see of reconciliation, beside the sandbox's own book of our account; and money that people send us there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+from uuid import uuid4
+
+import httpx
+import msgspec
+import pytest
+
+from isthmus.domain.payment_news import PaymentNews, ProviderPayment, RecordPaymentNews
+from isthmus.graphql.ids import payment_key
+from isthmus.integrations.banking.calls import Calls, Manners
+from isthmus.integrations.payments.truelayer_payouts import TrueLayerPayouts
+from isthmus.integrations.payments.truelayer_statements import TrueLayerStatements
+from isthmus.write_models.bank_mirror import system_envelope
+from isthmus.write_models.pay_ins import Look, PayIns
+from isthmus.write_models.reconciliation import Reconciler, Report
+from tests.api.banking import on_loop
+from tests.api.conftest import Person, Served
+from tests.api.test_payments import answer, balance, code_of, funded, initiate
+from tests.sandbox.running import Sandbox
+
+ACCOUNTS = {"GBP": "sandbox-merchant-gbp", "EUR": "sandbox-merchant-eur"}
+CASES = """query($first: Int! = 200, $after: String, $state: ReconciliationCaseState) {
+    reconciliationCases(first: $first, after: $after, state: $state) { totalCount pageInfo { hasNextPage endCursor } edges { node {
+        id difference state why provider asset journalId entry ours { amount } theirs { amount } reason closedBy } } } }"""
+CLOSE = """mutation($input: CloseReconciliationCaseInput!) { closeReconciliationCase(input: $input) { replayed
+    case { id state reason closedBy } errors { code path } } }"""
+
+
+class Books:
+    """What `work` compares with and looks into, at the sandbox."""
+
+    def __init__(self, served: Served, banks: Sandbox, http: httpx.AsyncClient) -> None:
+        desk = served.app.state.running.services.payments
+        self.served, self.banks, self.commands, self.ids = served, banks, desk._commands, desk._ids
+        told = served.banking.links._clock
+        urls = f"{banks.url}/truelayer/auth", f"{banks.url}/truelayer/api"
+        calls = Calls("truelayer_payouts", Manners(deadline_s=20))
+        nobody: Any = None  # nothing is paid, and so nothing is signed
+        payouts = TrueLayerPayouts(
+            *urls, "sandbox-truelayer", "sandbox-truelayer-secret", ACCOUNTS, nobody, http, calls, told
+        )
+        statements = {"truelayer": TrueLayerStatements(payouts.api.ask, ACCOUNTS)}
+        self.reconciler = Reconciler(desk._pool, desk._commands, statements, told, desk._ids, young=timedelta(0))
+        self.pay_ins = PayIns(desk._pool, desk._commands, statements, told)
+
+    def act(self, action: str, **told: Any) -> str:
+        found: str = self.banks.tell("actions", action=f"truelayer.{action}", **told)["id"]
+        return found
+
+    def left(self, person: Person, account: str, value: str, payout: str) -> None:
+        """A payment that the bank, we believe, executed as that payout."""
+        payment = initiate(person, account, value)["payment"]
+        assert (
+            answer(person, payment["challenge"]["id"], code_of(self.served, payment["challenge"]["id"]))["errors"] == []
+        )
+        news = PaymentNews(ProviderPayment.EXECUTED, "executed", payout, amount=Decimal(value), asset="EUR")
+        wish = RecordPaymentNews(payment_key(payment["id"]), news, self.ids())
+        on_loop(self.served, self.commands.run(wish, system_envelope(wish, uuid4().hex, "test")))
+
+    def came(self, cents: int, reference: str) -> str:
+        """Returns the bank's name for it, and has it looked for as after a webhook."""
+        entry = self.act("external_payment", currency="EUR", amount_in_minor=cents, reference=reference)
+        look = Look("truelayer", entry, "EUR", Decimal(cents) / 100, datetime.now(UTC))
+        on_loop(self.served, self.pay_ins.look(msgspec.json.encode(look)))
+        return entry
+
+    def run(self, days: set[date]) -> Report:
+        """In euros, of the last of these days; mostly there is one."""
+        reports = [on_loop(self.served, self.reconciler.run(day)) for day in sorted(days)][-1]
+        found: Report = next(one for one in reports if one.asset == "EUR")
+        return found
+
+
+@pytest.fixture
+def books(served: Served, banks: Sandbox) -> Iterator[Books]:
+    async def client() -> httpx.AsyncClient:
+        return httpx.AsyncClient(timeout=20, trust_env=False)
+
+    http = on_loop(served, client())
+    yield Books(served, banks, http)
+    on_loop(served, http.aclose())
+
+
+def today() -> date:
+    return datetime.now(UTC).date()
+
+
+def case_of(operator: Person, entry: str | None, state: str = "OPEN") -> Any:
+    edges = operator.ask(CASES, {"state": state})["reconciliationCases"]["edges"]
+    return next((edge["node"] for edge in edges if edge["node"]["entry"] == entry), None)
+
+
+def close(operator: Person, case: str, **more: Any) -> Any:
+    wish = {"caseId": case, "reason": "looked into it", "idempotencyKey": uuid4().hex} | more
+    return operator.ask(CLOSE, {"input": wish})["closeReconciliationCase"]
+
+
+def test_what_the_bank_did_behind_our_back_has_not_done_and_did_otherwise_are_cases_of_an_operators(
+    served: Served, books: Books, ada: Person, olga: Person, alan: Person
+) -> None:
+    begun, account = today(), funded(ada, olga)
+    matched, differing, gone, extra = (
+        books.act("payout_behind", currency="EUR", amount_in_minor=cents) for cents in (1000, 2000, 3000, 501)
+    )
+    for value, payout in (("10.00", matched), ("20.00", differing), ("30.00", gone)):
+        books.left(ada, account, value, payout)
+    books.act("amend_movement", movement=differing, amount_in_minor=2001)
+    books.act("drop_movement", movement=gone)
+
+    report = books.run({begun, today()})
+
+    assert not report.sound
+    assert report.balance is not None
+    found = {pair.found.value: pair for pair in report.differences}
+    assert found["missing"].theirs is None
+    seen = case_of(olga, extra)
+    assert (seen["difference"], seen["ours"], seen["theirs"], seen["journalId"]) == (
+        "EXTRA",
+        None,
+        {"amount": "-5.01"},
+        None,
+    )
+    assert (seen["provider"], seen["asset"]) == ("truelayer", "EUR")
+    differs = case_of(olga, differing)
+    assert (differs["difference"], differs["ours"], differs["theirs"]) == (
+        "DIFFERING",
+        {"amount": "-20.00"},
+        {"amount": "-20.01"},
+    )
+    missing = case_of(olga, None)
+    assert (missing["difference"], missing["ours"]) == ("MISSING", {"amount": "-30.00"})
+    assert case_of(olga, matched) is None
+    page = olga.ask(CASES, {"first": 1, "state": "OPEN"})["reconciliationCases"]
+    assert (page["totalCount"] >= 3, page["pageInfo"]["hasNextPage"]) == (True, True)
+    assert alan.refused(CASES) == "FORBIDDEN"
+
+    closed = close(olga, seen["id"])
+    books.act("amend_movement", movement=differing, amount_in_minor=2000)
+    books.run({begun, today()})
+
+    assert (closed["errors"], closed["case"]["state"], closed["case"]["reason"]) == ([], "CLOSED", "looked into it")
+    assert case_of(olga, extra) is None, "found again, it stays closed"
+    assert case_of(olga, differing, "CLOSED")["closedBy"] == "RUN", "they agree now"
+    assert close(olga, "nothing")["errors"] == [{"code": "RECONCILIATION_CASE_NOT_FOUND", "path": ["input", "caseId"]}]
+    assert close(olga, missing["id"], reason=" ")["errors"][0]["code"] == "INVALID_INPUT"
+    assert close(olga, missing["id"], accountId=account)["errors"][0]["code"] == "RECONCILIATION_CASE_NOT_FOUND"
+
+
+def test_money_sent_to_us_is_credited_by_its_reference_and_what_is_nobodys_by_an_operator(
+    served: Served, books: Books, ada: Person, olga: Person
+) -> None:
+    account = ada.open()
+    reference = ada.account(account, "... on LedgerAccount { fundingReference }")["fundingReference"]
+
+    books.came(2500, f"rent {reference.lower()}")
+    nobodys = books.came(1200, "hello")
+
+    assert balance(ada, account) == ("25.00", "25.00")
+    case = case_of(olga, nobodys)
+    assert (case["difference"], case["why"], case["ours"]) == ("UNASSIGNED", "UNKNOWN_REFERENCE", {"amount": "12.00"})
+    key = uuid4().hex
+    given = [close(olga, case["id"], accountId=account, idempotencyKey=key) for _ in range(2)]
+
+    assert ([one["errors"] for one in given], given[1]["replayed"]) == ([[], []], True)
+    assert given[0]["case"]["closedBy"] == "OPERATOR"
+    assert balance(ada, account) == ("37.00", "37.00")
