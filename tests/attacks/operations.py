@@ -45,6 +45,7 @@ class Call:
             inner = made
             for step in steps:
                 inner = inner[step]
+                inner = inner[0] if isinstance(inner, list) else inner  # of a list, its first
             inner[last] = value
         return made
 
