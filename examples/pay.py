@@ -45,6 +45,7 @@ async def main(base: str, email: str, name: str, iban: str, amount: str) -> None
             "amount": {"amount": amount, "asset": "EUR"},
             "payee": {"name": name, "account": {"iban": iban}},
             "reference": "Example",
+            "method": "ONE_TIME_CODE",
             "idempotencyKey": str(uuid4()),
         }
         made = (await ask(PAY, input=wish))["initiatePayment"]

@@ -56,6 +56,8 @@ class Running:
     metadata: dict[str, Any]
     metadata_url: str | None = None
     webhooks: Door | None = None
+    inbox_url: str | None = None
+    """Where the sandbox shows what people were sent; None where there is none."""
 
 
 Wiring = Callable[[Settings], AbstractAsyncContextManager[Running]]
@@ -285,6 +287,8 @@ async def wired(settings: Settings) -> AsyncIterator[Running]:
                 raise SettingsError("ISTHMUS_PLAYGROUND__URL: say where browsers find the API, or serve no playground")
             site = Site(address, endpoints.issuer_url, settings.playground.client_id)
             sessions = BrowserSessions(site, RedisSessions(redis), side.master_key, side.clock, verifier, http)
+            if site.by_name().origin in settings.sca.origins:
+                sessions.also_at(site.by_name())
 
         async def database() -> dict[str, Any]:
             async with pool.acquire(timeout=CHECK_TIMEOUT_S) as connection:
@@ -380,4 +384,5 @@ async def wired(settings: Settings) -> AsyncIterator[Running]:
             metadata=protected_resource_metadata(settings, endpoints.issuer_url, endpoints.api_url),
             metadata_url=resource_of(endpoints.api_url) + _METADATA if endpoints.api_url else None,
             webhooks=WebhookDoor(banks.webhooks, settings.banking.webhook_bytes_max),
+            inbox_url=f"{endpoints.sandbox_url}/sandbox/inbox" if endpoints.sandbox_url else None,
         )

@@ -13,10 +13,11 @@ import hashlib
 import secrets
 import time
 from collections.abc import Mapping
+from copy import copy
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, Protocol, TypeVar
-from urllib.parse import urlencode
+from urllib.parse import urlencode, urlsplit
 
 import httpx
 import msgspec
@@ -51,6 +52,7 @@ MARGIN = timedelta(seconds=60)
 RECHECK_S = 2.0
 _METADATA_S = 300.0
 _REFRESH_S = 10.0
+_LOOPBACK = "127.0.0.1"
 _SCOPE = "openid offline_access read write operate audit schema:read"
 
 log = structlog.get_logger(__name__)
@@ -123,6 +125,10 @@ class Site:
     def signed_out_uri(self) -> str:
         return f"{self.url}/playground/signed-out"
 
+    def by_name(self) -> Site:
+        """The same place under the name of this machine: to a device (WebAuthn) an address is nobody's name."""
+        return replace(self, url=self.url.replace(f"//{_LOOPBACK}:", "//localhost:", 1))
+
 
 @dataclass(frozen=True)
 class Begun:
@@ -143,6 +149,7 @@ class BrowserSessions:
         http: httpx.AsyncClient,
     ) -> None:
         self.site = site
+        self.for_devices = self
         self._store = store
         self._key = AESGCM(master.derive("browser sessions"))
         self._clock = clock
@@ -150,6 +157,19 @@ class BrowserSessions:
         self._http = http
         self._metadata: dict[str, Any] = {}
         self._metadata_until = 0.0
+
+    def also_at(self, site: Site) -> BrowserSessions:
+        """These sessions, with another way in: `for_devices`, where devices may be asked. A cookie is of one host all the same."""
+        other = copy(self)
+        other.site = site
+        other.for_devices = other
+        self.for_devices = other
+        return self
+
+    def at(self, host: str | None) -> BrowserSessions:
+        """As who came by that name reaches them."""
+        known = self.for_devices
+        return known if host == urlsplit(known.site.url).netloc else self
 
     async def begin(self) -> Begun:
         """Raises SignInFailed, or IssuerUnavailable."""

@@ -16,7 +16,7 @@ from isthmus.auth.caller import Caller
 
 PROOF = "X-Isthmus-CSRF"
 #: Pages of ours that a sign-in may lead to.
-Page = Literal["playground", "bank-links"]
+Page = Literal["playground", "bank-links", "payments"]
 _SESSION, _SIGN_IN, _PAGE = "isthmus_page", "isthmus_page_sign_in", "isthmus_page_after"
 _LENGTH = 43
 
@@ -67,8 +67,11 @@ def is_proven(connection: HTTPConnection, site: Site) -> bool:
 
 async def caller_by_cookie(connection: HTTPConnection, sessions: BrowserSessions | None) -> Caller | None:
     """None where no cookie signs anybody in. Raises Unproven, or IssuerUnavailable."""
-    cookie = None if sessions is None else session_cookie(connection, sessions.site)
-    if sessions is None or cookie is None:
+    if sessions is None:
+        return None
+    sessions = sessions.at(connection.headers.get("host"))
+    cookie = session_cookie(connection, sessions.site)
+    if cookie is None:
         return None
     if not is_proven(connection, sessions.site):
         raise Unproven

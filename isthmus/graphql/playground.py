@@ -73,7 +73,7 @@ def routes() -> list[BaseRoute]:
 
 def _sessions(request: Request) -> BrowserSessions:
     sessions: BrowserSessions = request.app.state.running.services.sessions
-    return sessions
+    return sessions.at(request.headers.get("host"))
 
 
 async def _page(request: Request) -> Response:
@@ -82,7 +82,9 @@ async def _page(request: Request) -> Response:
 
 async def page_for_the_signed_in(request: Request, page: Page, file: Path, headers: Mapping[str, str]) -> Response:
     """Others are sent to the issuer, which lets in silently whom it knows, and come back to this page."""
-    sessions = _sessions(request)
+    sessions: BrowserSessions = request.app.state.running.services.sessions
+    if page == "payments":
+        sessions = sessions.for_devices
     if request.headers.get("host") != urlsplit(sessions.site.url).netloc:
         return _redirect(f"{sessions.site.url}/{page}")  # cookies know one name of this machine only
     cookie = session_cookie(request, sessions.site)

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 from isthmus.runtime.child import Spec
 from isthmus.runtime.data_directory import DataDirectory, port_is_free
+from isthmus.runtime.device_wiring import device_origin, runs_in_development, wired_to_devices
 from isthmus.runtime.endpoints import Endpoints, base_url
 from isthmus.runtime.probes import http_status
 from isthmus.runtime.sandbox_wiring import sandbox_environment, signing_key, wired_to_the_sandbox
@@ -44,6 +45,12 @@ class Plan:
         if enabled is None:
             enabled = runs_in_development(self.settings)
         return f"{self.settings.playground.url or self.endpoints.api_url}/playground" if enabled else None
+
+    @property
+    def page_urls(self) -> tuple[str, ...]:
+        """Under which names browsers find our own pages; the last is the one that devices may be asked at."""
+        by_name = device_origin(self.settings, self.endpoints)
+        return (self.settings.playground.url or self.endpoints.api_url, *([by_name] if by_name else []))
 
     @property
     def issuer_is_ours(self) -> bool:
@@ -113,6 +120,7 @@ def _apps(settings: Settings, data: DataDirectory, endpoints: Endpoints, api_por
     }
     if runs_in_development(settings):
         environment["ISTHMUS_API__MODE"] = "development"
+    environment |= wired_to_devices(settings, endpoints)
     environment |= wired_to_the_sandbox(settings, data, endpoints)
 
     def app(name: str, *arguments: str, answers: Callable[[], bool]) -> Spec:
@@ -142,11 +150,6 @@ def _ours(name: str, *arguments: str, answers: Callable[[], bool], environment: 
     # -P: a module of the same name in the folder we were started from is none of ours.
     command = (sys.executable, "-P", "-m", "isthmus", name, *arguments)
     return Spec(name, command, answers, environment, start_s=_APP_START_S, stop_s=_DRAIN_S_MAX)
-
-
-def runs_in_development(settings: Settings) -> bool:
-    """A person tries things out here; `serve` by itself is production."""
-    return settings.api.in_development or "mode" not in settings.api.model_fields_set
 
 
 def _api_port(settings: Settings, data: DataDirectory) -> int:

@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 
 from isthmus.runtime.data_directory import DataDirectory
+from isthmus.runtime.device_wiring import device_origin
 from isthmus.runtime.endpoints import Endpoints
 from isthmus.settings import Settings
 
@@ -32,7 +33,7 @@ def _banks(settings: Settings, endpoints: Endpoints) -> dict[str, str]:
     """The sandbox's banks as settings, where it runs and nothing else is set: the product knows no other way to them."""
     told, url, given = settings.banking, endpoints.sandbox_url, {}
     if not told.redirect_uris:
-        given["REDIRECT_URIS"] = json.dumps(_redirect_uris(endpoints))
+        given["REDIRECT_URIS"] = json.dumps(_redirect_uris(settings, endpoints))
     if url and _nobody_is_told(settings):
         given |= {
             "PLAID_URL": f"{url}/plaid",
@@ -91,15 +92,16 @@ def _telephones(settings: Settings, endpoints: Endpoints) -> dict[str, str]:
     return {f"ISTHMUS_NOTIFICATIONS__ONESIGNAL_{name}": value for name, value in given.items()}
 
 
-def _redirect_uris(endpoints: Endpoints) -> list[str]:
-    return [f"{endpoints.api_url}/bank-links/callback", _DEMO_CLIENT_REDIRECT]
+def _redirect_uris(settings: Settings, endpoints: Endpoints) -> list[str]:
+    payments = device_origin(settings, endpoints) or endpoints.api_url
+    return [f"{endpoints.api_url}/bank-links/callback", _DEMO_CLIENT_REDIRECT, f"{payments}/payments/callback"]
 
 
 def sandbox_environment(settings: Settings, data: DataDirectory, endpoints: Endpoints) -> dict[str, str]:
     """Of the sandbox itself."""
     environment = {**os.environ, "ISTHMUS_DATA_DIR": str(data.path)}
     if "redirect_uris" not in settings.sandbox.model_fields_set:
-        environment["ISTHMUS_SANDBOX__REDIRECT_URIS"] = json.dumps(_redirect_uris(endpoints))
+        environment["ISTHMUS_SANDBOX__REDIRECT_URIS"] = json.dumps(_redirect_uris(settings, endpoints))
     if settings.sandbox.webhook_url is None:
         environment["ISTHMUS_SANDBOX__WEBHOOK_URL"] = f"{endpoints.api_url}/webhooks"
     return environment

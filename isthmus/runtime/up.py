@@ -134,9 +134,8 @@ class _Run:
     async def _register_playground(self) -> None:
         from isthmus.auth.provider.clients import register_playground
 
-        settings, endpoints = self._plan.settings, self._plan.endpoints
-        url = settings.playground.url or endpoints.api_url
-        await register_playground(endpoints.database_url, settings.playground.client_id, url)
+        plan = self._plan
+        await register_playground(plan.endpoints.database_url, plan.settings.playground.client_id, *plan.page_urls)
 
     async def _start_child(self, spec: Spec) -> None:
         with self._steps.step(spec.name):
@@ -184,6 +183,7 @@ class _Run:
         if self._plan.playground_url is not None:
             lines.append(f"playground {self._plan.playground_url}")
             lines.append(f"banks      {self._plan.playground_url.removesuffix('playground')}bank-links")
+            lines.append(f"payments   {self._plan.page_urls[-1]}/payments")
         return [*lines, f"ready {endpoints.api_url}/graphql"]
 
     def _signalled(self, number: signal.Signals) -> None:

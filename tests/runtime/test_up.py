@@ -71,7 +71,8 @@ def test_the_sandbox_keeps_its_port_and_sends_people_back_to_the_api_unless_told
 
     assert plan.sandbox is not None
     told = json.loads(plan.sandbox.environment["ISTHMUS_SANDBOX__REDIRECT_URIS"])
-    ours = [f"{plan.endpoints.api_url}/bank-links/callback", "isthmus-demo://bank-link"]
+    by_name = plan.endpoints.api_url.replace("127.0.0.1", "localhost")
+    ours = [f"{plan.endpoints.api_url}/bank-links/callback", "isthmus-demo://bank-link", f"{by_name}/payments/callback"]
     assert told == (ours if given is None else json.loads(given))
     assert plan.sandbox.environment["ISTHMUS_SANDBOX__WEBHOOK_URL"] == f"{plan.endpoints.api_url}/webhooks"
     assert plan.endpoints.sandbox_url == again.endpoints.sandbox_url == f"http://127.0.0.1:{data.port('sandbox')}"

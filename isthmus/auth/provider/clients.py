@@ -136,7 +136,7 @@ async def register_client(
     )
 
 
-async def register_playground(database_url: str, client_id: str, url: str) -> None:
+async def register_playground(database_url: str, client_id: str, *urls: str) -> None:
     """The playground's addresses, exact, under which browsers find it now."""
     import asyncpg
 
@@ -145,9 +145,9 @@ async def register_playground(database_url: str, client_id: str, url: str) -> No
         await register_client(
             connection,
             client_id,
-            [f"{url}/playground/callback"],
+            [f"{url}/playground/callback" for url in urls],
             name="Isthmus playground",
-            post_logout_redirect_uris=[f"{url}/playground/signed-out"],
+            post_logout_redirect_uris=[f"{url}/playground/signed-out" for url in urls],
         )
     finally:
         await connection.close()

@@ -13,12 +13,12 @@ export async function ask(query, variables = {}) {
   throw Object.assign(new Error(errors[0].message), { again: Boolean(errors[0].extensions?.retryable) });
 }
 
-/** Calls `happened` at each message of a subscription, and goes on when the connection is lost. */
-export async function follow(query, happened) {
-  for (;;) {
+/** Calls `happened` at each message of a subscription, and goes on when the connection is lost, until `signal` says so. */
+export async function follow(query, happened, { variables = {}, signal } = {}) {
+  while (!signal?.aborted) {
     try {
       const headers = { ...HEADERS, accept: 'text/event-stream' };
-      const answer = await fetch('/graphql', { method: 'POST', headers, body: JSON.stringify({ query }) });
+      const answer = await fetch('/graphql', { method: 'POST', headers, body: JSON.stringify({ query, variables }), signal });
       if (answer.status === 401) return;
       const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
       for (let part = await reader.read(); !part.done; part = await reader.read()) {
