@@ -70,7 +70,7 @@ class SandboxSettings(BaseModel):
     redirect_uris: tuple[str, ...] = Field(
         (),
         description="Addresses that the sandbox's TrueLayer and Yapily may send a person back to, as a JSON list. In `up`, by default: "
-        "/bank-links/callback of the API, and isthmus-demo://bank-link.",
+        "/bank-links/callback and /payments/callback of the API, and isthmus-demo://bank-link.",
     )
     webhook_url: str | None = Field(
         None,

@@ -28,7 +28,7 @@ class BankingSettings(BaseModel):
     redirect_uris: tuple[str, ...] = Field(
         (),
         description="Where a person may be sent back to from a bank, to the letter, as a JSON list. In `up`, by default: "
-        "/bank-links/callback of the API, and isthmus-demo://bank-link.",
+        "/bank-links/callback and /payments/callback of the API, and isthmus-demo://bank-link.",
     )
     countries: tuple[str, ...] = Field(("GB", "DE", "US"), description="Where institutions are known, as a JSON list.")
     balance_lasts_s: float = Field(

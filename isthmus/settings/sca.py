@@ -12,11 +12,13 @@ class ScaSettings(BaseModel):
     rp_id: str | None = Field(
         None,
         description="The host that devices know us by (WebAuthn's RP ID), as bank.example. It can never be changed: every device would "
-        "be lost. Without it no device is enrolled, and codes are all there is.",
+        "be lost. Without it no device is enrolled, and codes are all there is. In `up`, by default in development: localhost.",
     )
     rp_name: str = Field("Isthmus", description="What devices show of us.")
     origins: tuple[str, ...] = Field(
-        (), description="Pages on which a device may be asked, as a JSON list of origins of that host or under it."
+        (),
+        description="Pages on which a device may be asked, as a JSON list of origins of that host or under it. "
+        "In `up`, by default in development: the API, at http://localhost.",
     )
 
     @model_validator(mode="after")

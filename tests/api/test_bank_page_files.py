@@ -1,4 +1,4 @@
-"""The banks' pages without a browser: what they come with, and that everything they name is in the package."""
+"""The pages of banks and payments without a browser: what they come with, and that everything they name is in the package."""
 
 from __future__ import annotations
 
@@ -33,8 +33,13 @@ def test_only_reading_is_answered(served: Served) -> None:
     assert httpx.post(f"{served.url}{CALLBACK}", data={"code": "once"}).status_code == 405
 
 
+def test_without_a_sandbox_there_is_no_inbox(served: Served) -> None:
+    assert httpx.get(f"{served.url}/payments/inbox").status_code == 404
+
+
 def test_where_no_pages_are_served_there_are_none(production: Served) -> None:
-    for path in ("/bank-links", CALLBACK, "/bank-links/files/api.js"):
+    pages = ("/bank-links", CALLBACK, "/bank-links/files/api.js", "/payments", "/payments/callback", "/payments/inbox")
+    for path in pages:
         assert httpx.get(f"{production.url}{path}").status_code == 404
 
 
@@ -43,7 +48,7 @@ def test_nothing_but_the_pages_own_files_is_served(served: Served) -> None:
         assert httpx.get(f"{served.url}/bank-links/files/{path}").status_code in (404, 405), path
 
 
-@pytest.mark.parametrize("name", ["index.html", "callback.html"])
+@pytest.mark.parametrize("name", ["index.html", "callback.html", "payments.html"])
 def test_pages_hold_no_script_or_style_of_their_own_and_name_only_what_is_there(served: Served, name: str) -> None:
     page = (FILES / name).read_text(encoding="utf-8")
     files = re.findall(r'(?:src|href)="/bank-links/files/([^"]+)"', page)
@@ -67,5 +72,5 @@ def test_every_file_ships_with_the_package() -> None:
     patterns = project["tool"]["setuptools"]["package-data"]["isthmus"]
     names = [path.relative_to(ROOT / "isthmus").as_posix() for path in FILES.rglob("*") if path.is_file()]
 
-    assert len(names) == 6
+    assert len(names) == 10
     assert [name for name in names if not any(fnmatch(name, pattern) for pattern in patterns)] == []

@@ -13,6 +13,7 @@ import httpx
 import pytest
 import pytest_asyncio
 from redis.asyncio import Redis
+from starlette.requests import HTTPConnection
 from starlette.responses import Response
 
 from isthmus.auth.browser_sessions import BrowserSessions, Site
@@ -20,7 +21,7 @@ from isthmus.auth.issuer_keys import IssuerUnavailable
 from isthmus.auth.provider.clients import register_client
 from isthmus.auth.session_store import RedisSessions
 from isthmus.auth.tokens import TokenVerifier
-from isthmus.graphql.cookies import set_session_cookie
+from isthmus.graphql.cookies import PROOF, is_proven, set_session_cookie
 from isthmus.integrations.secrets.file_master_key import FileMasterKey
 from isthmus.runtime.servers import EmbeddedServers
 from isthmus.settings import load_settings
@@ -199,6 +200,28 @@ async def test_the_issuer_asks_again_who_was_away_for_longer(kit: Kit, sessions:
 
 async def _opens(sessions: BrowserSessions, key: bytes) -> bool:
     return await sessions._find(key.decode()) is not None
+
+
+async def test_a_proof_counts_for_the_name_that_it_was_sent_to_alone(sessions: BrowserSessions) -> None:
+    """A page at another name of this machine is another site: also one of ours."""
+    address, name = "127.0.0.1:8000", "localhost:8000"
+    sessions.also_at(sessions.site.by_name())
+
+    def proven(host: str, origin: str) -> bool:
+        headers = [(b"host", host.encode()), (b"origin", origin.encode()), (PROOF.lower().encode(), b"1")]
+        handshake = HTTPConnection({"type": "websocket", "headers": headers})
+        request = HTTPConnection({"type": "http", "headers": headers})
+        site = sessions.at(host).site
+        assert is_proven(handshake, site) is is_proven(request, site)
+        return is_proven(request, site)
+
+    assert proven(address, f"http://{address}")
+    assert proven(name, f"http://{name}")
+    for host, origin in ((address, name), (name, address), ("evil.example", "evil.example"), ("localhost:1", name)):
+        assert not proven(host, f"http://{origin}"), (host, origin)
+    assert sessions.at(name).site.redirect_uri == f"http://{name}/playground/callback"
+    assert sessions.at(None).site == sessions.at("evil.example").site == SITE
+    assert Site("https://bank.example", ISSUER, "x").by_name().url == "https://bank.example"
 
 
 async def test_over_https_cookies_are_bound_to_their_host() -> None:

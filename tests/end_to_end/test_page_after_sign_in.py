@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from urllib.parse import parse_qs, urlsplit
+
 from tests.end_to_end.product import Product
 from tests.end_to_end.test_cookie_sign_in import browser, to_callback
 
@@ -22,3 +24,17 @@ def test_signing_in_leads_to_the_page_that_was_asked_for_and_to_no_other_place(p
     assert after(None) == "/playground", "what was asked for before is forgotten"
     assert after("/evil.example") == "/playground"
     assert after("playground", forged="/evil.example/") == "/playground"
+
+
+def test_the_page_that_asks_devices_is_at_the_name_of_this_machine_and_signed_in_to_there(product: Product) -> None:
+    client, name = browser(), product.base.replace("127.0.0.1", "localhost")
+
+    assert client.get(f"{product.base}/payments").headers["location"] == f"{name}/payments"
+    asked = client.get(f"{name}/payments")
+    begun = client.get(f"{name}{asked.headers['location']}")
+
+    assert asked.headers["location"] == "/playground/sign-in?page=payments"
+    assert parse_qs(urlsplit(begun.headers["location"]).query)["redirect_uri"] == [f"{name}/playground/callback"]
+    assert client.get(f"{name}/bank-links").headers["location"] == f"{product.base}/bank-links", "cookies know one name"
+    inbox = client.get(f"{name}/payments/inbox")
+    assert inbox.headers["location"] == f"{product.running['sandbox_url']}/sandbox/inbox"

@@ -7,6 +7,7 @@ import os
 import socket
 import subprocess
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -56,6 +57,38 @@ def test_up_runs_in_development_mode_unless_told(
         plan = make_plan(load_settings(data_dir=tmp_path), data)
 
     assert {app.environment["ISTHMUS_API__MODE"] for app in plan.apps} == {mode}
+
+
+@pytest.mark.parametrize(
+    ("given", "rp_id", "pages"),
+    [
+        ({}, "localhost", ["127.0.0.1", "localhost"]),
+        ({"ISTHMUS_API__MODE": "production"}, None, ["127.0.0.1"]),
+        ({"ISTHMUS_API__HOST": "::1"}, None, ["::1"]),
+        ({"ISTHMUS_PLAYGROUND__URL": "https://bank.example"}, None, ["bank.example"]),
+        (
+            {"ISTHMUS_SCA__RP_ID": "bank.example", "ISTHMUS_SCA__ORIGINS": '["https://bank.example"]'},
+            "bank.example",
+            ["127.0.0.1"],
+        ),
+    ],
+    ids=["nothing", "production", "IPv6", "another address", "another name"],
+)
+def test_devices_know_this_machine_as_localhost_where_nothing_else_is_set(
+    given: dict[str, str], rp_id: str | None, pages: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in given.items():
+        monkeypatch.setenv(name, value)
+    data = DataDirectory(tmp_path)
+    data.make()
+    with data.lock():
+        plan = make_plan(load_settings(data_dir=tmp_path), data)
+
+    assert {app.environment.get("ISTHMUS_SCA__RP_ID") for app in plan.apps} == {rp_id}
+    assert [urlsplit(url).hostname for url in plan.page_urls] == pages
+    if "localhost" in pages:
+        told = plan.apps[0].environment["ISTHMUS_SCA__ORIGINS"]
+        assert json.loads(told) == [plan.endpoints.api_url.replace("127.0.0.1", "localhost")] == [plan.page_urls[-1]]
 
 
 @pytest.mark.parametrize("given", [None, '["https://app.example/linked"]'])
