@@ -4,7 +4,7 @@ import { CHALLENGE, asking, broughtBack } from './challenges.js';
 import { showDevices } from './devices.js';
 
 const PARTS = `fragment PaymentParts on Payment { id state amount { amount asset } payee { name account } reference
-  ${CHALLENGE} failure { code message } history { state at } }`;
+  ${CHALLENGE} failure { code message } payeeCheck { result warning warnings } history { state at } }`;
 const VIEW = `query Payments { viewer {
   accounts(first: 50) { edges { node { id kind name asset ... on LedgerAccount { balance { available { amount } } } } } }
   payments(first: 10) { edges { node { id state amount { amount asset } payee { name } createdAt } } } } }`;
@@ -13,8 +13,8 @@ const CANCEL = 'mutation CancelPayment($input: CancelPaymentInput!) { cancelPaym
 const PAYMENT = `query Payment($id: ID!) { node(id: $id) { ...PaymentParts } } ${PARTS}`;
 const PROGRESSED = 'subscription PaymentProgressed($paymentId: ID!) { paymentProgressed(paymentId: $paymentId) { state } }';
 
-const [said, pay, section, what, answering, steps, failure, list] =
-  ['said', 'pay', 'payment', 'what', 'answer', 'history', 'failure', 'payments'].map((id) => document.getElementById(id));
+const [said, pay, section, what, warning, answering, steps, failure, list] =
+  ['said', 'pay', 'payment', 'what', 'warning', 'answer', 'history', 'failure', 'payments'].map((id) => document.getElementById(id));
 
 function failed(error) {
   if (error instanceof SignedOut) location.assign('/playground/sign-in?page=payments');
@@ -72,6 +72,8 @@ async function show(id) {
   section.hidden = false;
   what.textContent = `${node.amount.amount} ${node.amount.asset} to ${node.payee.name}: ${node.state}`;
   steps.replaceChildren(...node.history.map(({ state, at }) => made('li', `${new Date(at).toLocaleTimeString()} ${state}`)));
+  const check = node.payeeCheck;
+  warning.textContent = check ? [`Payee: ${check.result}.`, check.warning ?? '', ...check.warnings].join(' ') : '';
   failure.textContent = node.failure ? `${node.failure.code}: ${node.failure.message}` : '';
   showChallenge(node);
 }
