@@ -27,20 +27,25 @@ export function asking(challenge, given) {
   const { dynamicLink: link, expiresAt } = challenge;
   const until = `until ${new Date(expiresAt).toLocaleTimeString()}`;
   const bound = link && `For ${link.amount.amount} ${link.amount.asset} to ${link.payeeName}, ${link.payeeAccount}, and nothing else (${link.digest.slice(0, 12)}…), ${until}.`;
-  return [made('p', bound ?? `For this device alone, ${until}.`), ...ways[challenge.__typename](challenge, given)];
+  return [made('p', bound ?? `For nothing else, ${until}.`), ...ways[challenge.__typename](challenge, given)];
+}
+
+/** A field for six digits. */
+function codeForm(text, given, use) {
+  const code = made('input', '');
+  Object.assign(code, { inputMode: 'numeric', maxLength: 6, size: 6, required: true, autocomplete: 'one-time-code' });
+  const form = made('form', '', made('label', text, code), made('button', 'Answer'));
+  form.addEventListener('submit', (event) => {
+    event.preventDefault();
+    given(() => use(code.value.trim()));
+  });
+  return [form];
 }
 
 const ways = {
-  OneTimeCodeChallenge: ({ id, deliveredTo }, given) => {
-    const code = made('input', '');
-    Object.assign(code, { inputMode: 'numeric', maxLength: 6, size: 6, required: true, autocomplete: 'one-time-code' });
-    const form = made('form', '', made('label', `Code, sent to your ${deliveredTo} `, code), made('button', 'Answer'));
-    form.addEventListener('submit', (event) => {
-      event.preventDefault();
-      given(() => answer(id, { oneTimeCode: code.value.trim() }));
-    });
-    return [form];
-  },
+  OneTimeCodeChallenge: ({ id, deliveredTo }, given) =>
+    codeForm(`Code, sent to your ${deliveredTo} `, given, (code) => answer(id, { oneTimeCode: code })),
+  TotpChallenge: ({ id }, given) => codeForm('Code, shown by your authenticator app ', given, (code) => answer(id, { totp: code })),
   DeviceChallenge: ({ id, publicKeyOptions }, given) => [button('Answer with your device', () => given(async () => {
     const publicKey = PublicKeyCredential.parseRequestOptionsFromJSON(JSON.parse(publicKeyOptions));
     await answer(id, { deviceAssertion: JSON.stringify(await navigator.credentials.get({ publicKey })) });
