@@ -218,7 +218,15 @@ async def wired(settings: Settings) -> AsyncIterator[Running]:
     from isthmus.runtime.banking import banking
     from isthmus.runtime.endpoints import resolve
     from isthmus.runtime.payees import payee_desk
-    from isthmus.runtime.payments import app_desk, batch_desk, device_desk, limit_desk, payment_desk, sca_desk
+    from isthmus.runtime.payments import (
+        app_desk,
+        bank_paying,
+        batch_desk,
+        device_desk,
+        limit_desk,
+        payment_desk,
+        sca_desk,
+    )
     from isthmus.runtime.rate_limits import RateLimits
     from isthmus.runtime.trusted_documents import PublishedDocuments
     from isthmus.runtime.webhook_door import WebhookDoor
@@ -267,6 +275,7 @@ async def wired(settings: Settings) -> AsyncIterator[Running]:
         stack.push_async_callback(notice_feed.aclose)
         banks = await stack.enter_async_context(banking(settings, side, endpoints.database_url))
         payees = await stack.enter_async_context(payee_desk(settings, side, redis))
+        at_banks = await stack.enter_async_context(bank_paying(settings, side))
         documents = PublishedDocuments(pool)
         await documents.start()
         stack.push_async_callback(documents.aclose)
@@ -326,7 +335,7 @@ async def wired(settings: Settings) -> AsyncIterator[Running]:
                 raise NotReady(f"{lag.behind} positions and {lag.seconds:.0f} s behind the log")
             return {"position": lag.position, "behind": lag.behind, "lag_s": round(lag.seconds, 3)}
 
-        answers = sca_desk(settings, side)
+        answers = sca_desk(settings, side, at_banks)
         yield Running(
             Services(
                 clock=side.clock,
@@ -336,7 +345,7 @@ async def wired(settings: Settings) -> AsyncIterator[Running]:
                 positions=positions,
                 feed=feed,
                 banking=banks.links,
-                payments=payment_desk(settings, side, redis, payees),
+                payments=payment_desk(settings, side, redis, at_banks, payees),
                 payees=payees,
                 sca=answers,
                 devices=device_desk(settings, side),

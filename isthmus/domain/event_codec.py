@@ -37,6 +37,7 @@ from isthmus.domain.consent_events import (
 from isthmus.domain.events import Event
 from isthmus.domain.ledger import HoldVoided, JournalPosted, JournalReserved
 from isthmus.domain.money import text_of
+from isthmus.domain.payment_asks import PaymentAsked, PaymentAskStarted
 from isthmus.domain.payment_events import (
     PaymentAuthorised,
     PaymentCancelled,
@@ -126,6 +127,8 @@ EVENT_TYPES: Mapping[str, tuple[type, int, str]] = {
     "PaymentScreened": (PaymentScreened, 1, PAYMENT),
     "PaymentExempted": (PaymentExempted, 1, PAYMENT),
     "PaymentReleased": (PaymentReleased, 1, PAYMENT),
+    "PaymentAskStarted": (PaymentAskStarted, 1, PAYMENT),
+    "PaymentAsked": (PaymentAsked, 1, PAYMENT),
     "PaymentAuthorised": (PaymentAuthorised, 1, PAYMENT),
     "PaymentSubmissionStarted": (PaymentSubmissionStarted, 1, PAYMENT),
     "PaymentSubmitted": (PaymentSubmitted, 1, PAYMENT),

@@ -14,10 +14,13 @@ from uuid import UUID, uuid5
 from isthmus.domain.compliance import Ruling
 from isthmus.domain.lookalikes import PayeeWarning
 from isthmus.domain.payee_checks import PayeeMatch
+from isthmus.domain.payment_asks import PaymentAsked, PaymentAskStarted
 from isthmus.domain.personal import Sealed
 
 #: Parked until an operator judged it; nothing else may move it on.
 REVIEW = "REVIEW"
+#: Parked since a provider has a word that nobody knows, or none at all.
+UNKNOWN_STATUS = "UNKNOWN_STATUS"
 
 
 class PaymentState(StrEnum):
@@ -210,6 +213,8 @@ PaymentEvent = (
     | PaymentScreened
     | PaymentExempted
     | PaymentReleased
+    | PaymentAskStarted
+    | PaymentAsked
     | PaymentAuthorised
     | PaymentSubmissionStarted
     | PaymentSubmitted
@@ -236,13 +241,15 @@ _MOVES: dict[type, PaymentState] = {
 
 @dataclass(frozen=True)
 class Payment:
-    """Folded from its events."""
+    """Folded from its events. `asks`: how often a bank was to ask its customer; `asked`: whether it is known to do so."""
 
     initiated: PaymentInitiated
     state: PaymentState = S.AWAITING_SCA
     #: Submissions that were begun; whether the last of them came to anything is known once there is a reference.
     attempts: int = 0
     provider_reference: str | None = None
+    asks: int = 0
+    asked: bool = False
     parked: str | None = None
     evidence: frozenset[str] = frozenset()
     #: An operator is to judge it before it is authorised.
@@ -278,8 +285,14 @@ def evolve(payment: Payment | None, event: PaymentEvent) -> Payment:
         return Payment(event)
     assert payment is not None, "a payment begins with PaymentInitiated"
     if type(event) in _MOVES:
-        payment = replace(payment, state=_MOVES[type(event)])
+        # What was not known of it is known by that.
+        parked = None if payment.parked == UNKNOWN_STATUS else payment.parked
+        payment = replace(payment, state=_MOVES[type(event)], parked=parked)
     match event:
+        case PaymentAskStarted():
+            return replace(payment, asks=event.attempt)
+        case PaymentAsked():
+            return replace(payment, asked=True, provider_reference=event.provider_reference)
         case PaymentSubmissionStarted():
             return replace(payment, attempts=event.attempt)
         case PaymentSubmitted():

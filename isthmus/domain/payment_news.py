@@ -6,7 +6,7 @@ word that nobody knows, is kept as evidence, and what contradicts is shown to an
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
@@ -22,6 +22,7 @@ from isthmus.domain.ledger import (
 from isthmus.domain.money import text_of
 from isthmus.domain.payment_events import (
     RANK,
+    UNKNOWN_STATUS,
     VOID,
     Payment,
     PaymentAuthorised,
@@ -43,6 +44,8 @@ from isthmus.domain.refusals import (
     Refusal,
 )
 
+#: Parked since it is not what was asked for.
+OTHER_AMOUNT, OTHER_PAYEE = "OTHER_AMOUNT", "OTHER_PAYEE"
 _TOLD_MAX = 64
 
 
@@ -63,7 +66,8 @@ class ProviderPayment(StrEnum):
 
 @dataclass(frozen=True)
 class PaymentNews:
-    """`told` is the provider's own word, `code` its reason. `amount` and `asset` as it has them, None where it does not say."""
+    """`told` is the provider's own word, `code` its reason. `amount`, `asset` and `payee_account` (in its one form, `payees.py`) as it has
+    them, and `our_payment`, our own name for it, None where it does not say."""
 
     state: ProviderPayment
     told: str
@@ -71,13 +75,18 @@ class PaymentNews:
     code: str | None = None
     amount: Decimal | None = None
     asset: str | None = None
+    payee_account: str | None = field(default=None, repr=False)
+    our_payment: UUID | None = None
 
 
 @dataclass(frozen=True)
 class RecordPaymentNews:
+    """`other_payee`: it was seen that the provider pays somebody else than was asked for."""
+
     payment_id: UUID
     news: PaymentNews
     journal_id: UUID
+    other_payee: bool = False
 
 
 def record_news(
@@ -89,9 +98,11 @@ def record_news(
     about, news = (payment.payment_id, payment.owner), wish.news
     kept = _evidence(payment, news)
     if news.state is ProviderPayment.UNKNOWN:
-        return [*kept, *_parked(payment, "UNKNOWN_STATUS")]
+        return [*kept, *_parked(payment, UNKNOWN_STATUS)]
     if _other_money(payment, news):
-        return [*kept, *_parked(payment, "OTHER_AMOUNT")]
+        return [*kept, *_parked(payment, OTHER_AMOUNT)]
+    if wish.other_payee:
+        return [*kept, *_parked(payment, OTHER_PAYEE)]
     if news.state is ProviderPayment.AWAITING:
         return []
     target = PaymentState(news.state)

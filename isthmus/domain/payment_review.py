@@ -12,7 +12,14 @@ from uuid import UUID
 
 from isthmus.domain import compliance, sca
 from isthmus.domain.ledger import Book, Hold
-from isthmus.domain.payment_events import Payment, PaymentAuthorised, PaymentRejected, PaymentReleased, PaymentState
+from isthmus.domain.payment_events import (
+    Payment,
+    PaymentAuthorised,
+    PaymentRejected,
+    PaymentReleased,
+    PaymentState,
+    Source,
+)
 from isthmus.domain.payments import Decision, ended
 from isthmus.domain.refusals import AccountFrozenRefusal, PaymentNotInReview
 
@@ -40,6 +47,8 @@ def release(book: Book, payment: Payment | None, challenge: sca.Challenge | None
     if source is not None and source.account.frozen:
         return AccountFrozenRefusal("The account is frozen: it only receives.", _PAYMENT)
     about = (payment.payment_id, payment.owner)
+    if payment.initiated.source is Source.BANK:
+        return [PaymentReleased(*about)]  # now the bank may ask its customer
     return [PaymentReleased(*about), PaymentAuthorised(*about, f"{challenge.issued.method} REVIEWED")]
 
 
@@ -59,10 +68,13 @@ def refuse(
 
 
 def _waits(payment: Payment, challenge: sca.Challenge, operator: UUID) -> bool:
+    # From an account here it is judged once it is answered for; from a bank's, before anybody is asked.
+    own = payment.initiated.source is Source.OWN
+    standing = sca.ChallengeState.PASSED if own else sca.ChallengeState.PENDING
     return (
         payment.state is PaymentState.AWAITING_SCA
         and payment.to_review
-        and challenge.state is sca.ChallengeState.PASSED
+        and challenge.state is standing
         and payment.owner != operator
     )
 

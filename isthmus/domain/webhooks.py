@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from typing import Protocol
+from uuid import UUID
 
 from isthmus.domain.banking import ConsentNews
 
@@ -29,7 +30,8 @@ class PayInNews:
 class WebhookNews:
     """`reference`: the provider's own name for the consent that it is about; None where it is about none of ours. `news`: what it says of
     the consent; `ahead`: of what is to come, so that the provider itself does not say so yet; `changed`: that there is something to read.
-    `payment`: the provider's own name for a payment of which there is something to ask for: what it says itself moves no money.
+    `payment`: the provider's own name for a payment of which there is something to ask for: what it says itself moves no money;
+    `our_payment`: our own, where the provider carries it (TrueLayer's metadata.payment_id, Yapily's paymentIdempotencyId).
     `pay_in`: money that is to be looked for on the provider's statement.
     None of these: something that we do not know, which is set aside."""
 
@@ -40,6 +42,7 @@ class WebhookNews:
     ahead: bool = False
     payment: str | None = None
     pay_in: PayInNews | None = None
+    our_payment: UUID | None = None
 
 
 class WebhookSender(Protocol):

@@ -80,6 +80,15 @@ def consent_key(text: str) -> UUID:
             return NOWHERE
 
 
+def bank_account_key(text: str) -> UUID:
+    """The bank account's id, or NOWHERE."""
+    match decode(text):
+        case (Kind.BANK_ACCOUNT, (bank_account_id,)):
+            return bank_account_id
+        case _:
+            return NOWHERE
+
+
 def bank_transaction_key(text: str) -> UUID:
     """The bank transaction's id, or NOWHERE."""
     match decode(text):

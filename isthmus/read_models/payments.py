@@ -22,7 +22,7 @@ select p.id as payment_id, p.owner, p.source, p.from_account_id, p.provider, p.a
     p.review_since, p.exempted_by, p.batch_id, c.purpose, m.committed_at as created_at, m.position as created_position,
     (select position from event_store where aggregate_id = p.id order by version desc limit 1) as payment_position,
     (select position from event_store where aggregate_id = c.id order by version desc limit 1) as challenge_position,
-    p.challenge_id, c.method, coalesce(c.digest, p.digest) as digest, c.expires_at, c.url,
+    p.challenge_id, c.method, coalesce(c.digest, p.digest) as digest, c.expires_at, c.url, c.device, c.poll_after_s,
     case when c.state = 'PENDING' and c.expires_at <= coalesce($1, statement_timestamp()) then 'EXPIRED'
         else c.state end as challenge_state,
     case when g.blocked_until is null then coalesce(g.failures, 0)
@@ -91,6 +91,8 @@ class PaymentRow:
     digest: str
     expires_at: datetime | None
     url: str | None = field(repr=False)
+    device: str | None = field(repr=False)
+    poll_after_s: int | None
     challenge_state: str | None
     failures: int
 

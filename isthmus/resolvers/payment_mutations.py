@@ -11,12 +11,13 @@ from strawberry import UNSET
 from isthmus.domain.authenticators import ANSWER_LENGTH_MAX
 from isthmus.domain.dynamic_link import Purpose
 from isthmus.domain.identifiers import NOWHERE
+from isthmus.domain.payment_events import Source
 from isthmus.domain.payments import REFERENCE_LENGTH_MAX
 from isthmus.domain.refusals import InvalidInput, PaymentNotFound, Refusal
 from isthmus.domain.sca import Method
 from isthmus.domain.validation import first_fault, key_fault, text_fault
 from isthmus.graphql.context import AppInfo
-from isthmus.graphql.ids import account_key, payment_key, sca_challenge_key
+from isthmus.graphql.ids import account_key, bank_account_key, payment_key, sca_challenge_key
 from isthmus.graphql.scalars import Position
 from isthmus.resolvers.api_keys import ApiKey, api_key_of
 from isthmus.resolvers.apps import AuthenticatorApp, app_of
@@ -34,7 +35,7 @@ from isthmus.write_models.envelope import Done, Refused
 from isthmus.write_models.payment_desk import PaymentWish
 from isthmus.write_models.sca_desk import Answer, Answered
 
-_CODE_MAX = 16
+_CODE_MAX, _RETURN_MAX = 16, 2_048
 
 
 ScaSubject = Annotated[
@@ -45,7 +46,9 @@ ScaSubject = Annotated[
 
 @strawberry.input(description="A payment to be made.")
 class InitiatePaymentInput:
-    from_account_id: strawberry.ID = strawberry.field(description="One of the viewer's accounts.")
+    from_account_id: strawberry.ID = strawberry.field(
+        description="One of the viewer's accounts, here or at a linked bank. A bank asks its customer itself."
+    )
     amount: MoneyInput = strawberry.field(description="How much, in the account's asset.")
     payee: PayeeInput = strawberry.field(description="Who is to be paid.")
     reference: str | None = strawberry.field(
@@ -57,6 +60,12 @@ class InitiatePaymentInput:
     idempotency_key: str = strawberry.field(description=KEY)
 
 
+@strawberry.input(description="What a person came back from their bank with.")
+class RedirectResultInput:
+    code: str = strawberry.field(description="What the bank's address held beside the state (docs/payments.md).")
+    state: str = strawberry.field(description="What says that it belongs to this challenge.")
+
+
 @strawberry.input(description="What a challenge is answered with: exactly one of these.", one_of=True)
 class ScaAnswerInput:
     one_time_code: str | None = strawberry.field(default=UNSET, description="The code that was sent.")
@@ -64,6 +73,13 @@ class ScaAnswerInput:
         default=UNSET, description="What `navigator.credentials.get` gave, as JSON."
     )
     totp: str | None = strawberry.field(default=UNSET, description="The code that the authenticator app shows.")
+    redirect_result: RedirectResultInput | None = strawberry.field(
+        default=UNSET,
+        description="What a person came back from their bank with. The bank itself is asked what they said there.",
+    )
+    decoupled_poll: bool | None = strawberry.field(
+        default=UNSET, description="Asks whether the bank has its customer's answer by now. True, or leave it out."
+    )
 
 
 @strawberry.input(description="An answer to a challenge.")
@@ -132,14 +148,16 @@ class PaymentMutations:
                 **({"method": input.method.name} if input.method else {}),
             },
         )
+        source, account_id = _payer(input.from_account_id)
         wish = PaymentWish(
-            account_key(input.from_account_id),
+            account_id,
             input.amount.amount,
             input.amount.asset,
             input.payee.name,
             account,
             reference,
             Method[input.method.name] if input.method else None,
+            source,
         )
         answer = await info.context.services.payments.initiate(info.context.caller.person_id, wish, envelope)
         if isinstance(answer, Refused):
@@ -161,7 +179,13 @@ class PaymentMutations:
         answer = await desk.answer(
             info.context.caller.person_id,
             sca_challenge_key(input.challenge_id),
-            Answer(given.one_time_code or None, given.device_assertion or None, given.totp or None),
+            Answer(
+                given.one_time_code or None,
+                given.device_assertion or None,
+                given.totp or None,
+                given.redirect_result.state if given.redirect_result else None,
+                bool(given.decoupled_poll),
+            ),
             envelope,
         )
         if isinstance(answer, Refused):
@@ -245,6 +269,12 @@ def _reference_fault(reference: str) -> Refusal | None:
     return text_fault(reference, path) if reference else None
 
 
+def _payer(given: str) -> tuple[Source, UUID]:
+    """Whose account it is that is paid from: one here unless it is a bank's."""
+    at_bank = bank_account_key(given)
+    return (Source.BANK, at_bank) if at_bank != NOWHERE else (Source.OWN, account_key(given))
+
+
 def _answer_fault(given: ScaAnswerInput) -> Refusal | None:
     """What cannot be an answer at all is not counted as one."""
     if len(given.one_time_code or "") > _CODE_MAX:
@@ -253,4 +283,9 @@ def _answer_fault(given: ScaAnswerInput) -> Refusal | None:
         return InvalidInput("That is no code.", ("input", "answer", "totp"))
     if len(given.device_assertion or "") > ANSWER_LENGTH_MAX:
         return InvalidInput("That is no assertion.", ("input", "answer", "deviceAssertion"))
+    back = given.redirect_result
+    if back and max(len(back.code), len(back.state)) > _RETURN_MAX:
+        return InvalidInput("Nobody comes back with that.", ("input", "answer", "redirectResult"))
+    if given.decoupled_poll is False:
+        return InvalidInput("True, or leave it out.", ("input", "answer", "decoupledPoll"))
     return None

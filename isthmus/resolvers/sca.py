@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 from enum import Enum
 from typing import Any
@@ -127,7 +127,7 @@ class DeviceChallenge(ScaChallenge):
     )
     async def public_key_options(self, info: AppInfo) -> str:
         # An operator who is to judge the payment sees the challenge, and nothing of its owner's devices.
-        own = self.row.owner == info.context.caller.person_id
+        own = self.row.owner == info.context.sight.person
         known = await info.context.loaders.credentials.load(self.row.owner) if own else []
         challenge = signing_challenge(Purpose(self.row.purpose), self.row.digest, self.row.challenge_id)
         authenticators = info.context.services.devices.authenticators
@@ -144,20 +144,33 @@ class TotpChallenge(ScaChallenge):
 
 @strawberry.type(description="The bank asks its customer on its own page.")
 class RedirectChallenge(ScaChallenge):
-    url: str = strawberry.field(description="Where the person is to be sent.")
+    @strawberry.field(
+        description="Where the person is to be sent; null while the bank does not ask yet (`paymentProgressed` tells), and once it is over."
+    )
+    async def url(self, info: AppInfo) -> str | None:
+        sealed = self.payment.url if self.payment is not None else None
+        # An operator who is to judge the payment sees the challenge, and goes nowhere in its owner's place.
+        own = self.row.owner == info.context.sight.person and self.row.state == "PENDING"
+        return await info.context.loaders.texts.load(sealed) if own and sealed is not None else None
 
 
 @strawberry.type(description="The bank asks its customer on another device.")
 class DecoupledChallenge(ScaChallenge):
-    device_label: str = strawberry.field(description="Which device that is, as far as the bank says.")
-    poll_after: datetime = strawberry.field(description="When to look again.")
+    @strawberry.field(description="Which device that is, as far as the bank says.")
+    async def device_label(self, info: AppInfo) -> str:
+        sealed = self.payment.device if self.payment is not None else None
+        return (await info.context.loaders.texts.load(sealed) or "") if sealed is not None else ""
+
+    @strawberry.field(description="When to look again.")
+    def poll_after(self, info: AppInfo) -> datetime:
+        wait_s = self.payment.poll_after_s if self.payment is not None else None
+        return info.context.services.clock.now() + timedelta(seconds=wait_s or 0)
 
 
 CHALLENGES = (OneTimeCodeChallenge, DeviceChallenge, TotpChallenge, RedirectChallenge, DecoupledChallenge)
 
 
 def challenge_of(row: ChallengeRow, payment: PaymentRow | None = None) -> ScaChallenge:
-    """Codes, devices and apps so far."""
     pending = row.state == "PENDING"
     common: dict[str, Any] = {
         "row": row,
@@ -168,8 +181,14 @@ def challenge_of(row: ChallengeRow, payment: PaymentRow | None = None) -> ScaCha
         "expires_at": row.expires_at,
         "attempts_left": max(0, FAILURES_MAX - row.failures) if pending else 0,
     }
-    if row.method == Method.DEVICE:
-        return DeviceChallenge(**common)
-    if row.method == Method.TOTP:
-        return TotpChallenge(**common)
-    return OneTimeCodeChallenge(**common, delivered_to="inbox")
+    match Method(row.method):
+        case Method.DEVICE:
+            return DeviceChallenge(**common)
+        case Method.TOTP:
+            return TotpChallenge(**common)
+        case Method.REDIRECT:
+            return RedirectChallenge(**common)
+        case Method.DECOUPLED:
+            return DecoupledChallenge(**common)
+        case Method.ONE_TIME_CODE:
+            return OneTimeCodeChallenge(**common, delivered_to="inbox")

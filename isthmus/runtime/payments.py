@@ -7,10 +7,12 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 import httpx
+import structlog
 from redis.asyncio import Redis
 
 from isthmus.auth.webauthn import WebAuthn
 from isthmus.domain.authenticators import Authenticators
+from isthmus.domain.bank_payments import BankPayments
 from isthmus.domain.exemptions import NO_EXEMPTIONS
 from isthmus.domain.identifiers import uuid7_source
 from isthmus.domain.notifications import Message, Notifier, Undeliverable
@@ -18,14 +20,18 @@ from isthmus.domain.paying import Payouts
 from isthmus.integrations.banking.calls import Calls, Manners
 from isthmus.integrations.banking.signing import truelayer_signer
 from isthmus.integrations.notifications.onesignal import OneSignal
+from isthmus.integrations.payments.truelayer_api import TrueLayerApi
+from isthmus.integrations.payments.truelayer_payments import TrueLayerPayments
 from isthmus.integrations.payments.truelayer_payouts import TrueLayerPayouts
 from isthmus.integrations.screening.files import exemption_rules, limit_table, sanctions_list
 from isthmus.integrations.screening.rules import ListedCompliance
 from isthmus.integrations.screening.velocity import RedisVelocity
+from isthmus.integrations.secrets.certificates import CertificateError
 from isthmus.integrations.secrets.sealed_keys import SealedKeys
 from isthmus.runtime.wiring import WriteSide
 from isthmus.settings import Settings
 from isthmus.write_models.app_desk import AppDesk
+from isthmus.write_models.bank_paying import BankPaying
 from isthmus.write_models.batch_desk import BatchDesk
 from isthmus.write_models.code_delivery import CodeDelivery
 from isthmus.write_models.device_desk import DeviceDesk
@@ -33,11 +39,14 @@ from isthmus.write_models.limit_desk import LimitDesk
 from isthmus.write_models.one_time_codes import OneTimeCodes
 from isthmus.write_models.payee_desk import PayeeDesk
 from isthmus.write_models.payment_desk import PaymentDesk
+from isthmus.write_models.sagas.bank_payments import BankPaymentSaga
 from isthmus.write_models.sagas.payments import PaymentSaga
 from isthmus.write_models.sca_desk import ScaDesk
 
 #: Who pays from the platform's money.
 _PAYOUTS = "truelayer"
+
+log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True)
@@ -53,7 +62,38 @@ class Nobody:
         raise Undeliverable("nobody carries notifications: set ISTHMUS_NOTIFICATIONS__ONESIGNAL_APP_ID", again=False)
 
 
-def payment_desk(settings: Settings, side: WriteSide, redis: Redis, payees: PayeeDesk | None = None) -> PaymentDesk:
+@asynccontextmanager
+async def bank_paying(settings: Settings, side: WriteSide) -> AsyncIterator[BankPaying]:
+    """What pays from people's own banks, for `serve`: where the key that payments are signed with cannot be used nothing is, and the rest
+    of the product is there."""
+    async with httpx.AsyncClient(timeout=settings.banking.deadline_s, trust_env=False) as http:
+        try:
+            providers = bank_payments_of(settings, side, http)
+        except CertificateError as error:
+            log.error("nothing can be paid from people's banks", why=str(error))
+            providers = {}
+        yield _at_banks(settings, side, providers)
+
+
+def _at_banks(settings: Settings, side: WriteSide, providers: dict[str, BankPayments]) -> BankPaying:
+    told = settings.banking
+    back = told.payment_return_uri or next(iter(told.redirect_uris), None)
+    return BankPaying(
+        side.pool,
+        side.commands,
+        side.texts,
+        side.links,
+        providers,
+        side.clock,
+        uuid7_source(side.clock.now),
+        back,
+        key_secret=side.master_key.derive("bank payment states"),
+    )
+
+
+def payment_desk(
+    settings: Settings, side: WriteSide, redis: Redis, banks: BankPaying, payees: PayeeDesk | None = None
+) -> PaymentDesk:
     """Raises SettingsError where what is screened against cannot be read."""
     ids, told, compliance = uuid7_source(side.clock.now), settings.compliance, _compliance(settings)
     exemptions = exemption_rules(told.exemptions, told.profile) if told.exempt else NO_EXEMPTIONS
@@ -68,6 +108,7 @@ def payment_desk(settings: Settings, side: WriteSide, redis: Redis, payees: Paye
         RedisVelocity(redis),
         exemptions,
         payees,
+        banks,
     )
 
 
@@ -87,9 +128,11 @@ def _compliance(settings: Settings) -> ListedCompliance:
     return ListedCompliance(sanctions_list(told.sanctions_list), limit_table(told.limits, told.profile))
 
 
-def sca_desk(settings: Settings, side: WriteSide) -> ScaDesk:
+def sca_desk(settings: Settings, side: WriteSide, banks: BankPaying) -> ScaDesk:
     ids = uuid7_source(side.clock.now)
-    return ScaDesk(side.pool, side.commands, _codes(side), _authenticators(settings), side.clock, ids, side.texts)
+    return ScaDesk(
+        side.pool, side.commands, _codes(side), _authenticators(settings), side.clock, ids, side.texts, banks
+    )
 
 
 def app_desk(settings: Settings, side: WriteSide, sca: ScaDesk) -> AppDesk:
@@ -113,9 +156,20 @@ async def paying(settings: Settings, side: WriteSide) -> AsyncIterator[Paying]:
     async with httpx.AsyncClient(timeout=settings.banking.deadline_s, trust_env=False) as http:
         ids = uuid7_source(side.clock.now)
         payouts = _payouts(settings, side, http)
-        saga = PaymentSaga(side.pool, side.commands, side.texts, payouts, side.clock, ids)
+        banks = _at_banks(settings, side, bank_payments_of(settings, side, http))
+        bank_saga = BankPaymentSaga(side.pool, side.commands, banks, side.clock, ids)
+        saga = PaymentSaga(side.pool, side.commands, side.texts, payouts, side.clock, ids, bank_saga)
         carrier = notifier(settings, http, "onesignal", Manners(deadline_s=settings.banking.deadline_s))
         yield Paying(saga, CodeDelivery(side.pool, side.texts, _codes(side), carrier, side.commands.assets))
+
+
+def bank_payments_of(settings: Settings, side: WriteSide, http: httpx.AsyncClient) -> dict[str, BankPayments]:
+    """Who has people's banks pay, by the name of the provider that speaks for the bank: those with credentials. Raises CertificateError."""
+    made: dict[str, BankPayments] = {}
+    api = _truelayer(settings, side, http, "truelayer_payments")
+    if api is not None:
+        made["truelayer"] = TrueLayerPayments(api, side.clock)
+    return made
 
 
 def _payouts(settings: Settings, side: WriteSide, http: httpx.AsyncClient) -> dict[str, Payouts]:
@@ -125,21 +179,24 @@ def _payouts(settings: Settings, side: WriteSide, http: httpx.AsyncClient) -> di
 
 def truelayer_payouts(settings: Settings, side: WriteSide, http: httpx.AsyncClient) -> TrueLayerPayouts | None:
     """None where TrueLayer is not set up."""
+    api = _truelayer(settings, side, http, "truelayer_payouts")
+    return None if api is None else TrueLayerPayouts(api, settings.banking.truelayer_merchant_accounts)
+
+
+def _truelayer(settings: Settings, side: WriteSide, http: httpx.AsyncClient, calls: str) -> TrueLayerApi | None:
+    """With a breaker of its own. None without credentials, or a key to sign with."""
     told = settings.banking
     signer = truelayer_signer(settings, SealedKeys(side.master_key), side.clock)
     if told.truelayer_client_id is None or told.truelayer_secret is None or signer is None:
         return None
-    calls = Calls("truelayer_payouts", Manners(deadline_s=told.deadline_s))
-    secret, accounts = told.truelayer_secret.get_secret_value(), told.truelayer_merchant_accounts
-    return TrueLayerPayouts(
+    return TrueLayerApi(
         told.truelayer_auth_url,
         told.truelayer_data_url,
         told.truelayer_client_id,
-        secret,
-        accounts,
+        told.truelayer_secret.get_secret_value(),
         signer,
         http,
-        calls,
+        Calls(calls, Manners(deadline_s=told.deadline_s)),
         side.clock,
     )
 

@@ -159,7 +159,8 @@ def _timers(
 
     async def advance(payload: bytes | None) -> None:
         assert payload is not None, "the payload is the payment's id"
-        await pays.saga.advance(UUID(payload.decode()))
+        payment_id, _, told = payload.decode().partition(" ")
+        await pays.saga.advance(UUID(payment_id), told or None)
 
     async def deliver(payload: bytes | None) -> None:
         assert payload is not None, "the payload is the challenge's id"

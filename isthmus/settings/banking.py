@@ -30,6 +30,11 @@ class BankingSettings(BaseModel):
         description="Where a person may be sent back to from a bank, to the letter, as a JSON list. In `up`, by default: "
         "/bank-links/callback and /payments/callback of the API, and isthmus-demo://bank-link.",
     )
+    payment_return_uri: str | None = Field(
+        None,
+        description="Where a person is sent back to who authorised a payment at their bank, to the letter; by default the first of "
+        "`redirect_uris`.",
+    )
     countries: tuple[str, ...] = Field(("GB", "DE", "US"), description="Where institutions are known, as a JSON list.")
     balance_lasts_s: float = Field(
         30, ge=1, description="For so long a balance is shown without asking the bank again, in seconds."

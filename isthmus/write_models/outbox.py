@@ -63,6 +63,9 @@ _PUBLIC: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "PaymentScreened": ("payments.payment.screened.v1", ("payment_id", "owner")),
     "PaymentExempted": ("payments.payment.exempted.v1", ("payment_id", "owner", "rule", "rules_version")),
     "PaymentReleased": ("payments.payment.released.v1", ("payment_id", "owner")),
+    "PaymentAskStarted": ("payments.payment.ask_started.v1", ("payment_id", "owner", "attempt")),
+    # Where the person is sent to, and what they come back with, is theirs and ours alone.
+    "PaymentAsked": ("payments.payment.asked.v1", ("payment_id", "owner", "challenge_id", "poll_after_s")),
     "PaymentAuthorised": ("payments.payment.authorised.v1", ("payment_id", "owner", "by")),
     "PaymentSubmissionStarted": ("payments.payment.submission_started.v1", ("payment_id", "owner", "attempt")),
     "PaymentSubmitted": ("payments.payment.submitted.v1", ("payment_id", "owner", "provider_reference")),

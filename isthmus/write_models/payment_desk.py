@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import timedelta
 from decimal import Decimal
 from uuid import UUID
 
 from isthmus.domain import sca
 from isthmus.domain.clock import Clock
-from isthmus.domain.compliance import Compliance, Intent, Movement
+from isthmus.domain.compliance import Compliance, Intent, Movement, Ruling, Verdict
 from isthmus.domain.exemptions import NO_EXEMPTIONS, ExemptionRules
 from isthmus.domain.identifiers import IdSource
 from isthmus.domain.payees import PayeeAccount
@@ -16,13 +17,17 @@ from isthmus.domain.paying import PaymentOrder
 from isthmus.domain.payment_events import PaymentInitiated, Source
 from isthmus.domain.payment_review import RefusePayment, ReleasePayment
 from isthmus.domain.payments import CancelPayment, InitiatePayment
+from isthmus.domain.payments_at_bank import BANK_LIFE, REVIEW_LIFE
 from isthmus.domain.personal import PersonalText, PersonalTexts
 from isthmus.domain.refusals import (
+    AccountNotFound,
     LimitExceeded,
     PaymentNotFound,
     PaymentNotInReview,
     Refusal,
+    ScaMethodUnavailable,
 )
+from isthmus.write_models.bank_paying import BankPaying
 from isthmus.write_models.commands import CommandBus, Done, Envelope, Outcome, Refused
 from isthmus.write_models.connection import Pool
 from isthmus.write_models.payee_desk import PayeeDesk, payee_check_of
@@ -42,10 +47,12 @@ class PaymentWish:
     reference: str = field(repr=False)
     #: How its person wishes to authorise it; None: by a device where there is one, else by a code, or not at all.
     method: sca.Method | None = None
+    source: Source = Source.OWN
 
 
 class PaymentDesk:
-    """`payouts`: the name of who pays from the platform's money. `exemptions`: what nobody is asked for."""
+    """`payouts`: the name of who pays from the platform's money; `banks`: what pays from people's own. `exemptions`: what nobody is asked
+    for."""
 
     def __init__(
         self,
@@ -59,6 +66,7 @@ class PaymentDesk:
         velocity: Velocity | None = None,
         exemptions: ExemptionRules = NO_EXEMPTIONS,
         payees: PayeeDesk | None = None,
+        banks: BankPaying | None = None,
     ) -> None:
         self._pool = pool
         self._commands = commands
@@ -70,14 +78,16 @@ class PaymentDesk:
         self._velocity = velocity or NoVelocity()
         self._exemptions = exemptions
         self._payees = payees
+        self._banks = banks
 
     async def initiate(self, person: UUID, wish: PaymentWish, envelope: Envelope) -> tuple[UUID, Done] | Refused:
         """The payment's id, and what was recorded. Raises Unavailable: send it again with the same key."""
+        way = await self._way(person, wish)
+        if isinstance(way, Refusal):
+            return Refused(way, 0)
+        provider, method = way
         async with self._pool.acquire() as connection:
-            method = await method_of(connection, person, wish.method)
             standing = await standing_of(connection, self._texts, person, wish.payee_name, wish.payee_account)
-        if isinstance(method, Refusal):
-            return Refused(method, 0)
         payment_id, now = self._ids(), self._clock.now()
         limits = self._compliance.limits(wish.asset)
         no = await quick_no(self._velocity, self._pool, limits, envelope, wish.asset, wish.amount, now)
@@ -92,9 +102,9 @@ class PaymentDesk:
                 payment_id,
                 self._ids(),
                 person,
-                Source.OWN,
+                wish.source,
                 wish.from_account_id,
-                self._payouts,
+                provider,
                 wish.amount,
                 wish.asset,
                 PersonalText(wish.payee_name),
@@ -102,11 +112,11 @@ class PaymentDesk:
                 PersonalText(wish.reference) if wish.reference else None,
                 dynamic_link(order, wish.from_account_id).digest(),
                 method,
-                now + sca.CODE_LIFE,
+                now + _life(wish.source, verdict),
                 verdict,
                 limits,
-                # Whoever names a method wishes to be asked.
-                self._exemptions if wish.method is None else NO_EXEMPTIONS,
+                # Whoever names a method wishes to be asked; and whom a bank asks is for the bank to say.
+                self._exemptions if wish.method is None and wish.source is Source.OWN else NO_EXEMPTIONS,
                 standing,
                 *payee_check_of(told),
             ),
@@ -118,6 +128,8 @@ class PaymentDesk:
                 await self._velocity.remember(person, wish.asset, no.used.amount, now)
             return outcome
         made = next(one.event for one in outcome.events if isinstance(one.event, PaymentInitiated))
+        if made.source is Source.BANK and self._banks is not None:
+            await self._banks.ask_now(made.payment_id)
         return made.payment_id, outcome
 
     async def cancel(self, person: UUID, payment_id: UUID, envelope: Envelope) -> Outcome:
@@ -125,6 +137,10 @@ class PaymentDesk:
             row = await find_payment(connection, self._texts, payment_id)
         if row is None or row.owner != person:
             return Refused(PaymentNotFound("There is no such payment.", ("input", "paymentId")), 0)
+        if row.source is Source.BANK and self._banks is not None:
+            no = await self._banks.take_back(payment_id)
+            if no is not None:
+                return Refused(no, 0)
         outcome = await self._commands.run(CancelPayment(payment_id, row.challenge_id, person), envelope)
         await self._velocity.forget(person, row.asset, self._clock.now())
         return outcome
@@ -139,3 +155,23 @@ class PaymentDesk:
             )
         kind = ReleasePayment if release else RefusePayment
         return await self._commands.run(kind(payment_id, row.challenge_id, operator), envelope)
+
+    async def _way(self, person: UUID, wish: PaymentWish) -> tuple[str, sca.Method] | Refusal:
+        """Who pays, and how its person is asked."""
+        if wish.source is Source.OWN:
+            async with self._pool.acquire() as connection:
+                method = await method_of(connection, person, wish.method)
+            return method if isinstance(method, Refusal) else (self._payouts, method)
+        if wish.method is not None:
+            return ScaMethodUnavailable("Your bank asks you itself.", ("input", "method"))
+        if self._banks is None:
+            return AccountNotFound("There is no such account.", ("input", "fromAccountId"))
+        payer = await self._banks.payer(person, wish.from_account_id, wish.asset)
+        return payer if isinstance(payer, Refusal) else (payer.provider, sca.Method.REDIRECT)
+
+
+def _life(source: Source, verdict: Verdict) -> timedelta:
+    """How long its challenge waits for an answer."""
+    if source is Source.OWN:
+        return sca.CODE_LIFE
+    return REVIEW_LIFE if verdict.ruling is Ruling.REVIEW else BANK_LIFE

@@ -14,6 +14,7 @@ from isthmus.domain import (
     payment_news,
     payment_review,
     payments,
+    payments_at_bank,
     personal_limits,
     saved_payees,
     sca,
@@ -23,9 +24,10 @@ from isthmus.domain import (
 )
 from isthmus.domain.batches import InitiateBatch
 from isthmus.domain.ledger import Hold
-from isthmus.domain.payment_news import RecordPaymentNews
+from isthmus.domain.payment_news import ProviderPayment, RecordPaymentNews
 from isthmus.domain.payment_review import RefusePayment, ReleasePayment
 from isthmus.domain.payments import CancelPayment, ExpirePayment, InitiatePayment, StartSubmission
+from isthmus.domain.payments_at_bank import RecordAsked, RecordBankNews, StartAsking
 from isthmus.domain.personal_limits import ChangeLimit
 from isthmus.domain.saved_payees import AddPayee, RemovePayee
 from isthmus.domain.sca_answers import AnswerScaChallenge, Subject
@@ -90,6 +92,8 @@ def _initiate(loaded: Loaded, wish: InitiatePayment) -> Decision:
     used, before = loaded.spent.by(wish.owner, wish.asset), loaded.exempted.before(wish.owner, wish.asset)
     limits = personal_limits.effective(wish.limits, _limit(loaded, wish.owner, wish.asset))
     wish = replace(wish, limits=limits)
+    if wish.source is payment_events.Source.BANK:
+        return payments_at_bank.initiate(loaded.book, guard(loaded, wish), used, wish, loaded.now)
     return payments.initiate(loaded.book, guard(loaded, wish), used, wish, loaded.now, before)
 
 
@@ -143,6 +147,24 @@ def _start_submission(loaded: Loaded, wish: StartSubmission) -> Decision:
     return payments.start_submission(loaded.book, _held(loaded, wish), payment, challenge, wish, loaded.now)
 
 
+def _start_asking(loaded: Loaded, wish: StartAsking) -> Decision:
+    payment, challenge = _payment(loaded, wish.payment_id), _challenge(loaded, wish)
+    return payments_at_bank.start_asking(payment, challenge, wish, loaded.now)
+
+
+def _bank_news_needs(wish: RecordBankNews) -> Needs:
+    streams = frozenset({wish.payment_id, wish.challenge_id})
+    moved = wish.news.state in (ProviderPayment.EXECUTED, ProviderPayment.SETTLED)
+    # All payments share the memo accounts: only what may be booked there waits for them.
+    memo = payments_at_bank.memo_ids(wish.asset) if moved else frozenset[UUID]()
+    return Needs(memo, streams=streams, time=True)
+
+
+def _record_bank_news(loaded: Loaded, wish: RecordBankNews) -> Decision:
+    payment, challenge = _payment(loaded, wish.payment_id), _challenge(loaded, wish)
+    return payments_at_bank.record_bank_news(loaded.book, payment, challenge, wish, loaded.now)
+
+
 PAYMENT_HANDLERS: Mapping[type, Handler] = {
     InitiatePayment: Handler(_initiate_needs, _initiate),
     InitiateBatch: Handler(lambda wish: _initiate_needs(wish.lines[0]), _initiate_batch),
@@ -192,6 +214,14 @@ PAYMENT_HANDLERS: Mapping[type, Handler] = {
     CancelPayment: Handler(_payment_needs, _cancel),
     ExpirePayment: Handler(_payment_needs, _expire),
     StartSubmission: Handler(_payment_needs, _start_submission),
+    StartAsking: Handler(
+        lambda wish: Needs(streams=frozenset({wish.payment_id, wish.challenge_id}), time=True), _start_asking
+    ),
+    RecordAsked: Handler(
+        lambda wish: Needs(streams=frozenset({wish.payment_id})),
+        lambda loaded, wish: payments_at_bank.record_asked(_payment(loaded, wish.payment_id), wish),
+    ),
+    RecordBankNews: Handler(_bank_news_needs, _record_bank_news),
     RecordPaymentNews: Handler(
         lambda wish: Needs(
             holds=frozenset({payment_events.hold_id_of(wish.payment_id)}),

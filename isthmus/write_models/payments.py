@@ -12,8 +12,10 @@ from prometheus_client import Counter
 
 from isthmus.domain.dynamic_link import Purpose
 from isthmus.domain.events import Event
+from isthmus.domain.payment_asks import PaymentAsked
 from isthmus.domain.payment_events import (
     REVIEW,
+    UNKNOWN_STATUS,
     PaymentAuthorised,
     PaymentCancelled,
     PaymentEvent,
@@ -50,12 +52,15 @@ from isthmus.write_models.timers import enqueue
 #: Jobs: a payment is carried on; a one-time code is delivered.
 ADVANCE_PAYMENT, DELIVER_CODE = "advance_payment", "deliver_code"
 
+_ASK_AFTER = timedelta(seconds=2)
+
 _parked = Counter(
     "isthmus_payments_parked_total",
-    "Payments that an operator is to look at, by why: REVIEW, CHANGED_AFTER_SCA, UNKNOWN_STATUS, OTHER_AMOUNT, CONTRADICTION.",
+    "Payments that an operator is to look at, by why: REVIEW, CHANGED_AFTER_SCA, UNKNOWN_STATUS, OTHER_AMOUNT, OTHER_PAYEE, "
+    "CONTRADICTION.",
     ["why"],
 )
-for _why in ("REVIEW", "CHANGED_AFTER_SCA", "UNKNOWN_STATUS", "OTHER_AMOUNT", "CONTRADICTION"):
+for _why in ("REVIEW", "CHANGED_AFTER_SCA", "UNKNOWN_STATUS", "OTHER_AMOUNT", "OTHER_PAYEE", "CONTRADICTION"):
     _parked.labels(_why)  # zero from the start: no rate can be taken of a series that begins at its first
 
 _STATES: dict[type, PaymentState] = {
@@ -87,11 +92,15 @@ async def write(connection: Connection, events: Sequence[Event], now: datetime) 
             await _guard(connection, event)
 
 
-async def advance(connection: Connection, payment_id: UUID, after: timedelta | None = None) -> None:
+async def advance(
+    connection: Connection, payment_id: UUID, after: timedelta | None = None, told: str | None = None
+) -> None:
     """Have a payment looked at, now or then, by whichever process comes to it. One look of each kind is ahead at most: every look
-    that asks for the next would otherwise begin a chain of its own."""
-    key = f"{ADVANCE_PAYMENT}:{payment_id}" if after is None else f"{ADVANCE_PAYMENT}:{payment_id}:later"
-    await enqueue(connection, ADVANCE_PAYMENT, str(payment_id).encode(), after, key)
+    that asks for the next would otherwise begin a chain of its own. `told`: what a webhook calls it by, where that is not known yet."""
+    kind = "told" if told is not None else "later" if after is not None else None
+    key = f"{ADVANCE_PAYMENT}:{payment_id}" if kind is None else f"{ADVANCE_PAYMENT}:{payment_id}:{kind}"
+    payload = str(payment_id) if told is None else f"{payment_id} {told}"
+    await enqueue(connection, ADVANCE_PAYMENT, payload.encode(), after, key)
 
 
 async def advance_at_expiry(connection: Connection, payment_id: UUID, after: timedelta) -> None:
@@ -144,12 +153,32 @@ async def _payment(connection: Connection, event: PaymentEvent, now: datetime) -
         changes |= {"exempted_by": event.rule, "exempted_under": event.rules_version}
     if isinstance(event, PaymentReleased):
         changes["parked"] = None
+    if isinstance(event, PaymentAsked):
+        changes["provider_reference"] = event.provider_reference
     sets = "".join(f", {name} = ${n}" for n, name in enumerate(changes, 2))
+    if type(event) in _STATES:
+        sets += f", parked = nullif(parked, '{UNKNOWN_STATUS}')"  # what was not known of it is known by that
     await connection.execute(
         f"update payments set version = version + 1{sets} where id = $1", event.payment_id, *changes.values()
     )
-    if isinstance(event, PaymentAuthorised):
+    if isinstance(event, PaymentAsked):
+        await _asked(connection, event, now)
+    if isinstance(event, PaymentAuthorised | PaymentReleased):
         await advance(connection, event.payment_id)
+
+
+async def _asked(connection: Connection, event: PaymentAsked, now: datetime) -> None:
+    method = Method.DECOUPLED if event.url is None else Method.REDIRECT
+    await connection.execute(
+        "update sca_challenges set method = $2, url = $3, device = $4, poll_after_s = $5, return_state = $6, asked_at = $7 where id = $1",
+        event.challenge_id,
+        method,
+        str(event.url) if event.url is not None else None,
+        str(event.device) if event.device is not None else None,
+        event.poll_after_s,
+        str(event.state),
+        now,
+    )
 
 
 async def _challenge(connection: Connection, event: ScaEvent, now: datetime) -> None:
@@ -169,6 +198,9 @@ async def _challenge(connection: Connection, event: ScaEvent, now: datetime) -> 
         if event.purpose in (Purpose.PAYMENT, Purpose.BATCH):
             for payment_id in await _asked_for(connection, event.challenge_id):
                 await advance_at_expiry(connection, payment_id, event.expires_at - now)
+        if event.method is Method.REDIRECT:
+            # Whoever made the payment asks the bank at once; this is for where that came to nothing.
+            await advance(connection, event.subject_id, _ASK_AFTER)
         if event.method is Method.ONE_TIME_CODE:
             await enqueue(connection, DELIVER_CODE, str(event.challenge_id).encode())
         return

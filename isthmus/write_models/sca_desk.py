@@ -15,6 +15,7 @@ from isthmus.domain.refusals import Refusal, ScaRejected
 from isthmus.domain.sca_answers import AnswerScaChallenge
 from isthmus.domain.sca_devices import signing_challenge
 from isthmus.domain.step_up import Asked
+from isthmus.write_models.bank_paying import BankPaying
 from isthmus.write_models.challenge_rows import ChallengeRow, find_challenge, lines_of
 from isthmus.write_models.commands import CommandBus, Done, Envelope, Refused
 from isthmus.write_models.connection import Pool
@@ -27,11 +28,14 @@ from isthmus.write_models.totp import step_of
 
 @dataclass(frozen=True)
 class Answer:
-    """What a person answers a challenge with: one of these. `device_assertion`: JSON, as the device's browser has it."""
+    """What a person answers a challenge with: one of these. `device_assertion`: JSON, as the device's browser has it. `returned`: the
+    state that they came back from their bank with. `polled`: whether the bank has an answer by now."""
 
     one_time_code: str | None = field(default=None, repr=False)
     device_assertion: str | None = field(default=None, repr=False)
     totp: str | None = field(default=None, repr=False)
+    returned: str | None = field(default=None, repr=False)
+    polled: bool = False
 
 
 @dataclass(frozen=True)
@@ -55,6 +59,7 @@ class ScaDesk:
         clock: Clock,
         ids: IdSource,
         texts: PersonalTexts,
+        banks: BankPaying | None = None,
     ) -> None:
         self._pool = pool
         self._commands = commands
@@ -63,6 +68,7 @@ class ScaDesk:
         self._clock = clock
         self._ids = ids
         self._texts = texts
+        self._banks = banks
 
     async def ask(self, person: UUID, wished: sca.Method | None = None) -> Asked | Refusal:
         """How they would be asked now, for a step-up."""
@@ -79,6 +85,8 @@ class ScaDesk:
             lines = await lines_of(connection, row.subject_id) if row is not None else []
         if row is None or row.owner != person:
             return Refused(ScaRejected("The answer is not accepted."), 0)
+        if given.returned is not None or given.polled:
+            return await self._by_bank(row, given)
         proof = await self._proof(row, given)
         source = lines[0][1] if lines else row.from_account_id
         ids = tuple(payment_id for payment_id, _ in lines)
@@ -90,6 +98,24 @@ class ScaDesk:
             row = await find_challenge(connection, challenge_id)
         assert row is not None, "it was answered just now"
         return Refused(row.rejected(self._clock.now()), outcome.position)
+
+    async def _by_bank(self, row: ChallengeRow, given: Answer) -> Answered | Refused:
+        """What comes from the bank passes nothing and counts for nothing: the provider is asked what its customer said. Where that is
+        not known yet the challenge waits on, and the same may be answered again. Right or wrong, it is one answer that is looked at."""
+        fits = row.purpose is Purpose.PAYMENT and row.method in (sca.Method.REDIRECT, sca.Method.DECOUPLED)
+        if self._banks is None or not fits:
+            return Refused(row.rejected(self._clock.now()), 0)
+        if given.returned is not None and not await self._banks.is_ours(row.subject_id, given.returned):
+            return Refused(row.rejected(self._clock.now()), 0)
+        await self._banks.look_now(row.subject_id)
+        async with self._pool.acquire() as connection:
+            now = await find_challenge(connection, row.challenge_id)
+            position = await connection.fetchval("select position from log_head")
+        assert now is not None, "it was there just now"
+        refused = now.rejected(self._clock.now())
+        if refused.challenge_state in (sca.ChallengeState.PASSED, sca.ChallengeState.PENDING):
+            return Answered(row.purpose, row.subject_id, Done((), position))
+        return Refused(refused, position)
 
     async def _proof(self, row: ChallengeRow, given: Answer) -> sca.Proof:
         if given.totp is not None:

@@ -21,7 +21,7 @@ import structlog
 from prometheus_client import Counter
 
 from isthmus.domain.banking import ProviderFault
-from isthmus.domain.webhooks import Sealing, WebhookRefused, WebhookSender
+from isthmus.domain.webhooks import Sealing, WebhookNews, WebhookRefused, WebhookSender
 from isthmus.failpoints import failpoint_async
 from isthmus.write_models.bank_mirror import BankMirror
 from isthmus.write_models.bank_sync import BankSync
@@ -163,8 +163,8 @@ class Webhooks:
             _taken.labels(provider, "parked").inc()
             await self._mark(webhook_id, "PARKED", str(refusal))
             return
-        if told.payment is not None:
-            await self._look_at(provider, webhook_id, told.payment)
+        if told.payment is not None or told.our_payment is not None:
+            await self._look_at(provider, webhook_id, told)
             return
         if told.pay_in is not None:
             async with self._pool.acquire() as connection, connection.transaction():
@@ -188,16 +188,20 @@ class Webhooks:
         _taken.labels(provider, "done").inc()
         await self._mark(webhook_id, "DONE", None)
 
-    async def _look_at(self, provider: str, webhook_id: int, reference: str) -> None:
-        """What became of a payment is asked of the provider itself, soon."""
+    async def _look_at(self, provider: str, webhook_id: int, told: WebhookNews) -> None:
+        """What became of a payment is asked of the provider itself, soon. It is found by the provider's name for it, or by our own."""
         async with self._pool.acquire() as connection, connection.transaction():
-            payment_id = await connection.fetchval(
-                "select id from payments where provider = $1 and provider_reference = $2", provider, reference
+            row = await connection.fetchrow(
+                "select id, provider_reference from payments where provider = $1 and (provider_reference = $2 or id = $3) "
+                "order by provider_reference = $2 desc nulls last limit 1",
+                provider,
+                told.payment,
+                told.our_payment,
             )
-            if payment_id is not None:
-                await advance(connection, payment_id)
-        _taken.labels(provider, "done" if payment_id else "parked").inc()
-        await self._mark(webhook_id, *(("DONE", None) if payment_id else ("PARKED", "it is about nothing of ours")))
+            if row is not None:
+                await advance(connection, row["id"], told=told.payment if row["provider_reference"] is None else None)
+        _taken.labels(provider, "done" if row else "parked").inc()
+        await self._mark(webhook_id, *(("DONE", None) if row else ("PARKED", "it is about nothing of ours")))
 
     def _arrived(self, provider: str, headers: Mapping[str, str], body: bytes) -> _Arrived:
         kept = {name: headers[name][:4_096] for name in _KEPT if name in headers}

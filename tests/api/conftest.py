@@ -58,7 +58,16 @@ from isthmus.read_models.texts import TextReader
 from isthmus.read_models.transactions import TransactionReader
 from isthmus.runtime.banking import banking
 from isthmus.runtime.payees import payee_desk
-from isthmus.runtime.payments import app_desk, batch_desk, device_desk, limit_desk, payment_desk, sca_desk
+from isthmus.runtime.payments import (
+    app_desk,
+    bank_paying,
+    batch_desk,
+    device_desk,
+    limit_desk,
+    paying,
+    payment_desk,
+    sca_desk,
+)
 from isthmus.runtime.rate_limits import RateLimits
 from isthmus.runtime.servers import EmbeddedServers
 from isthmus.runtime.trusted_documents import PublishedDocuments
@@ -68,7 +77,7 @@ from isthmus.settings import Settings, load_settings
 from isthmus.write_models.envelope import Envelope, Outcome
 from isthmus.write_models.notice_desk import NoticeDesk
 from tests.conftest import fresh_database
-from tests.sandbox.running import Sandbox, at_sandbox, sandbox_running
+from tests.sandbox.running import KID, Sandbox, at_sandbox, sandbox_running, signing_key
 
 CONTRACT = (Path(__file__).parent.parent / "contract" / "01-spine.graphql").read_text(encoding="utf-8")
 
@@ -123,6 +132,7 @@ class Served:
     loop: asyncio.AbstractEventLoop | None = None
     app: Any = None
     banking: Any = None
+    paying: Any = None
     banks: Sandbox | None = None
     replay_max: int = 20
 
@@ -185,6 +195,8 @@ def wiring_of(served: Served, servers: EmbeddedServers, template: str) -> Callab
             notice_feed = NoticeFeed(lambda: asyncpg.connect(database.url), notices)
             await notice_feed.start()
             stack.push_async_callback(notice_feed.aclose)
+            at_banks = await stack.enter_async_context(bank_paying(settings, side))
+            served.paying = await stack.enter_async_context(paying(settings, side))
             served.banking = await stack.enter_async_context(banking(settings, side, database.url))
             payees = await stack.enter_async_context(payee_desk(settings, side, redis))
             readers = Readers(
@@ -209,7 +221,7 @@ def wiring_of(served: Served, servers: EmbeddedServers, template: str) -> Callab
                 payees=PayeeReader(reading, side.clock.stamp),
                 cases=CaseReader(reading),
             )
-            answers = sca_desk(settings, side)
+            answers = sca_desk(settings, side, at_banks)
             services = Services(
                 clock=side.clock,
                 ids=uuid7_source(side.clock.now),
@@ -219,7 +231,7 @@ def wiring_of(served: Served, servers: EmbeddedServers, template: str) -> Callab
                 feed=feed,
                 banking=served.banking.links,
                 sca=answers,
-                payments=payment_desk(settings, side, redis, payees),
+                payments=payment_desk(settings, side, redis, at_banks, payees),
                 payees=payees,
                 devices=device_desk(settings, side),
                 apps=app_desk(settings, side, answers),
@@ -278,15 +290,17 @@ def _served_at(
     banks: Sandbox, servers: EmbeddedServers, template: str, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Served]:
     served = Served(banks=banks)
+    data_dir = tmp_path_factory.mktemp("api")
     settings = load_settings(
-        data_dir=tmp_path_factory.mktemp("api"),
+        data_dir=data_dir,
         api={
             "mode": "development",
             "position_wait_ms": 300,
             "allowed_origins": ("https://app.example",),
             "replay_max": served.replay_max,
         },
-        banking=at_sandbox(banks),
+        banking=at_sandbox(banks, truelayer_signing_key_id=KID),
+        secrets={"certificates": {"truelayer": {"signing_key": signing_key(banks, data_dir)}}},
         sca={"rp_id": "bank.example", "origins": ("https://app.bank.example",)},
     )
     served.app = create_app(settings, wiring_of(served, servers, template))

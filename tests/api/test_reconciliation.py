@@ -15,6 +15,7 @@ import pytest
 from isthmus.domain.payment_news import PaymentNews, ProviderPayment, RecordPaymentNews
 from isthmus.graphql.ids import payment_key
 from isthmus.integrations.banking.calls import Calls, Manners
+from isthmus.integrations.payments.truelayer_api import TrueLayerApi
 from isthmus.integrations.payments.truelayer_payouts import TrueLayerPayouts
 from isthmus.integrations.payments.truelayer_statements import TrueLayerStatements
 from isthmus.write_models.bank_mirror import system_envelope
@@ -43,9 +44,8 @@ class Books:
         urls = f"{banks.url}/truelayer/auth", f"{banks.url}/truelayer/api"
         calls = Calls("truelayer_payouts", Manners(deadline_s=20))
         nobody: Any = None  # nothing is paid, and so nothing is signed
-        payouts = TrueLayerPayouts(
-            *urls, "sandbox-truelayer", "sandbox-truelayer-secret", ACCOUNTS, nobody, http, calls, told
-        )
+        api = TrueLayerApi(*urls, "sandbox-truelayer", "sandbox-truelayer-secret", nobody, http, calls, told)
+        payouts = TrueLayerPayouts(api, ACCOUNTS)
         statements = {"truelayer": TrueLayerStatements(payouts.api.ask, ACCOUNTS)}
         self.reconciler = Reconciler(desk._pool, desk._commands, statements, told, desk._ids, young=timedelta(0))
         self.pay_ins = PayIns(desk._pool, desk._commands, statements, told)

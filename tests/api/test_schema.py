@@ -131,6 +131,7 @@ def test_null_is_only_where_the_contract_says(schema: GraphQLSchema) -> None:
         "OneTimeCodeChallenge.dynamicLink",
         "DeviceChallenge.dynamicLink",
         "RedirectChallenge.dynamicLink",
+        "RedirectChallenge.url",
         "DecoupledChallenge.dynamicLink",
         "Device.name",
         "Notification.title",

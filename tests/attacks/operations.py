@@ -28,6 +28,10 @@ _SEEN = """__typename id ... on Account { name asset balance { posted { amount }
     ... on Device { called: name } ... on SavedPayee { told: name account }"""
 
 
+#: What may be given in the place of what an honest caller gives here.
+OTHERWISE: Mapping[str, Mapping[str, Any]] = {"redirectResult": {"code": "came", "state": "back"}}
+
+
 @dataclass(frozen=True)
 class Call:
     """`ids`: by place, what an id there names. `role`: whoever may call it at all."""
@@ -44,6 +48,9 @@ class Call:
             *steps, last = place.split(".")
             inner = made
             for step in steps:
+                if step in OTHERWISE and step not in inner:
+                    inner.clear()  # exactly one of them may be given
+                    inner[step] = dict(OTHERWISE[step])
                 inner = inner[step]
                 inner = inner[0] if isinstance(inner, list) else inner  # of a list, its first
             inner[last] = value

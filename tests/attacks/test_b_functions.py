@@ -115,6 +115,7 @@ MEANT = {
     "TransactionFilter.status": "which ones to list, not what they become",
     "SetNotificationPreferenceInput.kind": "what somebody wants to be told of, by its name",
     "BankCredentialInput.state": "what came back from the bank, which is compared",
+    "RedirectResultInput.state": "what came back from the bank, which is compared",
     "BankAccount.iban": "the owner's own, at their bank",
     "CreateApiKeyPayload.secret": "the key itself, shown once to whoever made it",
 }

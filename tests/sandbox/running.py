@@ -9,10 +9,13 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import httpx
 import uvicorn
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
@@ -23,6 +26,7 @@ from isthmus.sandbox.app import create_sandbox_app
 
 SEED = 7
 REDIRECT = "https://app.example/linked"
+KID = "ours"
 
 
 @contextmanager
@@ -111,6 +115,16 @@ def at_sandbox(sandbox: Sandbox, **more: Any) -> dict[str, Any]:
         },
         **more,
     }
+
+
+def signing_key(sandbox: Sandbox, folder: Path) -> Path:
+    """A key that signs payments, whose public half the sandbox's TrueLayer knows as `KID`."""
+    key = ec.generate_private_key(ec.SECP521R1())
+    file = folder / "truelayer.key"
+    file.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    public = key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
+    sandbox.tell("actions", action="truelayer.signing_key", kid=KID, public_key=public)
+    return file
 
 
 @dataclass

@@ -12,9 +12,11 @@ import hmac
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
+from uuid import UUID
 
 import jwt
 import msgspec
@@ -209,7 +211,10 @@ class TrueLayerWebhooks:
         told = _read(body, _TrueLayerBody)
         if told.type == "external_payment_received":
             return WebhookNews(None, told.type, pay_in=_pay_in(told))
-        return WebhookNews(None, told.type, payment=told.payout_id or told.payment_id)
+        ours = None
+        with suppress(ValueError):
+            ours = UUID(str((told.metadata or {}).get("payment_id")))
+        return WebhookNews(None, told.type, payment=told.payout_id or told.payment_id, our_payment=ours)
 
 
 class YapilyWebhooks:
@@ -257,6 +262,7 @@ class _TrueLayerBody(msgspec.Struct):
     currency: str | None = None
     amount_in_minor: int | None = None
     settled_at: datetime | None = None
+    metadata: dict[str, Any] | None = None
 
 
 class _YapilyEvent(msgspec.Struct, rename="camel"):

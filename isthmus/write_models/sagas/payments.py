@@ -19,7 +19,7 @@ from isthmus.domain.banking import ProviderFault, ProviderRefused, ProviderUnava
 from isthmus.domain.clock import Clock
 from isthmus.domain.identifiers import IdSource
 from isthmus.domain.paying import Payouts
-from isthmus.domain.payment_events import PaymentState, PaymentSubmissionStarted
+from isthmus.domain.payment_events import PaymentState, PaymentSubmissionStarted, Source
 from isthmus.domain.payment_events import fold as fold_payment
 from isthmus.domain.payment_news import PaymentNews, ProviderPayment, RecordPaymentNews
 from isthmus.domain.payments import ExpirePayment, StartSubmission
@@ -27,31 +27,28 @@ from isthmus.domain.personal import PersonalTexts
 from isthmus.domain.sca import ChallengeState
 from isthmus.failpoints import failpoint_async
 from isthmus.write_models.bank_mirror import system_envelope
+from isthmus.write_models.bank_paying import AtBank
 from isthmus.write_models.commands import CommandBus, Done, Envelope
 from isthmus.write_models.connection import Pool
 from isthmus.write_models.event_store import load_stream
 from isthmus.write_models.payment_rows import PaymentRow, digest_of, find_payment
 from isthmus.write_models.payments import advance, advance_at_expiry
-
-#: How long until a payment is sent again, by how often it was already; the last goes on.
-_LOOKS = tuple(timedelta(seconds=seconds) for seconds in (1, 2, 4, 8, 15, 30, 60, 300))
-#: What is at the bank is looked at again after this part of its age, within these bounds: soon at first, hardly ever after days.
-_LOOK_PART, _LOOK_MIN, _LOOK_MAX = 4, timedelta(seconds=1), timedelta(minutes=5)
-#: After so many submissions of which nothing is known an operator is to look.
-_UNKNOWN_MAX = 8
+from isthmus.write_models.sagas.bank_payments import BankPaymentSaga
+from isthmus.write_models.sagas.looking import LOOKS, UNKNOWN_MAX, next_look
 
 #: States in which something is still to come, without or with a look at the bank.
 _MOVING = (PaymentState.AWAITING_SCA, PaymentState.AUTHORISED, PaymentState.SUBMITTED)
 _SWEEP = 200
 _STRAY = """
-select p.id from payments p where p.state = any($1) and p.parked is null and not exists (
+select p.id from payments p where p.parked is null and (p.state = any($1) or
+        (p.state = 'EXECUTED' and p.source = 'BANK' and p.provider = any($3) and p.made_at > now() - interval '7 days')) and not exists (
     select from pgqueuer q where q.entrypoint = 'advance_payment' and q.payload = convert_to(p.id::text, 'UTF8')
         and q.status in ('queued', 'picked'))
 order by p.id limit $2"""
 
 _steps = Counter(
     "isthmus_payment_steps_total",
-    "Steps of payments by outcome: expired, screened, sent, unknown, unavailable, refused, looked, waiting, over.",
+    "Steps of payments by outcome: expired, asked, sent, unknown, unavailable, refused, looked, waiting, over.",
     ["outcome"],
 )
 
@@ -67,6 +64,7 @@ class PaymentSaga:
         payouts: Mapping[str, Payouts],
         clock: Clock,
         ids: IdSource,
+        banks: BankPaymentSaga | None = None,
     ) -> None:
         self._pool = pool
         self._commands = commands
@@ -74,17 +72,25 @@ class PaymentSaga:
         self._payouts = payouts
         self._clock = clock
         self._ids = ids
+        self._banks = banks
 
-    async def advance(self, payment_id: UUID) -> str:
-        """One step. Returns its outcome's name. Again and again is safe."""
+    async def advance(self, payment_id: UUID, told: str | None = None) -> str:
+        """One step. Returns its outcome's name. Again and again is safe. `told`: what a webhook calls the payment by, where that is not
+        known yet: what became of it is asked for by that."""
         async with self._pool.acquire() as connection:
             row = await find_payment(connection, self._texts, payment_id)
             payment = fold_payment(await load_stream(connection, payment_id)) if row else None
         if row is None or payment is None:
             return "over"
+        if payment.initiated.source is Source.BANK:
+            outcome = await self._banks.advance(AtBank(row, payment)) if self._banks is not None else "over"
+            _steps.labels(outcome).inc()
+            return outcome
         match row.state:
             case PaymentState.AWAITING_SCA:
                 outcome = await self._expire(row)
+            case PaymentState.AUTHORISED if told is not None and payment.unknown:
+                outcome = await self._recognise(row, told)
             case PaymentState.AUTHORISED:
                 outcome = await self._submit(row, payment.attempts)
             case PaymentState.SUBMITTED:
@@ -97,7 +103,8 @@ class PaymentSaga:
     async def sweep(self) -> int:
         """Have those looked at that nobody is about to look at: a job that failed stays so, and is not tried again by itself."""
         async with self._pool.acquire() as connection, connection.transaction():
-            rows = await connection.fetch(_STRAY, list(_MOVING), _SWEEP)
+            settling = self._banks.settling if self._banks is not None else []
+            rows = await connection.fetch(_STRAY, list(_MOVING), _SWEEP, settling)
             for row in rows:
                 await advance(connection, row["id"])
         return len(rows)
@@ -110,7 +117,7 @@ class PaymentSaga:
         if isinstance(done, Done) and done.events:
             return "expired"
         async with self._pool.acquire() as connection, connection.transaction():
-            await advance_at_expiry(connection, row.payment_id, max(row.expires_at - self._clock.now(), _LOOKS[0]))
+            await advance_at_expiry(connection, row.payment_id, max(row.expires_at - self._clock.now(), LOOKS[0]))
         return "waiting"
 
     async def _submit(self, row: PaymentRow, attempts: int) -> str:
@@ -135,16 +142,16 @@ class PaymentSaga:
             return await self._unknown(row, attempts + 1, fault)
         await failpoint_async("payment_saga.sent")
         await self._record(row, news)
-        await self._again(row.payment_id, _LOOKS[0])
+        await self._again(row.payment_id, LOOKS[0])
         return "sent"
 
     async def _unknown(self, row: PaymentRow, attempts: int, fault: ProviderFault) -> str:
         """It is asked again under the same key, later and later, until it is known."""
         log.warning("what became of a payment is not known", payment=str(row.payment_id), why=str(fault))
-        if attempts >= _UNKNOWN_MAX:
+        if attempts >= UNKNOWN_MAX:
             await self._record(row, PaymentNews(ProviderPayment.UNKNOWN, "UNREACHABLE"))
             return "unknown"
-        wait = _LOOKS[min(attempts, len(_LOOKS) - 1)]
+        wait = LOOKS[min(attempts, len(LOOKS) - 1)]
         if isinstance(fault, ProviderUnavailable) and fault.retry_after_s is not None:
             wait = max(wait, timedelta(seconds=fault.retry_after_s))
         await self._again(row.payment_id, wait)
@@ -157,14 +164,27 @@ class PaymentSaga:
             news = await self._payouts[row.provider].look_up(row.provider_reference)
         except ProviderFault as fault:
             log.warning("a payment could not be looked up", payment=str(row.payment_id), why=str(fault))
-            await self._again(row.payment_id, max(self._next_look(row), _LOOKS[4]))
+            await self._again(row.payment_id, max(self._next_look(row), LOOKS[4]))
             return "unavailable"
         await self._record(row, news)
         await self._again(row.payment_id, self._next_look(row))
         return "looked"
 
+    async def _recognise(self, row: PaymentRow, told: str) -> str:
+        """A payment of which nothing was known: the provider told what it calls one by, and says itself whether that is it."""
+        try:
+            news = await self._payouts[row.provider].look_up(told)
+        except ProviderFault as fault:
+            log.warning("what a webhook told of cannot be looked up", payment=str(row.payment_id), why=str(fault))
+            return "unavailable"
+        if news.our_payment != row.payment_id:
+            return "over"
+        await self._record(row, news)
+        await self._again(row.payment_id, LOOKS[0])
+        return "looked"
+
     def _next_look(self, row: PaymentRow) -> timedelta:
-        return min(max((self._clock.now() - row.made_at) / _LOOK_PART, _LOOK_MIN), _LOOK_MAX)
+        return next_look(row.made_at, self._clock.now())
 
     async def _record(self, row: PaymentRow, news: PaymentNews) -> None:
         wish = RecordPaymentNews(row.payment_id, news, self._ids())

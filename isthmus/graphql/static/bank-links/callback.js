@@ -47,16 +47,21 @@ async function complete(input) {
 }
 
 /** For whoever completes it elsewhere: an app, curl, the playground. */
-function forPlayground(input) {
-  said.textContent += ' Variables for CompleteBankLink:';
+function forPlayground(input, operation = 'CompleteBankLink') {
+  said.textContent += ` Variables for ${operation}:`;
   paste.textContent = JSON.stringify({ input }, null, 2);
   paste.hidden = false;
 }
 
 const error = only('error');
+const payment = only('payment_id'); // TrueLayer's name for a payment is all that comes back with it
 const credential = credentialOf();
 const consentId = underway.consentId();
-if (DECLINED.includes(error)) {
+if (payment) {
+  said.textContent = 'Your bank has your answer; the payment goes on by itself.';
+  const answer = { redirectResult: { code: payment, state: payment } };
+  forPlayground({ challengeId: 'the id of its challenge', answer }, 'AnswerScaChallenge');
+} else if (DECLINED.includes(error)) {
   said.textContent = 'You declined at the bank: nothing was linked.';
 } else if (error) {
   said.textContent = `The bank did not agree (${error.replace(/[^\w.-]/g, '').slice(0, 64)}): nothing was linked.`;

@@ -1,0 +1,170 @@
+"""Carrying on payments that a bank asks its own customer for: asked, looked at until it is known what the customer said, submitted where
+the provider waits for that, and looked at until it is over.
+
+As in `payments.py` each run takes one step, and what it did is an event before the next. What is not known stays so until the provider
+says: nothing here expires or is taken back by our clock alone while somebody may still authorise it there.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import structlog
+
+from isthmus.domain.banking import ProviderFault, ProviderRefused, ProviderUnavailable
+from isthmus.domain.clock import Clock
+from isthmus.domain.identifiers import IdSource
+from isthmus.domain.payment_events import UNKNOWN_STATUS, VOID, PaymentState, PaymentSubmissionStarted
+from isthmus.domain.payment_news import PaymentNews, ProviderPayment
+from isthmus.domain.payments import ExpirePayment, StartSubmission
+from isthmus.failpoints import failpoint_async
+from isthmus.write_models.bank_mirror import system_envelope
+from isthmus.write_models.bank_paying import AtBank, BankPaying
+from isthmus.write_models.commands import CommandBus
+from isthmus.write_models.connection import Pool
+from isthmus.write_models.envelope import Done
+from isthmus.write_models.payment_rows import dynamic_link
+from isthmus.write_models.payments import advance
+from isthmus.write_models.sagas.looking import LOOKS, UNKNOWN_MAX, next_look
+
+#: What a provider tells of the money's arrival is asked for no longer than that.
+_ARRIVES_WITHIN = timedelta(days=7)
+
+log = structlog.get_logger(__name__)
+
+
+class BankPaymentSaga:
+    def __init__(self, pool: Pool, commands: CommandBus, paying: BankPaying, clock: Clock, ids: IdSource) -> None:
+        self._pool = pool
+        self._commands = commands
+        self._paying = paying
+        self._clock = clock
+        self._ids = ids
+
+    @property
+    def settling(self) -> list[str]:
+        """Who tells that money has arrived."""
+        return [name for name, provider in self._paying.providers.items() if provider.settles]
+
+    async def advance(self, at: AtBank) -> str:
+        """One step. Returns its outcome's name."""
+        state, parked = at.payment.state, at.payment.parked
+        if state is PaymentState.AUTHORISED and parked is None:
+            return await self._submit(at)
+        if state is PaymentState.AWAITING_SCA and parked not in (None, UNKNOWN_STATUS):
+            return "over"  # an operator's word carries it on
+        try:
+            if state is PaymentState.AWAITING_SCA:
+                return await self._await(at)
+            return await self._look(at)
+        except ProviderRefused as refusal:
+            log.warning("a provider will not tell of a payment", payment=str(at.payment.payment_id), why=str(refusal))
+            await self._again(at, LOOKS[-1])
+            return "unavailable"
+        except ProviderFault as fault:
+            log.warning("a payment cannot be carried on now", payment=str(at.payment.payment_id), why=str(fault))
+            await self._again(at, max(self._next(at), _rest(fault)))
+            return "unavailable"
+
+    async def _await(self, at: AtBank) -> str:
+        """Until the bank's customer has answered, or it is too late for that."""
+        row, now = at.row, self._clock.now()
+        assert row.expires_at is not None, "there is a challenge where a bank is to ask"
+        late = row.expires_at <= now
+        if not at.payment.asked:
+            if late:
+                return await self._expire(at)
+            asked = await self._paying.ask(at)
+            await self._again(at, LOOKS[1])
+            return asked
+        news = await (self._paying.look(at) if not late else self._taken_back(at))
+        if late and news.state in (ProviderPayment.AWAITING, ProviderPayment.CANCELLED):
+            return await self._expire(at)
+        await self._again(at, self._next(at))
+        return "looked"
+
+    async def _taken_back(self, at: AtBank) -> PaymentNews:
+        """Nobody is to authorise it any more; unless they just did."""
+        news = await self._paying.cancel(at)
+        if news.state not in (ProviderPayment.AWAITING, ProviderPayment.CANCELLED):
+            await self._paying.record(at, news)
+        return news
+
+    async def _expire(self, at: AtBank) -> str:
+        done = await self._run(at, ExpirePayment(at.row.payment_id, at.row.challenge_id))
+        if done.events:
+            return "expired"
+        await self._again(at, LOOKS[0])  # not by the database's clock
+        return "waiting"
+
+    async def _submit(self, at: AtBank) -> str:
+        row, order = at.row, at.row.order
+        digest = dynamic_link(order, row.from_account_id).digest() if order is not None else ""
+        done = await self._run(at, StartSubmission(row.payment_id, row.challenge_id, digest))
+        if order is None or not any(isinstance(one.event, PaymentSubmissionStarted) for one in done.events):
+            return await self._given_up(at)
+        await failpoint_async("bank_payments.submitting")
+        try:
+            news = await self._paying.submit(at, order)
+        except ProviderRefused as refusal:
+            code = refusal.code or "REFUSED"
+            await self._paying.record(at, PaymentNews(ProviderPayment.REJECTED, code, code=code))
+            return "refused"
+        except ProviderFault as fault:
+            return await self._unknown(at, fault)
+        await failpoint_async("bank_payments.submitted")
+        await self._paying.record(at, news)
+        await self._again(at, LOOKS[0])
+        return "sent"
+
+    async def _given_up(self, at: AtBank) -> str:
+        """What was changed since is not submitted, and the person's consent to it is not left at the provider."""
+        now = await self._paying.find(at.payment.payment_id)
+        if now is not None and now.payment.state in VOID:
+            try:
+                await self._paying.cancel(now)
+            except ProviderFault as fault:
+                log.warning("a payment could not be taken back at the bank", why=str(fault))
+        return "over"
+
+    async def _unknown(self, at: AtBank, fault: ProviderFault) -> str:
+        """It is asked again under the same key, later and later, until it is known."""
+        attempts = at.payment.attempts + 1
+        log.warning("what became of a payment is not known", payment=str(at.payment.payment_id), why=str(fault))
+        if attempts >= UNKNOWN_MAX:
+            await self._paying.record(at, PaymentNews(ProviderPayment.UNKNOWN, "UNREACHABLE"))
+            return "unknown"
+        await self._again(at, max(LOOKS[min(attempts, len(LOOKS) - 1)], _rest(fault)))
+        return "unknown"
+
+    async def _look(self, at: AtBank) -> str:
+        """Of what is over for us, too, where somebody has reason to: that money moved all the same nobody may overlook."""
+        payment = at.payment
+        if not payment.asked or payment.state is PaymentState.SETTLED:
+            return "over"
+        provider = self._paying.providers.get(payment.initiated.provider)
+        age = self._clock.now() - at.row.made_at
+        waits = provider is not None and provider.settles and age < _ARRIVES_WITHIN
+        await self._paying.look(at)
+        if payment.state is PaymentState.SUBMITTED or (payment.state is PaymentState.EXECUTED and waits):
+            await self._again(at, self._next(at))
+        return "looked"
+
+    def _next(self, at: AtBank) -> timedelta:
+        return next_look(at.row.made_at, self._clock.now())
+
+    async def _again(self, at: AtBank, after: timedelta) -> None:
+        async with self._pool.acquire() as connection, connection.transaction():
+            await advance(connection, at.payment.payment_id, after)
+
+    async def _run(self, at: AtBank, wish: object) -> Done:
+        payment_id = at.payment.payment_id
+        which = f"{type(wish).__name__} {payment_id} {self._ids()}"
+        outcome = await self._commands.run(wish, system_envelope(wish, which, f"payment-{payment_id}"))
+        return outcome if isinstance(outcome, Done) else Done((), outcome.position)
+
+
+def _rest(fault: ProviderFault) -> timedelta:
+    """For how long the provider wants to be left alone."""
+    wait_s = fault.retry_after_s if isinstance(fault, ProviderUnavailable) else None
+    return timedelta(seconds=wait_s or 0)

@@ -1,0 +1,16 @@
+"""When a payment is looked at again: soon at first, hardly ever after days."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+#: How long until a payment is sent again, by how often it was already; the last goes on.
+LOOKS = tuple(timedelta(seconds=seconds) for seconds in (1, 2, 4, 8, 15, 30, 60, 300))
+#: What is at the bank is looked at again after this part of its age, within these bounds.
+_LOOK_PART, _LOOK_MIN, _LOOK_MAX = 4, timedelta(seconds=1), timedelta(minutes=5)
+#: After so many submissions of which nothing is known an operator is to look.
+UNKNOWN_MAX = 8
+
+
+def next_look(made_at: datetime, now: datetime) -> timedelta:
+    return min(max((now - made_at) / _LOOK_PART, _LOOK_MIN), _LOOK_MAX)
