@@ -76,6 +76,7 @@ def create_sandbox_app(
         "plaid.needs_login": lambda told: plaid.items.needs_login(told["item_id"]),
         "plaid.expires": lambda told: plaid.items.expires_at(told["item_id"], read_iso(told["at"])),
         "plaid.revoked": lambda told: plaid.items.revoked(told["item_id"]),
+        "plaid.payment_status": lambda told: plaid.payments.told(told["payment"], told["status"]),
         "plaid.rotate_key": lambda _: plaid.keys.rotate(),
         "truelayer.forget_tokens": lambda _: auth.forget_tokens(),
         "truelayer.signing_key": lambda told: door.add_key(told["kid"], told["public_key"]),

@@ -19,6 +19,7 @@ from isthmus.sandbox.clock import iso, read_iso
 from isthmus.sandbox.plaid_errors import Body, PlaidError, require
 from isthmus.sandbox.plaid_items import PlaidItems
 from isthmus.sandbox.plaid_keys import SigningKeys
+from isthmus.sandbox.plaid_payments import PlaidPayments
 from isthmus.sandbox.plaid_transactions import Updates
 from isthmus.sandbox.seeding import BANKS, Bank
 
@@ -36,6 +37,7 @@ class Plaid:
         self.keys = SigningKeys(world)
         self._updates = Updates(world.book)
         self.items = PlaidItems(world, self.keys)
+        self.payments = PlaidPayments(world, self.keys)
         paths: dict[str, Callable[[Body], Body]] = {
             "/link/token/create": self.link_token_create,
             "/link/token/get": self.link_token_get,
@@ -52,6 +54,7 @@ class Plaid:
             "/institutions/get_by_id": self.institutions_get_by_id,
             "/sandbox/item/reset_login": self.items.reset_login,
             "/sandbox/item/fire_webhook": self.items.fire_webhook,
+            **self.payments.paths,
         }
         self.routes = [Route(path, _endpoint(world, work), methods=["POST"]) for path, work in paths.items()]
 
@@ -61,18 +64,40 @@ class Plaid:
         require(body, "client_name", "language", "country_codes", "user")
         if "access_token" not in body and not body.get("products"):
             raise PlaidError("INVALID_REQUEST", "MISSING_FIELDS", "one or more products must be specified")
+        payment_id = self._payment_of(body)
         token = self._world.token("link-sandbox-")
         expires = self._world.clock.now() + _LINK_TOKEN_LASTS
         item_id = self.items.named(body, well=False)["item_id"] if body.get("access_token") else None
         asked = {
-            name: body.get(name) for name in ("redirect_uri", "webhook", "products", "country_codes", "hosted_link")
+            name: body.get(name)
+            for name in ("redirect_uri", "webhook", "products", "country_codes", "hosted_link", "institution_id")
         }
         chosen = (body.get("institution_data") or {}).get("routing_number")
         self._book.put(
-            "plaid.link_token", token, {**asked, "expires": iso(expires), "item_id": item_id, "chosen": chosen}
+            "plaid.link_token",
+            token,
+            {
+                **asked,
+                "created": iso(self._world.clock.now()),
+                "expires": iso(expires),
+                "item_id": item_id,
+                "chosen": chosen,
+                "payment_id": payment_id,
+            },
         )
         hosted = f"{self._world.public_url}/plaid/link/{token}"
         return {"link_token": token, "expiration": iso(expires), "hosted_link_url": hosted}
+
+    def _payment_of(self, body: Body) -> str | None:
+        """What the Link session is to pay, where it is for that: then it is for nothing else."""
+        if "payment_initiation" not in (body.get("products") or []):
+            return None
+        told = body.get("payment_initiation") or {}
+        if body["products"] != ["payment_initiation"] or not told.get("payment_id"):
+            raise PlaidError("INVALID_REQUEST", "INVALID_FIELD", "payment_initiation goes alone, with its payment_id")
+        self.payments.begun(told["payment_id"], body.get("webhook"))
+        payment_id: str = told["payment_id"]
+        return payment_id
 
     def link_token_get(self, body: Body) -> Body:
         """The sessions of a link token, each with what it gave."""

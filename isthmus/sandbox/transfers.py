@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from decimal import Decimal
 
 from isthmus.sandbox.answers import World, text
 from isthmus.sandbox.book import BOOKED, Account, Movement
@@ -29,6 +30,16 @@ def current_account(world: World, customer: str, currency: str) -> Account | Non
     """Which one a payment is taken from."""
     some = world.book.accounts_of(customer)
     return next((one for one in some if one.kind == "CURRENT" and one.currency == currency), None)
+
+
+def payer_account(world: World, customer: str, currency: str, *named: str | None) -> Account | None:
+    """The account that is named, by IBAN or by sort code and number as one text, if it is the customer's. The current one where none is."""
+    if not any(named):
+        return current_account(world, customer, currency)
+    for one in world.book.accounts_of(customer):
+        if (one.iban in named or f"{one.sort_code}{one.number}" in named) and one.currency == currency:
+            return one
+    return None
 
 
 def pay(world: World, account: Account, transfer: Transfer) -> bool:
@@ -100,6 +111,14 @@ def identified(account: str) -> list[dict[str, str]]:
         return [{"type": "IBAN", "identification": account}]
     code, number = account[:6], account[6:]
     return [{"type": "SORT_CODE", "identification": code}, {"type": "ACCOUNT_NUMBER", "identification": number}]
+
+
+def minor_of(amount: object) -> int | None:
+    """Minor units, above nothing. JSON numbers of two places come through a float and back unharmed."""
+    if isinstance(amount, bool) or not isinstance(amount, (int, float)):
+        return None
+    minor = Decimal(str(amount)) * 100
+    return int(minor) if minor.is_finite() and 0 < minor < 10**15 and minor == minor.to_integral_value() else None
 
 
 def is_iban(text: object) -> bool:

@@ -185,8 +185,11 @@ class YapilyConsents:
         status = consent["status"]
         if status == "AUTHORIZED" and read_iso(consent["expiresAt"]) <= self._world.clock.now():
             status = "EXPIRED"
-        # Who is not sent back to the callback polls, and gets the token this way.
-        token = {"consentToken": consent["token"]} if consent["polled"] and status == "AUTHORIZED" else {}
+        # Who is not sent back to the callback polls, and gets the token this way; so does who looks after a payment.
+        shows = consent["polled"] or "payment" in consent
+        # A payment's token still asks for what became of it, when the consent is used up.
+        usable = status == "AUTHORIZED" or (status == "CONSUMED" and "payment" in consent)
+        token = {"consentToken": consent["token"]} if shows and usable else {}
         return {name: value for name, value in consent.items() if name not in _HIDDEN} | {"status": status, **token}
 
     def _named(self, request: Request) -> Body:

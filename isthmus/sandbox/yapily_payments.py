@@ -12,11 +12,11 @@ from starlette.responses import Response
 
 from isthmus.sandbox.answers import World
 from isthmus.sandbox.clock import iso
-from isthmus.sandbox.transfers import current_account, pay
+from isthmus.sandbox.transfers import pay, payer_account
 from isthmus.sandbox.yapily_consents import YapilyConsents
 from isthmus.sandbox.yapily_webhooks import YapilyWebhooks
 from isthmus.sandbox.yapily_wire import Body, Refusal, bank_of, data, route
-from isthmus.sandbox.yapily_wishes import PAYMENT_FEATURES, check, transfer
+from isthmus.sandbox.yapily_wishes import PAYMENT_FEATURES, account_of, check, transfer
 
 #: Any other text is taken too, where the sandbox is told: real ones add statuses.
 STATUSES = frozenset(
@@ -114,7 +114,8 @@ class YapilyPayments:
 
     def _complete(self, payment: Body) -> None:
         wish = payment["request"]
-        account = current_account(self._world, payment["customer"], wish["amount"]["currency"])
+        payer = account_of(wish.get("payer") or {})
+        account = payer_account(self._world, payment["customer"], wish["amount"]["currency"], payer)
         if account is None or not pay(self._world, account, transfer(payment["id"], wish)):
             self._become(payment, "FAILED", _REJECTED, "INSUFFICIENT_FUNDS")
             return

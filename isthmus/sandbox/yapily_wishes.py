@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import re
-from decimal import Decimal
 from typing import Any
 
 from isthmus.sandbox.seeding import Bank
-from isthmus.sandbox.transfers import Transfer, is_iban
+from isthmus.sandbox.transfers import Transfer, is_iban, minor_of
 from isthmus.sandbox.yapily_wire import Body, Refusal
 
 TYPES = ("DOMESTIC_PAYMENT", "DOMESTIC_INSTANT_PAYMENT")
@@ -36,34 +35,28 @@ def check(wish: Any, bank: Bank) -> Body:
     amount = _object(wish.get("amount"))
     if amount.get("currency") != bank.currency:
         raise _wrong("The institution does not do payments in this currency.")
-    if _minor(amount.get("amount")) is None:
+    if minor_of(amount.get("amount")) is None:
         raise _wrong("amount must be a number above 0 with two places at most.")
     payee = _object(wish.get("payee"))
     if not isinstance(payee.get("name"), str) or not payee["name"].strip():
         raise _wrong("payee.name is missing.")
-    if _to(payee) is None:
+    if account_of(payee) is None:
         raise _wrong("payee.accountIdentifications names no account.")
+    if wish.get("payer") is not None and account_of(_object(wish["payer"])) is None:
+        raise _wrong("payer.accountIdentifications names no account.")
     return wish
 
 
 def transfer(payment_id: str, wish: Body) -> Transfer:
-    minor, to = _minor(wish["amount"]["amount"]), _to(wish["payee"])
+    minor, to = minor_of(wish["amount"]["amount"]), account_of(wish["payee"])
     assert minor is not None and to is not None, "it was checked"  # noqa: PT018 - one check, for the types
     payee, currency = wish["payee"]["name"], wish["amount"]["currency"]
     return Transfer(payment_id.replace("-", ""), minor, currency, payee, to, wish.get("reference") or "")
 
 
-def _minor(amount: object) -> int | None:
-    """JSON numbers of two places come through a float and back unharmed."""
-    if isinstance(amount, bool) or not isinstance(amount, (int, float)):
-        return None
-    minor = Decimal(str(amount)) * 100
-    return int(minor) if minor.is_finite() and 0 < minor < 10**15 and minor == minor.to_integral_value() else None
-
-
-def _to(payee: Body) -> str | None:
+def account_of(party: Body) -> str | None:
     """An IBAN, or sort code and number as one text."""
-    some = payee.get("accountIdentifications")
+    some = party.get("accountIdentifications")
     ids = (
         {str(each.get("type")): str(each.get("identification")) for each in some if isinstance(each, dict)}
         if (isinstance(some, list))
