@@ -79,6 +79,11 @@ class BankingSettings(BaseModel):
     yapily_url: str = Field("https://api.yapily.com", description="Yapily's API.")
     yapily_application: str | None = Field(None, description="Our name at Yapily.")
     yapily_secret: SecretStr | None = Field(None, description="Our secret at Yapily.")
+    yapily_acsc_settles: tuple[str, ...] = Field(
+        (),
+        description="Banks, as Yapily names them, that say of a payment that it is settled on the payer's side (ACSC) and never that "
+        "it has arrived (ACCC): theirs is settled by the first. As a JSON list.",
+    )
     yapily_webhook_secrets: SecretStr | None = Field(
         None,
         description="What Yapily's webhooks are signed with; two, parted by a comma, while one takes the other's place.",

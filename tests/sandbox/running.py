@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +71,14 @@ class Sandbox:
     def accounts(self, bank: str, username: str = "jo") -> list[dict[str, Any]]:
         some = self.http.get(f"{self.url}/sandbox/accounts").json()
         return [one for one in some if one["bank"] == bank and one["username"] == username]
+
+    def paid_to(self, name: str, bank: str, username: str = "jo") -> Decimal:
+        """What has left for somebody of that name, by the bank's own book: whatever else happens in the accounts."""
+        total = 0
+        for account in self.accounts(bank, username):
+            told = self.http.get(f"{self.url}/sandbox/movements", params={"account": account["id"]}).json()
+            total -= sum(one["amount"] for one in told if one["name"] == name)
+        return Decimal(total) / 100
 
     def approve(
         self, page: str, username: str = "jo", password: str = "sandbox", *, answer: str = "approve"

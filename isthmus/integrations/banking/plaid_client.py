@@ -44,7 +44,7 @@ class PlaidClient:
         self._limiter: anyio.CapacityLimiter | None = None
         self._api: Any = None
 
-    async def ask(self, name: str, method: str, shape: type[Shape], *, safe: bool, **body: Any) -> Shape:
+    async def ask(self, name: str, method: str, shape: type[Shape], /, *, safe: bool, **body: Any) -> Shape:
         def work() -> bytes:
             return self._sent(method, body, safe)
 

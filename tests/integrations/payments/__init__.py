@@ -1,0 +1,1 @@
+"""Who pays for us, against the sandbox over HTTP."""
