@@ -18,8 +18,10 @@ from isthmus.domain.identifiers import uuid7_source
 from isthmus.domain.notifications import Message, Notifier, Undeliverable
 from isthmus.domain.paying import Payouts
 from isthmus.integrations.banking.calls import Calls, Manners
+from isthmus.integrations.banking.outside import Outside
 from isthmus.integrations.banking.signing import truelayer_signer
 from isthmus.integrations.notifications.onesignal import OneSignal
+from isthmus.integrations.payments import plaid_payments, yapily_payments
 from isthmus.integrations.payments.truelayer_api import TrueLayerApi
 from isthmus.integrations.payments.truelayer_payments import TrueLayerPayments
 from isthmus.integrations.payments.truelayer_payouts import TrueLayerPayouts
@@ -45,6 +47,8 @@ from isthmus.write_models.sca_desk import ScaDesk
 
 #: Who pays from the platform's money.
 _PAYOUTS = "truelayer"
+#: Who has people's banks pay, beside TrueLayer.
+_AT_BANKS = {plaid_payments.NAME: plaid_payments.made, yapily_payments.NAME: yapily_payments.made}
 
 log = structlog.get_logger(__name__)
 
@@ -169,6 +173,12 @@ def bank_payments_of(settings: Settings, side: WriteSide, http: httpx.AsyncClien
     api = _truelayer(settings, side, http, "truelayer_payments")
     if api is not None:
         made["truelayer"] = TrueLayerPayments(api, side.clock)
+    told = settings.banking
+    for name, make in _AT_BANKS.items():
+        calls = Calls(f"{name}_payments", Manners(deadline_s=told.deadline_s))
+        provider = make(Outside(told, http, calls, side.clock))
+        if provider is not None:
+            made[name] = provider
     return made
 
 

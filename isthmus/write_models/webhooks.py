@@ -10,7 +10,7 @@ import hashlib
 import time
 from collections import deque
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from enum import StrEnum
 from uuid import UUID
@@ -173,6 +173,10 @@ class Webhooks:
             await self._mark(webhook_id, "DONE", None)
             return
         consent_id = await self._consent_of(provider, told.reference)
+        if consent_id is None and told.reference is not None and told.news is not None:
+            # A payment is a consent of its own with some providers.
+            await self._look_at(provider, webhook_id, replace(told, payment=told.reference))
+            return
         if consent_id is None or (told.news is None and not told.changed):
             _taken.labels(provider, "parked").inc()
             await self._mark(

@@ -149,6 +149,8 @@ class PlaidWebhooks:
                 | "USER_ACCOUNT_REVOKED" as code
             ):
                 word = code
+            case "PAYMENT_STATUS_UPDATE":
+                return WebhookNews(None, kind, payment=told.payment_id)
             case _:
                 return WebhookNews(told.item_id, kind)
         ends = told.consent_expiration_time
@@ -235,6 +237,12 @@ class YapilyWebhooks:
     def read(self, body: bytes) -> WebhookNews:
         told = _read(body, _YapilyBody)
         event = told.event
+        if told.type.startswith("single_payment.") and event is not None and event.id and event.consent_id:
+            # By the name that `payments/yapily_payments.py` has for it, or by the key that it was made under.
+            ours = None
+            with suppress(ValueError):
+                ours = UUID(event.payment_idempotency_id or "")
+            return WebhookNews(None, told.type, payment=f"{event.consent_id}:{event.id}", our_payment=ours)
         if not told.type.startswith("consent.") or event is None or event.status is None:
             return WebhookNews(event.consent_id if event else None, told.type)
         news = ConsentNews(consent_state("yapily", event.status), event.status)
@@ -251,6 +259,7 @@ class _PlaidBody(msgspec.Struct):
     item_id: str | None = None
     error: _PlaidError | None = None
     consent_expiration_time: datetime | None = None
+    payment_id: str | None = None
 
 
 class _TrueLayerBody(msgspec.Struct):
@@ -269,6 +278,7 @@ class _YapilyEvent(msgspec.Struct, rename="camel"):
     id: str | None = None
     consent_id: str | None = None
     status: str | None = None
+    payment_idempotency_id: str | None = None
 
 
 class _YapilyBody(msgspec.Struct):

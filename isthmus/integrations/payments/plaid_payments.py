@@ -28,8 +28,8 @@ from isthmus.integrations.payments.statuses import payment_state
 
 NAME = "plaid"
 _REFERENCE_MAX = 18
-#: How long the page is of use. Nothing takes a payment back that was made there, so what is given up here must end there by itself.
-_PAGE_LASTS = timedelta(minutes=15)
+#: How long the page can be opened: less than a person has here. Nothing takes a payment back that was made there, so it must end by itself.
+_PAGE_LASTS = timedelta(minutes=10)
 
 
 class _Recipient(msgspec.Struct):
