@@ -17,7 +17,7 @@ import httpx
 import msgspec
 
 from isthmus.domain.bank_payments import BankPayments, BankWish, Begun, Decoupled, GoTo, PayerAccount
-from isthmus.domain.banking import Malformed, OutcomeUnknown, ProviderRefused
+from isthmus.domain.banking import Malformed, OutcomeUnknown, ProviderRefused, ProviderUnavailable
 from isthmus.domain.payees import PayeeAccount
 from isthmus.domain.payment_news import PaymentNews, ProviderPayment
 from isthmus.integrations.banking.calls import Calls
@@ -166,6 +166,8 @@ class YapilyPayments:
             if refusal.code in _REFUSALS and (await self._consent(consent_id)).status == "AUTHORIZED":
                 raise  # it was not used for anything, and never will be for this
             raise OutcomeUnknown(str(refusal)) from None
+        except ProviderUnavailable as fault:
+            raise OutcomeUnknown(str(fault)) from None  # one of the attempts may have been heard
         return self._news(consent, answer.data)
 
     async def cancel(self, reference: str) -> PaymentNews:
