@@ -19,7 +19,7 @@ from isthmus.sandbox.clock import iso, read_iso
 from isthmus.sandbox.plaid_errors import Body, PlaidError, require
 from isthmus.sandbox.plaid_items import PlaidItems
 from isthmus.sandbox.plaid_keys import SigningKeys
-from isthmus.sandbox.plaid_payments import PlaidPayments
+from isthmus.sandbox.plaid_payments import CURRENCIES, PlaidPayments
 from isthmus.sandbox.plaid_transactions import Updates
 from isthmus.sandbox.seeding import BANKS, Bank
 
@@ -231,7 +231,7 @@ def _institution(bank: Bank) -> Body:
     return {
         "institution_id": f"ins_{bank.id}",
         "name": bank.name,
-        "products": ["transactions", "balance"],
+        "products": ["transactions", "balance", *(["payment_initiation"] if bank.currency in CURRENCIES else [])],
         "country_codes": [bank.country],
         "routing_numbers": [],
         "oauth": True,

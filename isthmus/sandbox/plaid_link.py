@@ -36,7 +36,7 @@ class PlaidLink:
             lines, banks = self._asked(token, kept)
         except PlaidError as error:
             return HTMLResponse(f"<p>{escape(error.message)}</p>", 400)
-        chosen = request.query_params.get("institution_id") or kept.get("institution_id") or ""
+        chosen = kept.get("institution_id") or request.query_params.get("institution_id") or ""
         bank = chosen.removeprefix("ins_")
         if bank not in [one.id for one in banks]:
             some = [one for one in banks if one.country in kept["country_codes"]]

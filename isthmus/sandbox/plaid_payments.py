@@ -28,7 +28,7 @@ STATUSES = frozenset(
 )
 #: What `/sandbox/payment/simulate` takes.
 _SIMULATED = STATUSES - {"INPUT_NEEDED", "PROCESSING", "ESTABLISHED", "COMPLETED", "UNKNOWN"}
-_CURRENCIES = frozenset({"GBP", "EUR"})
+CURRENCIES = frozenset({"GBP", "EUR"})
 _WORD = "PAYMENT_STATUS_"
 _STEP_S = "1"
 #: "An alphanumeric string with at most 18 characters": blanks are taken too.
@@ -84,7 +84,7 @@ class PlaidPayments:
             raise PlaidError("PAYMENT_ERROR", "PAYMENT_INVALID_REFERENCE", "reference must have 1 to 18 characters")
         amount = body["amount"] if isinstance(body["amount"], dict) else {}
         currency, minor = amount.get("currency"), minor_of(amount.get("value"))
-        if currency not in _CURRENCIES or minor is None:
+        if currency not in CURRENCIES or minor is None:
             raise _wrong("INVALID_FIELD", "amount must have a currency and a value above 0 with two places at most")
         if recipient["bacs" if currency == "GBP" else "iban"] is None:
             raise PlaidError(

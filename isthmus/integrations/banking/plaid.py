@@ -162,8 +162,10 @@ class Plaid:
                 country_codes=[country],
             )
             for one in page.institutions:
+                able = ["ACCOUNTS", "TRANSACTIONS"]
+                able += ["PAYMENTS"] if "payment_initiation" in one.products else []
                 yield ProviderInstitution(
-                    one.institution_id, one.name, tuple(one.country_codes), capabilities=("ACCOUNTS", "TRANSACTIONS")
+                    one.institution_id, one.name, tuple(one.country_codes), capabilities=tuple(able)
                 )
             offset, total = offset + _INSTITUTIONS_PAGE, page.total
 

@@ -13,6 +13,7 @@ from isthmus.domain.bank_payments import BankPayments, PayerAccount
 from isthmus.domain.banking import ProviderRefused
 from isthmus.domain.payment_news import ProviderPayment
 from isthmus.integrations.banking.calls import Calls
+from isthmus.integrations.banking.registry import PROVIDERS
 from isthmus.integrations.payments import plaid_payments
 from tests.integrations.banking.outside import outside
 from tests.integrations.banking.test_unknown_outcomes import HANGS_S, IMPATIENT
@@ -105,6 +106,16 @@ async def test_the_account_that_was_linked_is_the_one_that_pays(sandbox: Sandbox
     later(sandbox, 2)
     (after,) = [one for one in sandbox.accounts("harbour") if one["kind"] == "SAVINGS"]
     assert Decimal(savings["booked"]) - Decimal(after["booked"]) == Decimal("0.01")
+
+
+async def test_only_banks_that_plaid_pays_from_are_said_to_pay(sandbox: Sandbox) -> None:
+    async with outside(sandbox, "plaid") as out:
+        catalogue = PROVIDERS["plaid"](out)
+        assert catalogue is not None
+        able = {
+            country: [one.capabilities async for one in catalogue.institutions(country)] for country in ("GB", "US")
+        }
+    assert able == {"GB": [("ACCOUNTS", "TRANSACTIONS", "PAYMENTS")], "US": [("ACCOUNTS", "TRANSACTIONS")]}
 
 
 @pytest.mark.parametrize(
