@@ -34,6 +34,7 @@ def _banks(settings: Settings, endpoints: Endpoints) -> dict[str, str]:
     told, url, given = settings.banking, endpoints.sandbox_url, {}
     if not told.redirect_uris:
         given["REDIRECT_URIS"] = json.dumps(_redirect_uris(settings, endpoints))
+        given["PAYMENT_RETURN_URI"] = told.payment_return_uri or _back_to_payments(settings, endpoints)
     if url and _nobody_is_told(settings):
         given |= {
             "PLAID_URL": f"{url}/plaid",
@@ -93,8 +94,13 @@ def _telephones(settings: Settings, endpoints: Endpoints) -> dict[str, str]:
 
 
 def _redirect_uris(settings: Settings, endpoints: Endpoints) -> list[str]:
-    payments = device_origin(settings, endpoints) or endpoints.api_url
-    return [f"{endpoints.api_url}/bank-links/callback", _DEMO_CLIENT_REDIRECT, f"{payments}/payments/callback"]
+    payments = _back_to_payments(settings, endpoints)
+    return [f"{endpoints.api_url}/bank-links/callback", _DEMO_CLIENT_REDIRECT, payments]
+
+
+def _back_to_payments(settings: Settings, endpoints: Endpoints) -> str:
+    """To the page at the name that it was left by, so that it knows who comes back."""
+    return f"{device_origin(settings, endpoints) or endpoints.api_url}/payments/callback"
 
 
 def sandbox_environment(settings: Settings, data: DataDirectory, endpoints: Endpoints) -> dict[str, str]:

@@ -33,7 +33,7 @@ class BankingSettings(BaseModel):
     payment_return_uri: str | None = Field(
         None,
         description="Where a person is sent back to who authorised a payment at their bank, to the letter; by default the first of "
-        "`redirect_uris`.",
+        "`redirect_uris`. In `up`, by default: /payments/callback of the API.",
     )
     countries: tuple[str, ...] = Field(("GB", "DE", "US"), description="Where institutions are known, as a JSON list.")
     balance_lasts_s: float = Field(

@@ -19,6 +19,7 @@ from tests.conftest import NO_CHROMIUM
 from tests.end_to_end.chromium import Watched, chromium, found
 from tests.end_to_end.client import Client
 from tests.end_to_end.product import Product, environment
+from tests.end_to_end.test_bank_links import HARBOUR, Bank, catalogue_is_made, ended, link, until
 from tests.end_to_end.test_payments import funded
 
 pytestmark = [
@@ -50,20 +51,44 @@ def account(product: Product, token_of: Callable[[str], str]) -> str:
 
 
 @pytest.fixture(scope="module")
+def at_bank(product: Product, token_of: Callable[[str], str]) -> Iterator[str]:
+    """Grace's account at Harbour Bank, linked."""
+    query = "{ viewer { bankConsents(first: 20) { edges { node { id accounts { id name } } } } } }"
+
+    async def linked() -> tuple[str, str]:
+        grace, bank = Client(product.url, token_of("grace")), Bank(str(product.running["sandbox_url"]))
+        async with grace.http, bank.http:
+            await until(lambda: catalogue_is_made(grace), "the catalogue is made by `work`")
+            consent = await link(grace, bank, HARBOUR)
+            edges = (await grace.ask(query)).data["viewer"]["bankConsents"]["edges"]
+        accounts = next(edge["node"]["accounts"] for edge in edges if edge["node"]["id"] == consent)
+        return consent, next(one["id"] for one in accounts if one["name"] == "Current account")
+
+    async def unlinked(consent: str) -> None:
+        grace = Client(product.url, token_of("grace"))
+        async with grace.http:
+            await ended(grace, "deleteBankLink", consent)
+
+    consent, account = asyncio.run(linked())
+    yield account
+    asyncio.run(unlinked(consent))
+
+
+@pytest.fixture(scope="module")
 def pages(product: Product) -> str:
     """What `up` says: a device knows this machine by its name alone."""
     return next(line.split()[1] for line in product.up.lines if line.startswith("payments "))
 
 
 @pytest.fixture(scope="module")
-def page(product: Product, account: str, pages: str) -> Iterator[Page]:
+def page(product: Product, account: str, at_bank: str, pages: str) -> Iterator[Page]:
     """Grace's, signed in on the way there, with a device enrolled. Whatever the browser complains of is a failure."""
-    del account  # it is opened before the browser's loop runs in this thread
+    del account, at_bank  # they are opened before the browser's loop runs in this thread
     with chromium() as browser:
         page = browser.new_page()
         page.set_default_timeout(PATIENCE_MS)
         expect.set_options(timeout=PATIENCE_MS)
-        hosts = (product.base, str(product.running["issuer_url"]), pages)
+        hosts = (product.base, str(product.running["issuer_url"]), str(product.running["sandbox_url"]), pages)
         watched = Watched(page, tuple(urlsplit(host).netloc for host in hosts))
         session = page.context.new_cdp_session(page)
         session.send("WebAuthn.enable")
@@ -132,6 +157,26 @@ def test_a_code_pays_what_it_was_sent_for_and_a_wrong_one_nothing(page: Page, pr
 
     expect(page.locator("#what")).to_have_text(re.compile("5.62 EUR to Maria: (AUTHORISED|SUBMITTED|EXECUTED)"))
     expect(page.locator("#answer *")).to_have_count(0)
+
+
+def test_a_bank_asks_its_customer_on_its_own_page_and_sends_them_back(page: Page, pages: str, at_bank: str) -> None:
+    page.select_option("#pay select[name=from]", at_bank)
+    page.fill("#pay input[name=amount]", "5.65")
+    page.fill("#pay input[name=name]", "Bob")
+    page.fill("#pay input[name=iban]", "")
+    page.fill("#pay input[name=sortCode]", "112233")
+    page.fill("#pay input[name=accountNumber]", "12345678")
+    page.select_option("#pay select[name=method]", "")
+    page.click("#pay button")
+    page.click("#answer a")
+    page.fill("input[name=username]", "jo")
+    page.fill("input[name=password]", "sandbox")
+    page.click("button[value=approve]")
+    page.wait_for_url(pages)
+
+    expect(page.locator("#what")).to_have_text("5.65 GBP to Bob: EXECUTED")
+    assert page.locator("#said").inner_text() == ""
+    assert page.evaluate("sessionStorage.length") == 0, "taken once"
 
 
 def test_what_is_taken_back_is_not_paid_and_the_page_that_opens_anew_shows_it(
