@@ -132,7 +132,7 @@ def test_what_the_person_refuses_at_the_bank_is_rejected(
     assert (now["state"], now["failure"]["code"]) == ("REJECTED", "authorization_failed")
 
 
-def test_what_somebody_else_came_back_with_passes_nothing_and_counts_for_nothing(
+def test_d7_what_somebody_else_came_back_with_passes_nothing_and_counts_for_nothing(
     served: Served, banks: Sandbox, jo: Person, ada: Person, account: str
 ) -> None:
     one, other = pay(jo, account), pay(jo, account)
@@ -151,7 +151,7 @@ def test_what_somebody_else_came_back_with_passes_nothing_and_counts_for_nothing
     assert answer(jo, one, redirectResult=back)["payment"]["state"] == "SUBMITTED"
 
 
-def test_who_does_not_come_back_is_found_by_the_webhook_and_the_bank_is_asked(
+def test_f41_who_does_not_come_back_is_found_by_the_webhook_and_the_bank_is_asked(
     served: Served, banks: Sandbox, jo: Person, account: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     payment = pay(jo, account)

@@ -25,7 +25,7 @@ def test_every_row_has_a_test_and_every_test_has_a_row() -> None:
 
 
 #: Rows that are tried where the part is that they attack: devices, digests, the providers' signatures.
-BESIDE_THEIR_PARTS = ("D1", "D2", "D6", *(f"E{n}" for n in range(1, 8)))
+BESIDE_THEIR_PARTS = ("D1", "D2", "D6", "D7", *(f"E{n}" for n in range(1, 8)))
 
 
 def test_every_row_that_is_tried_beside_its_part_has_a_test_of_its_name() -> None:

@@ -1,4 +1,4 @@
-"""F41: `work` is killed again and again while payments are on their way. Each is at the bank once, and four books agree in the end.
+"""F38: `work` is killed again and again while payments are on their way. Each is at the bank once, and four books agree in the end.
 
 The books: the payer's account, what is on its way (clearing), the bank's statement of our account there, and the payee's account at
 their bank.
@@ -45,7 +45,7 @@ def product(tmp_path: Path) -> Iterator[Product]:
 
 
 @pytest.mark.timeout(300)
-async def test_f41_work_killed_while_payments_are_on_their_way_pays_each_once(product: Product) -> None:
+async def test_f38_work_killed_while_payments_are_on_their_way_pays_each_once(product: Product) -> None:
     ada, olga = [Client(product.url, await _token(product, name)) for name in ("ada", "olga")]
     bank = Bank(str(product.running["sandbox_url"]))
     account, theirs = await funded(ada, olga, "100.00"), await bank.account("nordlicht", "maria")

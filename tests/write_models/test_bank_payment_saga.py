@@ -217,7 +217,7 @@ async def test_the_bank_asks_and_pays_and_what_left_is_noted_here(office: Office
 POINTS = ("begun", "asked", "answered", "submitting", "submitted")
 
 
-async def test_f41_whoever_dies_on_the_way_is_followed_by_one_who_does_it_once(office: Office) -> None:
+async def test_f38_whoever_dies_on_the_way_is_followed_by_one_who_does_it_once(office: Office) -> None:
     for point in POINTS:
         office.bank.troubles = ["before"]  # so that all of it is the saga's to do
         payment = await office.initiate()
@@ -237,7 +237,7 @@ async def test_f41_whoever_dies_on_the_way_is_followed_by_one_who_does_it_once(o
     await assert_sound(office.side.pool)
 
 
-async def test_f41_any_order_of_troubles_and_deaths_and_the_books_agree(office: Office) -> None:
+async def test_f38_any_order_of_troubles_and_deaths_and_the_books_agree(office: Office) -> None:
     chance = random.Random(6)
     payments = []
     for _ in range(6):
@@ -266,7 +266,7 @@ async def test_f41_any_order_of_troubles_and_deaths_and_the_books_agree(office: 
     await assert_sound(office.side.pool)
 
 
-async def test_nobody_answers_at_the_bank_and_it_is_taken_back_there_before_it_expires_here(office: Office) -> None:
+async def test_f41_nobody_answers_at_the_bank_and_it_is_taken_back_there_before_it_expires_here(office: Office) -> None:
     payment, late = await office.initiate(), await office.initiate()
     office.bank.waits = False
     office.bank.authorise(late)  # a moment before its time is over
@@ -327,7 +327,7 @@ async def test_what_an_operator_is_to_judge_is_judged_before_anybody_is_asked(of
     )
 
 
-async def test_a_bank_that_asks_elsewhere_is_polled_until_its_customer_has_answered(office: Office) -> None:
+async def test_f41_a_bank_that_asks_elsewhere_is_polled_until_its_customer_has_answered(office: Office) -> None:
     office.bank.decoupled, office.bank.waits = True, False
     payment = await office.initiate()
     waiting = await office.poll(payment)

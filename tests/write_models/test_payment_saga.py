@@ -193,7 +193,7 @@ async def test_f18_what_became_of_it_is_not_known_and_it_is_done_once_all_the_sa
 
 
 @pytest.mark.parametrize("point", ["payment_saga.begun", "payment_saga.sent"])
-async def test_f41_whoever_dies_on_the_way_is_followed_by_one_who_does_it_once(office: Office, point: str) -> None:
+async def test_f38_whoever_dies_on_the_way_is_followed_by_one_who_does_it_once(office: Office, point: str) -> None:
     payment = await office.authorised()
 
     with armed(f"{point}:1:raise"), pytest.raises(InjectedFault):
@@ -306,7 +306,7 @@ async def test_e6_the_bank_names_another_amount_and_nothing_moves(office: Office
     assert await office.figures() == (100, 30, 0)
 
 
-async def test_nobody_answers_and_it_expires_by_the_clock(office: Office, side_at: Callable[..., Any]) -> None:
+async def test_f41_nobody_answers_and_it_expires_by_the_clock(office: Office, side_at: Callable[..., Any]) -> None:
     async with side_at(NOW) as (side, clock):
         later = await opened(side, Driver(side.commands))
         payment, _ = await later.initiate()
@@ -378,7 +378,7 @@ def side_at(request: pytest.FixtureRequest) -> Callable[[datetime], Any]:
     return at
 
 
-async def test_f41_any_order_of_troubles_and_deaths_and_the_books_agree(office: Office) -> None:
+async def test_f38_any_order_of_troubles_and_deaths_and_the_books_agree(office: Office) -> None:
     """Forty payments of a cent, each with troubles of its own; whoever carries them on dies and is followed again and again."""
     chance = random.Random(6)
     payments = [await office.authorised("0.01") for _ in range(40)]
