@@ -47,6 +47,7 @@ from isthmus.domain.sca import (
     ScaPassed,
 )
 from isthmus.write_models.connection import Connection
+from isthmus.write_models.sagas.runner import RUNNER
 from isthmus.write_models.timers import enqueue
 
 #: Jobs: a payment is carried on; a one-time code is delivered.
@@ -97,16 +98,13 @@ async def advance(
 ) -> None:
     """Have a payment looked at, now or then, by whichever process comes to it. One look of each kind is ahead at most: every look
     that asks for the next would otherwise begin a chain of its own. `told`: what a webhook calls it by, where that is not known yet."""
-    kind = "told" if told is not None else "later" if after is not None else None
-    key = f"{ADVANCE_PAYMENT}:{payment_id}" if kind is None else f"{ADVANCE_PAYMENT}:{payment_id}:{kind}"
-    payload = str(payment_id) if told is None else f"{payment_id} {told}"
-    await enqueue(connection, ADVANCE_PAYMENT, payload.encode(), after, key)
+    kind = "told" if told is not None else "later" if after is not None else ""
+    await RUNNER.look(connection, ADVANCE_PAYMENT, payment_id, after, kind=kind, told=told or "")
 
 
 async def advance_at_expiry(connection: Connection, payment_id: UUID, after: timedelta) -> None:
     """Its own kind, since it is far away: a payment that is answered for is not to wait for it."""
-    key = f"{ADVANCE_PAYMENT}:{payment_id}:expiry"
-    await enqueue(connection, ADVANCE_PAYMENT, str(payment_id).encode(), after, key)
+    await RUNNER.look(connection, ADVANCE_PAYMENT, payment_id, after, kind="expiry")
 
 
 async def _payment(connection: Connection, event: PaymentEvent, now: datetime) -> None:

@@ -32,18 +32,18 @@ from isthmus.write_models.commands import CommandBus, Done, Envelope
 from isthmus.write_models.connection import Pool
 from isthmus.write_models.event_store import load_stream
 from isthmus.write_models.payment_rows import PaymentRow, digest_of, find_payment
-from isthmus.write_models.payments import advance, advance_at_expiry
+from isthmus.write_models.payments import ADVANCE_PAYMENT, advance, advance_at_expiry
 from isthmus.write_models.sagas.bank_payments import BankPaymentSaga
 from isthmus.write_models.sagas.looking import LOOKS, UNKNOWN_MAX, next_look
+from isthmus.write_models.sagas.runner import RUNNER
 
 #: States in which something is still to come, without or with a look at the bank.
 _MOVING = (PaymentState.AWAITING_SCA, PaymentState.AUTHORISED, PaymentState.SUBMITTED)
 _SWEEP = 200
-_STRAY = """
+_STRAY = f"""
 select p.id from payments p where p.parked is null and (p.state = any($1) or
-        (p.state = 'EXECUTED' and p.source = 'BANK' and p.provider = any($3) and p.made_at > now() - interval '7 days')) and not exists (
-    select from pgqueuer q where q.entrypoint = 'advance_payment' and q.payload = convert_to(p.id::text, 'UTF8')
-        and q.status in ('queued', 'picked'))
+        (p.state = 'EXECUTED' and p.source = 'BANK' and p.provider = any($3) and p.made_at > now() - interval '7 days'))
+    and {RUNNER.unlooked(ADVANCE_PAYMENT, "p.id")}
 order by p.id limit $2"""
 
 _steps = Counter(
