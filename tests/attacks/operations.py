@@ -62,6 +62,8 @@ def _copy(value: Any, mine: str) -> Any:
         return uuid4().hex
     if value is MINE:
         return mine
+    if isinstance(value, list):
+        return [_copy(inner, mine) for inner in value]
     return {name: _copy(inner, mine) for name, inner in value.items()} if isinstance(value, Mapping) else value
 
 

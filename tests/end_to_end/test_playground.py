@@ -127,7 +127,10 @@ def pay(product: Product, page: Page) -> None:
     """From another place: a program with an API key of the same person's."""
     ask = """async (body) => (await (await fetch('/graphql', {method: 'POST', body: JSON.stringify(body),
         headers: {'content-type': 'application/json', 'x-isthmus-csrf': '1'}})).json()).data"""
-    accounts = page.evaluate(ask, {"query": "{ viewer { accounts(first: 50) { edges { node { id name asset } } } } }"})
+    accounts = page.evaluate(
+        ask,
+        {"query": "{ viewer { accounts(first: 50, filter: {kinds: [LEDGER]}) { edges { node { id name asset } } } } }"},
+    )
     mine = {edge["node"]["name"]: edge["node"]["id"] for edge in accounts["viewer"]["accounts"]["edges"]}
     made = page.evaluate(
         ask,
