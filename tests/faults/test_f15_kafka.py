@@ -35,12 +35,14 @@ from tests.write_models.published import assert_published_in_order
 
 #: Short, so that giving up and publishing anew happens within the test; in production it is five seconds.
 DEADLINE_S = 1.0
+#: Topics that are written to here: the mock takes a fifth of a second to make one.
+WRITTEN = (TOPIC, *(topic for topic in TOPICS if topic.startswith(("accounts.account.opened", "ledger.journal."))))
 
 
 @pytest.fixture
 def kafka() -> Iterator[MockKafka]:
     with mock_kafka() as cluster:
-        cluster.make_topics({TOPIC: PARTITIONS, **dict.fromkeys(TOPICS, PARTITIONS)})
+        cluster.make_topics(dict.fromkeys(WRITTEN, PARTITIONS))
         yield cluster
 
 
@@ -169,14 +171,14 @@ async def test_f15_one_broker_that_goes_and_comes_back_with_its_leaders_moved_me
     async with relaying(kafka, database) as relay:
         customer = await Customer.of(ledger)
         for partition in range(PARTITIONS):
-            for topic in (TOPIC, *TOPICS):
+            for topic in WRITTEN:
                 await asyncio.to_thread(kafka.lead, topic, partition, 1)
         await customer.pays(5)
         await relayed(relay, database)
         kafka.down(1)
         await customer.pays(10)
         for partition in range(PARTITIONS):
-            for topic in (TOPIC, *TOPICS):
+            for topic in WRITTEN:
                 await asyncio.to_thread(kafka.lead, topic, partition, 2 + partition % 2)
         head = await relayed(relay, database)
         kafka.up(1)
