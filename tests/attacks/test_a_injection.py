@@ -90,7 +90,7 @@ def test_a15_text_is_text_wherever_it_goes(served: Served, ada: Person, olga: Pe
         for place in text_places(found)
         if place.split(".")[0] in call.variables
         for number, text in enumerate(PAYLOADS)
-        if (number + len(place)) % 8 == 0  # each text at some places, each place with some texts
+        if (number + len(place) + len(operation)) % 16 == 0  # each text at some places, each place with some texts
     ]
     assert len({(operation, place) for operation, _, place, _ in tried}) >= 25
 

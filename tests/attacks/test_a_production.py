@@ -97,12 +97,12 @@ def test_a9_guessing_names_finds_none(closed: Served, row: Row) -> None:
     assert len(real) > 60
     reference = json.loads(people[0].post("{ zzzz }").text)["errors"][0]["message"]
     for n, name in enumerate(guesses):
-        for text in (f"{{ {name} }}", f"mutation {{ {name} }}"):
-            with row.case(text):
-                (error,) = people[n % len(people)].post(text).json()["errors"]
-                assert error["extensions"]["code"] == UNTRUSTED
-                assert error["message"] == reference
-                assert set(error) == {"message", "extensions"}
+        text = f"{{ {name} }}" if n % 2 else f"mutation {{ {name} }}"
+        with row.case(text):
+            (error,) = people[n % len(people)].post(text).json()["errors"]
+            assert error["extensions"]["code"] == UNTRUSTED
+            assert error["message"] == reference
+            assert set(error) == {"message", "extensions"}
 
 
 def test_a9_a_wrong_variable_of_a_published_operation_suggests_nothing(closed: Served, row: Row) -> None:

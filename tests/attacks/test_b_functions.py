@@ -142,11 +142,11 @@ def test_b6_a_field_that_is_smuggled_in_refuses_the_whole_wish(
             continue
         person = olga if call.role is Role.OPERATOR else ada
         with nothing_changes(served):
-            for word in NO_INPUT.split():
+            for number, word in enumerate(NO_INPUT.split()):
                 wish = call.filled(None, None, mine)
                 places = [wish["input"], *(inner for inner in wish["input"].values() if isinstance(inner, dict))]
-                for place in places:
-                    if word in place:
+                for depth, place in enumerate(places):
+                    if word in place or (depth and (number + depth) % 4):  # further in, some of the words
                         continue
                     place[word] = "1"
                     with row.case((operation, word)):
