@@ -63,7 +63,8 @@ def refuse(
     if payment is None or challenge is None or not _waits(payment, challenge, wish.operator):
         return _elsewhere()
     refused = PaymentRejected(payment.payment_id, payment.owner, compliance.REFUSED)
-    void = sca.invalidate(challenge, sca.Invalidation.CANCELLED)
+    # Of a batch the others go on, and some may be at the bank: the challenge is theirs as well.
+    void = sca.invalidate(challenge, sca.Invalidation.CANCELLED) if payment.initiated.batch_id is None else ()
     return [*ended(book, hold, refused, now), *void]
 
 

@@ -342,9 +342,11 @@ def start_submission(
     if challenge is not None:
         same = same and challenge.issued.digest == wish.digest and challenge.state is sca.ChallengeState.PASSED
     if not same:
+        # What may lie at the bank from before is not over by that: its money stays reserved until somebody knows.
+        over = ended(book, hold, PaymentRejected(*about, "CHANGED_AFTER_SCA"), now) if not payment.unknown else ()
         return [
             *(sca.invalidate(challenge, sca.Invalidation.CHANGED) if challenge is not None else ()),
-            *ended(book, hold, PaymentRejected(*about, "CHANGED_AFTER_SCA"), now),
+            *over,
             PaymentParked(*about, "CHANGED_AFTER_SCA"),
         ]
     return [PaymentSubmissionStarted(*about, payment.attempts + 1)]

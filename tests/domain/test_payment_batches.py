@@ -10,12 +10,13 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from isthmus.domain import batches, payment_events, payments, sca, sca_answers
+from isthmus.domain import batches, payment_events, payment_review, payments, sca, sca_answers
 from isthmus.domain.accounts import Account, AccountType, FreezeReason
 from isthmus.domain.batches import Batch, BatchInitiated, InitiateBatch
 from isthmus.domain.compliance import Limits, Ruling, Verdict
 from isthmus.domain.ledger import AccountState, Hold, HoldVoided, JournalReserved, LedgerEvent, apply, evolve_hold
 from isthmus.domain.payment_events import PaymentState, Source, hold_id_of
+from isthmus.domain.payment_review import RefusePayment, ReleasePayment
 from isthmus.domain.payments import CancelPayment, InitiatePayment, StartSubmission
 from isthmus.domain.personal import PersonalText, Sealed
 from isthmus.domain.refusals import InsufficientFunds, LimitExceeded, Refusal, ScaRejected
@@ -122,6 +123,16 @@ class World:
         wish, hold = StartSubmission(self.ids[n], CHALLENGE, digest), self.holds.get(hold_id_of(self.ids[n]))
         decided = payments.start_submission(self.book, hold, self.payment(n), self.challenge, wish, self.now)
         assert self.take(decided) is None
+
+    def judge(self, n: int, *, release: bool) -> Refusal | None:
+        hold = self.holds.get(hold_id_of(self.ids[n]))
+        mine, challenge, operator = self.payment(n), self.challenge, uuid4()
+        if release:
+            return self.take(
+                payment_review.release(self.book, mine, challenge, ReleasePayment(self.ids[n], CHALLENGE, operator))
+            )
+        wish = RefusePayment(self.ids[n], CHALLENGE, operator)
+        return self.take(payment_review.refuse(self.book, hold, mine, challenge, wish, self.now))
 
     @property
     def reserved(self) -> Decimal:
@@ -246,3 +257,31 @@ def test_without_an_answer_all_of_it_ends(end: str) -> None:
 @pytest.mark.parametrize(("count", "refused"), [(0, True), (1, False), (100, False), (101, True)])
 def test_a_batch_has_so_many_and_no_more(count: int, refused: bool) -> None:
     assert (batches.count_fault(count) is not None) is refused
+
+
+def test_whom_an_operator_refuses_takes_none_of_the_others_along() -> None:
+    world = World("10", "20", "30", "15")
+    world.initiate({0: CLOSE, 1: CLOSE})
+    world.answer()
+    world.submit(2)  # and nobody knows what became of it
+
+    assert world.judge(0, release=False) is None
+    world.submit(2)
+    world.submit(3)
+    assert world.judge(1, release=True) is None
+
+    assert world.states == ["REJECTED", "AUTHORISED", "AUTHORISED", "AUTHORISED"]
+    assert ([world.payment(n).attempts for n in (2, 3)], world.reserved) == ([2, 1], Decimal(65))
+
+
+def test_what_may_be_at_the_bank_keeps_its_money_whatever_was_changed_since() -> None:
+    world = made("10", "20")
+    world.answer()
+    world.submit(0)  # and nobody knows what became of it
+
+    world.submit(1, "e" * 64)
+    world.submit(0, "e" * 64)
+
+    assert world.states == ["AUTHORISED", "REJECTED"]
+    assert (world.payment(0).parked, world.payment(0).attempts) == ("CHANGED_AFTER_SCA", 1)
+    assert world.reserved == 10
