@@ -1,6 +1,7 @@
 """What each person paid without being asked since they last proved who they are (RTS 2018/389 Art. 16), under the lock of their limits.
 
-A row for each such payment, written in the transaction of its event and gone in that of the next challenge that is passed. What is
+A row for each such payment, written in the transaction of its event and gone in that of the next challenge of ours that is passed: what a
+bank asked its customer proves to nobody here who they are, since whoever has their session may link a bank of their own. What is
 under way in another transaction is not gone with it, and goes on to count: that errs to the safe side.
 """
 
@@ -15,13 +16,15 @@ from isthmus.domain.events import Event
 from isthmus.domain.exemptions import Unproven
 from isthmus.domain.money import add
 from isthmus.domain.payment_events import PaymentExempted
-from isthmus.domain.sca import ScaPassed
+from isthmus.domain.sca import Method, ScaPassed
 from isthmus.write_models.connection import Connection
 
 # In one order, so that two answers of a person's wait for one another and do not block each other.
 _PROVEN = """
 delete from unproven_payments where payment_id in (
     select payment_id from unproven_payments where owner = $1 order by payment_id for update)"""
+
+_AT_THE_BANK = (Method.REDIRECT, Method.DECOUPLED)
 
 
 @dataclass
@@ -64,5 +67,5 @@ async def write(connection: Connection, events: Sequence[Event]) -> None:
                 event.asset,
                 event.amount,
             )
-        elif isinstance(event, ScaPassed):
+        elif isinstance(event, ScaPassed) and event.proof not in _AT_THE_BANK:
             await connection.execute(_PROVEN, event.owner)

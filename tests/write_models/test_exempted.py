@@ -18,6 +18,7 @@ from isthmus.integrations.screening.rules import ListedCompliance
 from isthmus.runtime.wiring import WriteSide, write_side
 from isthmus.settings import Settings
 from isthmus.write_models.envelope import Done, Envelope, Refused
+from isthmus.write_models.exempted import write
 from isthmus.write_models.payment_desk import PaymentDesk, PaymentWish
 from tests.conftest import Database
 from tests.write_models.driver import Driver
@@ -101,3 +102,16 @@ async def test_whoever_names_a_method_is_asked(side: WriteSide, ledger: Driver) 
 
     assert not await exempted(side, await pay(desk, person, account, "1.00", sca.Method.ONE_TIME_CODE))
     assert await exempted(side, await pay(desk, person, account, "1.00"))
+
+
+async def test_what_a_persons_bank_asked_them_begins_nothing_anew(side: WriteSide, ledger: Driver) -> None:
+    person, desk = uuid4(), desk_of(side)
+    account = await ledger.funded(person, "1000.00")
+    for _ in range(5):
+        await pay(desk, person, account, "1.00")
+
+    async with side.pool.acquire() as connection, connection.transaction():
+        for method in (sca.Method.REDIRECT, sca.Method.DECOUPLED):
+            await write(connection, [sca.ScaPassed(uuid4(), person, method)])
+
+    assert not await exempted(side, await pay(desk, person, account, "1.00"))
