@@ -220,11 +220,12 @@ class BrowserSessions:
         await self._put(_key("session", made), self._kept(tokens), SESSION_LIFE_S)
         return made
 
-    async def caller(self, cookie: str) -> Caller | None:
-        """None where the session is over. Raises IssuerUnavailable where nobody can tell."""
+    async def caller(self, cookie: str, *, looks_on: bool = False) -> Caller | None:
+        """None where the session is over. `looks_on`: nobody did anything, and the session lasts no longer for it. Raises IssuerUnavailable
+        where nobody can tell."""
         key = _key("session", cookie)
         kept = await self._find(key)
-        if kept is not None and not await self._store.extend(_used(key), IDLE_LIFE_S):
+        if kept is not None and not await self._used_lately(key, looks_on=looks_on):
             await self._store.delete(key)
             return None
         if kept is not None and self._stale(kept):
@@ -236,6 +237,11 @@ class BrowserSessions:
         except TokenRefused:
             return None
         return replace(caller, session=key)
+
+    async def _used_lately(self, key: str, *, looks_on: bool) -> bool:
+        if looks_on:
+            return await self._store.get(_used(key)) is not None
+        return await self._store.extend(_used(key), IDLE_LIFE_S)
 
     async def lasts(self, session: str) -> bool:
         """Whether a caller's `session` is still there. Raises IssuerUnavailable where nobody can tell."""

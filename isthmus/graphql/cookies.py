@@ -15,6 +15,8 @@ from isthmus.auth.browser_sessions import SESSION_LIFE_S, SIGN_IN_LIFE_S, Browse
 from isthmus.auth.caller import Caller
 
 PROOF = "X-Isthmus-CSRF"
+#: Sent along by a page of ours that asks by itself: a session in which nobody does anything ends, whatever its page goes on to ask.
+LOOKS_ON = "X-Isthmus-Looks-On"
 #: Pages of ours that a sign-in may lead to.
 Page = Literal["playground", "bank-links", "payments"]
 _SESSION, _SIGN_IN, _PAGE = "isthmus_page", "isthmus_page_sign_in", "isthmus_page_after"
@@ -75,7 +77,12 @@ async def caller_by_cookie(connection: HTTPConnection, sessions: BrowserSessions
         return None
     if not is_proven(connection, sessions.site):
         raise Unproven
-    return await sessions.caller(cookie)
+    return await sessions.caller(cookie, looks_on=looks_on(connection))
+
+
+def looks_on(connection: HTTPConnection) -> bool:
+    """To listen is to do nothing: what was cut off is listened to again by the page, and not by its person."""
+    return connection.scope["type"] == "websocket" or bool(connection.headers.get(LOOKS_ON))
 
 
 def _name(name: str, site: Site) -> str:

@@ -17,11 +17,12 @@ from starlette.requests import HTTPConnection
 from starlette.responses import Response
 
 from isthmus.auth.browser_sessions import BrowserSessions, Site
+from isthmus.auth.caller import Caller
 from isthmus.auth.issuer_keys import IssuerUnavailable
 from isthmus.auth.provider.clients import register_client
 from isthmus.auth.session_store import RedisSessions
 from isthmus.auth.tokens import TokenVerifier
-from isthmus.graphql.cookies import PROOF, is_proven, set_session_cookie
+from isthmus.graphql.cookies import LOOKS_ON, PROOF, caller_by_cookie, is_proven, set_session_cookie
 from isthmus.integrations.secrets.file_master_key import FileMasterKey
 from isthmus.runtime.servers import EmbeddedServers
 from isthmus.settings import load_settings
@@ -85,6 +86,16 @@ async def signed_in(kit: Kit, sessions: BrowserSessions) -> str:
     page = await kit.http.get(f"{parts.path}?{parts.query}")
     back = await submit(kit.http, page, email=ADA, password="isthmus-demo")
     return await sessions.finish(begun.cookie, redirected(back))
+
+
+async def by_cookie(sessions: BrowserSessions, cookie: str, scope: dict[str, Any]) -> Caller | None:
+    ours = [
+        (b"host", b"127.0.0.1:8000"),
+        (b"origin", SITE.origin.encode()),
+        (PROOF.lower().encode(), b"1"),
+        (b"cookie", f"isthmus_page={cookie}".encode()),
+    ]
+    return await caller_by_cookie(HTTPConnection(scope | {"headers": [*ours, *scope.get("headers", [])]}), sessions)
 
 
 async def test_many_at_once_renew_the_tokens_once(kit: Kit, sessions: BrowserSessions, issuer: Counted) -> None:
@@ -176,12 +187,15 @@ async def test_a_session_in_which_nothing_is_done_for_five_minutes_is_over_and_u
 
     await store.expire(used, 10)
     assert await sessions.lasts(caller.session), "whoever only looks on does nothing"
-    assert await store.ttl(used) <= 10
-    assert await sessions.caller(cookie) is not None
+    for scope in ({"type": "websocket"}, {"type": "http", "headers": [(LOOKS_ON.lower().encode(), b"1")]}):
+        assert await by_cookie(sessions, cookie, scope) is not None
+    assert await store.ttl(used) <= 10, "to listen is to do nothing, and so is what a page asks by itself"
+    assert await by_cookie(sessions, cookie, {"type": "http"}) is not None
     assert await store.ttl(used) > 10, "use is"
 
     await store.delete(used)  # as its end does
     assert not await sessions.lasts(caller.session)
+    assert await by_cookie(sessions, cookie, {"type": "websocket"}) is None
     assert await sessions.caller(cookie) is None
     assert await sessions.caller(cookie) is None, "for good"
 

@@ -1,12 +1,16 @@
 /** The API as these pages reach it: a cookie that no script can read signs in, and a header that no other site can send goes along. */
 const HEADERS = { 'content-type': 'application/json', 'x-isthmus-csrf': '1' };
+/** What a page asks by itself keeps nobody signed in. */
+const LOOKS_ON = { 'x-isthmus-looks-on': '1' };
 
 /** Nobody is signed in, or not any more. */
 export class SignedOut extends Error {}
 
-/** The data of an answer. What was sent may be sent again where `again` is true of the error that it throws. */
-export async function ask(query, variables = {}) {
-  const answer = await fetch('/graphql', { method: 'POST', headers: HEADERS, body: JSON.stringify({ query, variables }) });
+/** The data of an answer. What was sent may be sent again where `again` is true of the error that it throws. `looksOn`: the page asks, and
+ *  not its person. */
+export async function ask(query, variables = {}, looksOn = false) {
+  const headers = looksOn ? { ...HEADERS, ...LOOKS_ON } : HEADERS;
+  const answer = await fetch('/graphql', { method: 'POST', headers, body: JSON.stringify({ query, variables }) });
   if (answer.status === 401) throw new SignedOut('You are not signed in.');
   const { data, errors } = await answer.json();
   if (!errors) return data;
@@ -17,7 +21,7 @@ export async function ask(query, variables = {}) {
 export async function follow(query, happened, { variables = {}, signal } = {}) {
   while (!signal?.aborted) {
     try {
-      const headers = { ...HEADERS, accept: 'text/event-stream' };
+      const headers = { ...HEADERS, ...LOOKS_ON, accept: 'text/event-stream' };
       const answer = await fetch('/graphql', { method: 'POST', headers, body: JSON.stringify({ query, variables }), signal });
       if (answer.status === 401) return;
       const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();

@@ -52,7 +52,7 @@ async function search(form) {
 let asked = 0;
 async function show() {
   const mine = (asked += 1);
-  const { viewer } = await ask(LINKS);
+  const { viewer } = await ask(LINKS, {}, true); // whatever its person does here is a wish, a search, or the page itself
   if (mine !== asked) return [];
   const all = viewer.bankConsents.edges.map((edge) => edge.node);
   links.replaceChildren(...all.map(shown));

@@ -60,14 +60,14 @@ async function watch(id) {
   answering.replaceChildren();
   asked = '';
   await show(id);
-  void follow(PROGRESSED, () => void show(id).then(overview).catch(failed), { variables: { paymentId: id }, signal: stop.signal });
+  void follow(PROGRESSED, () => void show(id, true).then(() => overview(true)).catch(failed), { variables: { paymentId: id }, signal: stop.signal });
 }
 
 /** What was asked for last is shown: answers may overtake each other. */
 let turn = 0;
-async function show(id) {
+async function show(id, looksOn = false) {
   const mine = (turn += 1);
-  const { node } = await ask(PAYMENT, { id });
+  const { node } = await ask(PAYMENT, { id }, looksOn);
   if (mine !== turn || id !== shown) return;
   section.hidden = false;
   what.textContent = `${node.amount.amount} ${node.amount.asset} to ${node.payee.name}: ${node.state}`;
@@ -93,8 +93,8 @@ function showChallenge({ id, state, challenge }) {
   );
 }
 
-async function overview() {
-  const { viewer } = await ask(VIEW);
+async function overview(looksOn = false) {
+  const { viewer } = await ask(VIEW, {}, looksOn);
   const chosen = pay.elements.from.value;
   pay.elements.from.replaceChildren(...viewer.accounts.edges.map(({ node: { id, kind, name, asset, balance } }) => {
     const option = made('option', `${name} (${kind.toLowerCase()}) ${balance ? balance.available.amount : ''} ${asset}`);
