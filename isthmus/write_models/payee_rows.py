@@ -75,7 +75,9 @@ async def is_trusted(
     if key is None:
         return False
     rows = await connection.fetch(
-        "select id, digest from saved_payees where owner = $1 and fingerprint = $2",
+        "select s.id, s.digest from saved_payees s where s.owner = $1 and s.fingerprint = $2 "
+        "and exists (select from event_store e where e.aggregate_id = s.id and e.type = 'PayeeSaved') "
+        "and not exists (select from event_store e where e.aggregate_id = s.id and e.type = 'PayeeRemoved')",
         owner,
         _fingerprint(key, name, account),
     )

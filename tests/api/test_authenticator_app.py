@@ -11,10 +11,11 @@ from uuid import uuid4
 import pytest
 
 from isthmus.domain.clock import SettableClock
+from isthmus.graphql.ids import payment_key
 from isthmus.write_models.totp import code_at, step_at
 from tests.api.conftest import Person, Served
 from tests.api.test_devices import codes, enrol, run
-from tests.api.test_payments import code_of, funded, initiate, shown, wrong
+from tests.api.test_payments import IBAN, code_of, funded, initiate, shown, wrong
 from tests.authenticator import Authenticator
 
 _APP = "app { state enrolledAt lastUsedAt challenge { id purpose state __typename } } errors { code message path }"
@@ -117,6 +118,24 @@ def test_who_has_an_app_is_asked_for_its_code_beside_what_it_is_for_and_it_count
     assert shown(ada, second["id"])["state"] == "AWAITING_SCA"
     assert answer(ada, second["challenge"]["id"], totp=app.code())["errors"] == []
     assert ada.ask("{ viewer { authenticatorApp { lastUsedAt } } }")["viewer"]["authenticatorApp"]["lastUsedAt"]
+
+
+def test_d2_a_secret_that_was_put_into_the_database_shows_no_code(
+    served: Served, ada: Person, olga: Person, app: App
+) -> None:
+    account = funded(ada, olga)
+    enrolled(served, ada, app)
+    known = "JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP"
+    payee = {"name": known, "account": {"iban": IBAN}}  # whatever a person writes is sealed by the same key
+    payment = initiate(ada, account, "1.00", payee=payee)["payment"]
+    copied = "update sca_apps a set secret = p.payee_name from payments p where p.id = $1 and a.owner = p.owner"
+    run(served, copied, payment_key(payment["id"]))
+
+    thief = App(app.clock)
+    thief.secret = known
+
+    assert codes(answer(ada, payment["challenge"]["id"], totp=thief.code())) == ["SCA_REJECTED"]
+    assert answer(ada, payment["challenge"]["id"], totp=app.code())["errors"] == []
 
 
 def test_d2_one_code_for_many_challenges_at_once_passes_one(

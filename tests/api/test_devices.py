@@ -332,6 +332,19 @@ def test_d1_what_a_device_signs_after_its_challenge_was_changed_in_the_database_
     assert events(served, asked["id"], "ScaAnsweredWrongly") == 0, "nobody is blocked for what somebody else changed"
 
 
+def test_d6_whose_key_was_put_into_the_database_signs_nothing(served: Served, grace: Person, payer: Payer) -> None:
+    ada, _, account, device = payer
+    theirs = Authenticator()
+    key = run(served, "select public_key from sca_devices where id = $1", device_key(enrol(served, grace, theirs)))
+    challenge = challenge_for(ada, account)
+    run(served, "update sca_devices set public_key = $2 where credential_id = $1", b64(device.credential), key)
+
+    thief = Authenticator(key=theirs.key, credential=device.credential, counter=device.counter + 10)
+
+    assert codes(sign(ada, challenge, thief)) == ["SCA_REJECTED"]
+    assert sign(ada, challenge, device)["errors"] == []
+
+
 def test_wrong_answers_for_a_device_block_payments_too(served: Served, olga: Person) -> None:
     ada = Person(served)
     account = funded(ada, olga)

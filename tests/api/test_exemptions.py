@@ -7,8 +7,9 @@ from decimal import Decimal
 import pytest
 
 from isthmus.domain.exemptions import ExemptionRules, LowValue
+from isthmus.graphql.ids import payee_key
 from tests.api.conftest import Person, Served
-from tests.api.test_payees import NOBODYS, remove, save
+from tests.api.test_payees import NOBODYS, remove, run, save
 from tests.api.test_payments import funded, initiate, shown
 
 RULES = ExemptionRules("v1", low_value={"EUR": LowValue(Decimal(30), Decimal(100), 5)})
@@ -48,3 +49,5 @@ def test_a_saved_payee_is_paid_without_a_challenge_to_the_letter_and_until_it_is
     assert pay(grace, theirs) == "AWAITING_SCA", "whom another trusts"
     remove(ada, payee)
     assert pay(ada, account) == "AWAITING_SCA"
+    run(served, "update payees set state = 'SAVED' where id = $1", payee_key(payee))
+    assert pay(ada, account) == "AWAITING_SCA", "whatever somebody wrote into the database"
