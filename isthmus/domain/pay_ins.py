@@ -26,7 +26,7 @@ from isthmus.domain.reconciliation_cases import (
     ReconciliationCaseClosed,
     ReconciliationCaseOpened,
 )
-from isthmus.domain.refusals import AccountNotFound, Refusal
+from isthmus.domain.refusals import AccountNotFound, InvalidInput, Refusal
 
 _NAMESPACE = UUID("a4d6a2c4-2b0e-5d5b-9a3b-7c1d0c2f6e11")
 UNKNOWN_REFERENCE, OTHER_AMOUNT = "UNKNOWN_REFERENCE", "OTHER_AMOUNT"
@@ -136,7 +136,8 @@ def assign(book: Book, case: Case | None, wish: AssignPayIn) -> Decision:
     if case is None or case.opened.difference is not Difference.UNASSIGNED:
         return cases.missing()
     if case.closed_by is not None:
-        return []
+        # It may be closed without, or with another's account: who is told that it is done believes that this one has the money.
+        return InvalidInput("The case is closed already: nothing was credited by this.", ("input", "caseId"))
     amount, asset = case.opened.ours, case.opened.asset
     assert amount is not None, "what is in suspense was booked"
     state = book.get(wish.account_id)

@@ -18,6 +18,8 @@ GROUP = "isthmus.notifications"
 _ABOUT = tuple(f"{kind}:".encode() for kind in (PAYMENT, SCA_GUARD, SCA_DEVICE, CONSENT))
 _POLL_S, _POLL_RECORDS_MAX = 1.0, 4_000
 _REMEMBER_S = 2.0
+#: A place beyond what the database counts to is none of ours, and would stop whoever asked for it, again and again.
+_DIGITS_MAX = 18
 _PAUSE_S, _PAUSE_MAX_S = 0.1, 2.0
 
 log = structlog.get_logger(__name__)
@@ -70,6 +72,7 @@ def positions_of(identity: str, polled: Mapping[int, Sequence[Received]]) -> lis
             if one.headers.get("log") == mine
             and one.headers.get("aggregate", b"").startswith(_ABOUT)
             and one.headers.get("position", b"").isdigit()
+            and len(one.headers["position"]) <= _DIGITS_MAX
         }
     )
 

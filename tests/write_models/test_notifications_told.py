@@ -205,6 +205,8 @@ def test_of_the_bus_only_places_of_our_own_log_are_taken_where_something_is_that
         one("4", f"payment:{uuid4()}", "another's"),
         one("5", f"account:{uuid4()}"),
         one("x", f"payment:{uuid4()}"),
+        one("9" * 19, f"payment:{uuid4()}"),  # no log is that long, and no database takes it
+        one("9" * 5000, f"payment:{uuid4()}"),
         Received(0, 0, None, b"", {"log": b"ours", "kind": b"tick", "position": b"9"}),
     ]
     assert positions_of("ours", {0: received}) == [3, 7]
