@@ -26,6 +26,11 @@ class NoticeKind(StrEnum):
     SCA_BLOCKED = "SCA_BLOCKED"
     DEVICE_ENROLLED = "DEVICE_ENROLLED"
     DEVICE_REMOVED = "DEVICE_REMOVED"
+    AUTHENTICATOR_ENROLLED = "AUTHENTICATOR_ENROLLED"
+    AUTHENTICATOR_REMOVED = "AUTHENTICATOR_REMOVED"
+    API_KEY_MADE = "API_KEY_MADE"
+    PAYEE_SAVED = "PAYEE_SAVED"
+    LIMIT_CHANGED = "LIMIT_CHANGED"
     CONSENT_EXPIRY_NEAR = "CONSENT_EXPIRY_NEAR"
     CONSENT_EXPIRED = "CONSENT_EXPIRED"
     CONSENT_REVOKED = "CONSENT_REVOKED"
@@ -34,7 +39,18 @@ class NoticeKind(StrEnum):
 
 K = NoticeKind
 #: Nobody can switch these off: whoever took over an account would.
-SAFETY = frozenset({K.SCA_BLOCKED, K.DEVICE_ENROLLED, K.DEVICE_REMOVED})
+SAFETY = frozenset(
+    {
+        K.SCA_BLOCKED,
+        K.DEVICE_ENROLLED,
+        K.DEVICE_REMOVED,
+        K.AUTHENTICATOR_ENROLLED,
+        K.AUTHENTICATOR_REMOVED,
+        K.API_KEY_MADE,
+        K.PAYEE_SAVED,
+        K.LIMIT_CHANGED,
+    }
+)
 #: Events by their types' names, as the log has them.
 KINDS: Mapping[str, NoticeKind] = {
     "PaymentExecuted": K.PAYMENT_EXECUTED,
@@ -46,6 +62,11 @@ KINDS: Mapping[str, NoticeKind] = {
     "ScaBlocked": K.SCA_BLOCKED,
     "DeviceEnrolled": K.DEVICE_ENROLLED,
     "DeviceRemoved": K.DEVICE_REMOVED,
+    "AppEnrolled": K.AUTHENTICATOR_ENROLLED,
+    "AppRemoved": K.AUTHENTICATOR_REMOVED,
+    "ApiKeyConfirmed": K.API_KEY_MADE,
+    "PayeeSaved": K.PAYEE_SAVED,
+    "LimitSet": K.LIMIT_CHANGED,
     "ConsentExpiryNear": K.CONSENT_EXPIRY_NEAR,
     "ConsentExpired": K.CONSENT_EXPIRED,
     "ConsentRevoked": K.CONSENT_REVOKED,
@@ -105,6 +126,9 @@ def words(kind: NoticeKind, facts: Facts) -> tuple[str, str] | None:
             if kind is K.DEVICE_ENROLLED:
                 return "A new device", f"“{facts.device}” can now authorise payments. If it was not you, call us."
             return "A device was removed", f"“{facts.device}” authorises nothing any more. If it was not you, call us."
+        case K.AUTHENTICATOR_ENROLLED | K.AUTHENTICATOR_REMOVED | K.API_KEY_MADE | K.PAYEE_SAVED | K.LIMIT_CHANGED:
+            title, text = _STEP_UPS[kind]
+            return title, f"{text} If it was not you, call us."
         case K.CONSENT_EXPIRY_NEAR | K.CONSENT_EXPIRED | K.CONSENT_REVOKED | K.CONSENT_RENEWAL_NEEDED:
             title, text = _CONSENTS[kind]
             bank, ends = facts.bank or "your bank", f"on {facts.ends}" if facts.ends else "soon"
@@ -120,6 +144,13 @@ _PAYMENTS = {
     K.PAYMENT_FAILED: ("Payment failed", "could not be made. No money was moved."),
     K.PAYMENT_EXPIRED: ("Payment not confirmed", "was not confirmed in time. No money was moved."),
     K.PAYMENT_CANCELLED: ("Payment cancelled", "was cancelled. No money was moved."),
+}
+_STEP_UPS = {
+    K.AUTHENTICATOR_ENROLLED: ("A new authenticator app", "Codes of an authenticator app can now authorise payments."),
+    K.AUTHENTICATOR_REMOVED: ("An authenticator app was removed", "Its codes authorise nothing any more."),
+    K.API_KEY_MADE: ("A new API key", "A program can now use an API key of yours."),
+    K.PAYEE_SAVED: ("A new payee was saved", "You may be asked less when you pay them."),
+    K.LIMIT_CHANGED: ("Your limits were changed", "How much you can pay was changed."),
 }
 _CONSENTS = {
     K.CONSENT_EXPIRY_NEAR: ("Access ends soon", "What you let us see at {bank} ends {ends}. Renew it to go on."),

@@ -33,6 +33,15 @@ class NotificationKind(Enum):
     )
     DEVICE_ENROLLED = strawberry.enum_value("DEVICE_ENROLLED", description="A device can now authorise payments.")
     DEVICE_REMOVED = strawberry.enum_value("DEVICE_REMOVED", description="A device authorises nothing any more.")
+    AUTHENTICATOR_ENROLLED = strawberry.enum_value(
+        "AUTHENTICATOR_ENROLLED", description="Codes of an authenticator app can now authorise payments."
+    )
+    AUTHENTICATOR_REMOVED = strawberry.enum_value(
+        "AUTHENTICATOR_REMOVED", description="An authenticator app's codes authorise nothing any more."
+    )
+    API_KEY_MADE = strawberry.enum_value("API_KEY_MADE", description="An API key can now be used.")
+    PAYEE_SAVED = strawberry.enum_value("PAYEE_SAVED", description="A payee was saved.")
+    LIMIT_CHANGED = strawberry.enum_value("LIMIT_CHANGED", description="The viewer's own limit is another now.")
     CONSENT_EXPIRY_NEAR = strawberry.enum_value("CONSENT_EXPIRY_NEAR", description="A consent ends soon.")
     CONSENT_EXPIRED = strawberry.enum_value("CONSENT_EXPIRED", description="A consent has ended.")
     CONSENT_REVOKED = strawberry.enum_value("CONSENT_REVOKED", description="A consent was taken back.")

@@ -10,12 +10,23 @@ from dataclasses import dataclass
 
 import structlog
 
-from isthmus.domain.event_codec import CONSENT, PAYMENT, SCA_DEVICE, SCA_GUARD
+from isthmus.domain.event_codec import (
+    API_KEY,
+    CONSENT,
+    PAYMENT,
+    PERSONAL_LIMIT,
+    SAVED_PAYEE,
+    SCA_APP,
+    SCA_DEVICE,
+    SCA_GUARD,
+)
 from isthmus.domain.log import LogConsumer, Received
 from isthmus.write_models.notices import Notices
 
 GROUP = "isthmus.notifications"
-_ABOUT = tuple(f"{kind}:".encode() for kind in (PAYMENT, SCA_GUARD, SCA_DEVICE, CONSENT))
+_KINDS = (PAYMENT, SCA_GUARD, SCA_DEVICE, SCA_APP, API_KEY, SAVED_PAYEE, PERSONAL_LIMIT, CONSENT)
+#: How the names of what may be told begin.
+TOLD_ABOUT = tuple(f"{kind}:".encode() for kind in _KINDS)
 _POLL_S, _POLL_RECORDS_MAX = 1.0, 4_000
 _REMEMBER_S = 2.0
 #: A place beyond what the database counts to is none of ours, and would stop whoever asked for it, again and again.
@@ -70,7 +81,7 @@ def positions_of(identity: str, polled: Mapping[int, Sequence[Received]]) -> lis
             int(one.headers["position"])
             for one in every
             if one.headers.get("log") == mine
-            and one.headers.get("aggregate", b"").startswith(_ABOUT)
+            and one.headers.get("aggregate", b"").startswith(TOLD_ABOUT)
             and one.headers.get("position", b"").isdigit()
             and len(one.headers["position"]) <= _DIGITS_MAX
         }

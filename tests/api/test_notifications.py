@@ -110,6 +110,6 @@ def test_what_is_wanted_is_a_persons_own_business_but_for_what_is_about_safety(a
     assert (errors, now["SCA_BLOCKED EMAIL"]) == (["INVALID_INPUT"], True)
     hers = grace.ask("{ viewer { notificationPreferences { wanted fixed } } }")["viewer"]["notificationPreferences"]
     assert all(one["wanted"] for one in hers)
-    assert sum(one["fixed"] for one in hers) == 6
+    assert sum(one["fixed"] for one in hers) == 16
     _, now = prefer(ada, "PAYMENT_SETTLED", wanted=True)
     assert now["PAYMENT_SETTLED EMAIL"]

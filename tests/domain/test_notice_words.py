@@ -9,6 +9,7 @@ import pytest
 
 from isthmus.domain import event_codec
 from isthmus.domain.notices import KINDS, SAFETY, Facts, NoticeKind, kind_of, wait_after, words
+from isthmus.write_models.notice_consumer import TOLD_ABOUT
 
 ALL = Facts(amount="12.34 EUR", payee="Bob", device="Blue phone", bank="Nordlicht", ends="2026-12-01")
 
@@ -49,4 +50,15 @@ def test_what_is_not_taken_is_sent_later_and_later() -> None:
 
 
 def test_what_is_about_safety_is_not_about_payments_or_banks() -> None:
-    assert {kind.partition("_")[0] for kind in SAFETY} == {"SCA", "DEVICE"}
+    about = {"SCA", "DEVICE", "AUTHENTICATOR", "API", "PAYEE", "LIMIT"}
+    assert {kind.partition("_")[0] for kind in SAFETY} == about
+
+
+@pytest.mark.parametrize(
+    "done",
+    ["DeviceEnrolled", "DeviceRemoved", "AppEnrolled", "AppRemoved", "ApiKeyConfirmed", "PayeeSaved", "LimitSet"],
+)
+def test_what_a_step_up_was_for_is_told_and_cannot_be_switched_off(done: str) -> None:
+    owner = uuid4()
+    assert kind_of(done, owner, f"person:{owner}") in SAFETY
+    assert event_codec.EVENT_TYPES[done][2] in {about.partition(b":")[0].decode() for about in TOLD_ABOUT}
