@@ -14,7 +14,7 @@ from isthmus.integrations.banking.calls import Calls, Manners
 from isthmus.integrations.notifications.onesignal import OneSignal
 
 
-async def told(channel: Channel, status: int, answer: Any) -> dict[str, Any]:
+async def told(channel: Channel, status: int, answer: Any, body: str = "1.00 EUR to <Bob> was sent.") -> dict[str, Any]:
     """What is sent, where it is answered so."""
     sent = []
 
@@ -22,13 +22,13 @@ async def told(channel: Channel, status: int, answer: Any) -> dict[str, Any]:
         sent.append(json.loads(request.content))
         return httpx.Response(status, json=answer)
 
-    message = Message(uuid4(), uuid4(), "Payment sent", "1.00 EUR to <Bob> was sent.", channel)
+    message = Message(uuid4(), uuid4(), "Payment sent", body, channel)
     async with httpx.AsyncClient(transport=httpx.MockTransport(take)) as http:
         await OneSignal("https://carrier.example", "app", "key", http, Calls("test", Manners(attempts=1))).send(message)
-    (body,) = sent
-    assert body["idempotency_key"] == str(message.key)
-    assert body["include_aliases"] == {"external_id": [str(message.person)]}
-    return dict(body)
+    (taken,) = sent
+    assert taken["idempotency_key"] == str(message.key)
+    assert taken["include_aliases"] == {"external_id": [str(message.person)]}
+    return dict(taken)
 
 
 async def test_each_way_has_a_form_of_its_own_and_no_text_is_mark_up() -> None:
@@ -39,6 +39,18 @@ async def test_each_way_has_a_form_of_its_own_and_no_text_is_mark_up() -> None:
     assert (mail["target_channel"], mail["email_subject"]) == ("email", "Payment sent")
     assert mail["email_body"] == "<p>1.00 EUR to &lt;Bob&gt; was sent.</p>"
     assert "contents" not in mail
+
+
+async def test_what_a_payee_is_called_is_no_template() -> None:
+    """The carrier reads {{ and {% as Liquid: a name could hide what stands behind it, which is the account and the next payee."""
+    body = "Pay 9.00 EUR to A{% comment %}B (DE89); C{%endcomment%} {{{ user.tags.x }}}"
+    push = (await told(Channel.PUSH, 200, {"id": "x"}, body))["contents"]["en"]
+    mail = (await told(Channel.EMAIL, 200, {"id": "x"}, body))["email_body"]
+
+    for said in (push, mail):
+        assert "{{" not in said
+        assert "{%" not in said
+    assert push.replace("\u2060", "") == body, "and reads as it was written"
 
 
 @pytest.mark.parametrize(
