@@ -16,7 +16,7 @@ from typing import Protocol
 from uuid import UUID
 
 from isthmus.domain.money import Money, add
-from isthmus.domain.names import Likeness, likeness, readings
+from isthmus.domain.names import Likeness, hides, likeness, readings, runs
 from isthmus.domain.refusals import LimitExceeded
 
 #: The code of a payment that was refused here.
@@ -84,6 +84,9 @@ def sanctions(listed: SanctionsList, intent: Intent) -> Verdict:
         return Verdict(Ruling.REFUSE, "sanctions-name-exact", listed.version)
     # Every listed name is looked at: a list of tens of thousands wants an index of letters.
     if any(likeness(reading, name) is Likeness.CLOSE for reading in found for name in listed.names):
+        return Verdict(Ruling.REVIEW, "sanctions-name-close", listed.version)
+    hidden = [run for name in intent.names for run in runs(name)]
+    if any(hides(run, name) for run in hidden for name in listed.names):
         return Verdict(Ruling.REVIEW, "sanctions-name-close", listed.version)
     return Verdict(Ruling.ALLOW, "sanctions-name-clear", listed.version)
 

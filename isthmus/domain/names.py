@@ -7,6 +7,7 @@ surname alone in common, or another first name, is somebody else.
 
 from __future__ import annotations
 
+import unicodedata
 from collections import Counter
 from collections.abc import Sequence
 from enum import StrEnum
@@ -15,6 +16,8 @@ from anyascii import anyascii
 
 #: From this likeness on two names are close: Smlth is (0.90), Jane for John Smith is not (0.80).
 _CLOSE_MIN = 0.85
+#: Of a name that is looked for within others: its letters, and those of each of its words.
+_HIDDEN_MIN, _HIDDEN_WORD_MIN = 10, 4
 _TITLES = frozenset({"mr", "mrs", "ms", "miss", "mx", "dr", "prof", "sir", "dame", "herr", "frau", "mme", "mlle"})
 _FORMS = {"limited": "ltd", "incorporated": "inc", "corporation": "corp", "company": "co"}
 _APOSTROPHES = dict.fromkeys(map(ord, "'’‘`´ʼʹʻ\""))
@@ -56,6 +59,21 @@ def readings(name: str) -> tuple[tuple[str, ...], ...]:
     """By sound and by look: who hides a name behind letters that only look the same hides it from one of them."""
     sounded, seen = words(name), words(looks(name))
     return (sounded,) if sounded == seen else (sounded, seen)
+
+
+def runs(name: str) -> tuple[str, ...]:
+    """Its letters alone, run together, by sound and by look: where its words begin and end is for whoever writes it to say."""
+    letters = "".join(one for one in name if unicodedata.category(one)[0] in "LMNZ")
+    return tuple(dict.fromkeys("".join(written(text)) for text in (letters, looks(letters))))
+
+
+def hides(run: str, name: Sequence[str]) -> bool:
+    """Whether a name's letters are those of the run, in whatever order, or its words are in it. Short names are in many others."""
+    whole = "".join(name)
+    if len(run) == len(whole) and sorted(run) == sorted(whole):
+        return True
+    known = len(name) > 1 and len(whole) >= _HIDDEN_MIN and min(map(len, name)) >= _HIDDEN_WORD_MIN
+    return known and all(word in run for word in name)
 
 
 def likeness(one: Sequence[str], other: Sequence[str]) -> Likeness:

@@ -42,6 +42,15 @@ def intent(*names: str) -> Intent:
         ("M Vane", Ruling.REVIEW, "sanctions-name-close"),
         ("Mordecai John Vane", Ruling.REVIEW, "sanctions-name-close"),
         ("Mordecal Vane", Ruling.REVIEW, "sanctions-name-close"),
+        # Parted, run together, turned about or strewn with signs: a bank's clerk reads the same name, or asks what that is.
+        ("MordecaiVane", Ruling.REVIEW, "sanctions-name-close"),
+        ("M.o.r.d.e.c.a.i V a n e", Ruling.REVIEW, "sanctions-name-close"),
+        ("Mor decai Va-ne", Ruling.REVIEW, "sanctions-name-close"),
+        ("Mor\N{GRINNING FACE}decai Va\N{GRINNING FACE}ne", Ruling.REVIEW, "sanctions-name-close"),
+        ("\N{RIGHT-TO-LEFT OVERRIDE}enaV iacedroM", Ruling.REVIEW, "sanctions-name-close"),
+        ("MordecaiVane Limited", Ruling.REVIEW, "sanctions-name-close"),
+        ("MоrdесаiVаnе", Ruling.REVIEW, "sanctions-name-close"),  # and Cyrillic letters
+        ("Evan Medoc", Ruling.ALLOW, "sanctions-name-clear"),
         ("Vane", Ruling.ALLOW, "sanctions-name-clear"),
         ("Bob Builder", Ruling.ALLOW, "sanctions-name-clear"),
     ],
