@@ -349,4 +349,7 @@ def start_submission(
             *over,
             PaymentParked(*about, "CHANGED_AFTER_SCA"),
         ]
+    source = book.get(payment.initiated.from_account_id)
+    if source is not None and source.account.frozen and not payment.unknown:
+        return []  # it waits until the account is free, and may be taken back; whoever sweeps asks again
     return [PaymentSubmissionStarted(*about, payment.attempts + 1)]

@@ -259,6 +259,23 @@ def test_a_batch_has_so_many_and_no_more(count: int, refused: bool) -> None:
     assert (batches.count_fault(count) is not None) is refused
 
 
+def test_nothing_is_sent_from_an_account_that_was_frozen_after_the_answer_until_it_is_free() -> None:
+    world = made("10", "20")
+    world.answer()
+    world.submit(0)  # and nobody knows what became of it
+    before = world.book[ACCOUNT]
+    frozen = replace(before.account, freezes=frozenset({FreezeReason.UNSPECIFIED}))
+    world.book[ACCOUNT] = replace(before, account=frozen)
+
+    world.submit(0)
+    world.submit(1)
+    assert [world.payment(n).attempts for n in range(2)] == [2, 0], "what may be at the bank is asked for"
+    world.book[ACCOUNT] = before
+    world.submit(1)
+
+    assert (world.payment(1).attempts, world.states) == (1, ["AUTHORISED"] * 2)
+
+
 def test_whom_an_operator_refuses_takes_none_of_the_others_along() -> None:
     world = World("10", "20", "30", "15")
     world.initiate({0: CLOSE, 1: CLOSE})

@@ -39,12 +39,13 @@ from isthmus.write_models.sagas.runner import RUNNER
 
 #: States in which something is still to come, without or with a look at the bank.
 _MOVING = (PaymentState.AWAITING_SCA, PaymentState.AUTHORISED, PaymentState.SUBMITTED)
+#: In no order: those that wait for an account to be free would keep all others out.
 _SWEEP = 200
 _STRAY = f"""
 select p.id from payments p where p.parked is null and (p.state = any($1) or
         (p.state = 'EXECUTED' and p.source = 'BANK' and p.provider = any($3) and p.made_at > now() - interval '7 days'))
     and {RUNNER.unlooked(ADVANCE_PAYMENT, "p.id")}
-order by p.id limit $2"""
+order by random() limit $2"""
 
 _steps = Counter(
     "isthmus_payment_steps_total",
