@@ -342,11 +342,13 @@ def start_submission(
     if challenge is not None:
         same = same and challenge.issued.digest == wish.digest and challenge.state is sca.ChallengeState.PASSED
     if not same:
-        # What may lie at the bank from before is not over by that: its money stays reserved until somebody knows.
-        over = ended(book, hold, PaymentRejected(*about, "CHANGED_AFTER_SCA"), now) if not payment.unknown else ()
+        void = sca.invalidate(challenge, sca.Invalidation.CHANGED) if challenge is not None else ()
+        if payment.attempts:
+            # It may have been done before it was changed: it is not sent again, and nothing is released.
+            return [*void, PaymentParked(*about, "CHANGED_AFTER_SCA")]
         return [
-            *(sca.invalidate(challenge, sca.Invalidation.CHANGED) if challenge is not None else ()),
-            *over,
+            *void,
+            *ended(book, hold, PaymentRejected(*about, "CHANGED_AFTER_SCA"), now),
             PaymentParked(*about, "CHANGED_AFTER_SCA"),
         ]
     source = book.get(payment.initiated.from_account_id)
