@@ -172,14 +172,18 @@ class BankPaying:
             provider = self._provider(at)
             asked = await provider.begin(await self.wish(at, order))
         except ProviderRefused as refusal:
+            now = await self.find(row.payment_id)
+            if now is not None and now.payment.asked:
+                return "asked"  # somebody else did so at the same time, and what they began is not ended by this
             code = refusal.code or "REFUSED"
             await self.record(at, PaymentNews(ProviderPayment.REJECTED, code, code=code))
             return "refused"
         await failpoint_async("bank_payments.asked")
         await self._run(_asked(row, asked), row)
         now = await self.find(row.payment_id)
-        if now is not None and now.payment.state in VOID:
-            await provider.cancel(asked.reference)  # it was taken back meanwhile; nobody was shown the address
+        if now is not None and (now.payment.state in VOID or now.payment.provider_reference != asked.reference):
+            # It was taken back meanwhile, or somebody else's question was there first: nobody was shown this address.
+            await provider.cancel(asked.reference)
         return "asked"
 
     async def look(self, at: AtBank) -> PaymentNews:

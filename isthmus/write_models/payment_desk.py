@@ -9,7 +9,7 @@ from uuid import UUID
 
 from isthmus.domain import sca
 from isthmus.domain.clock import Clock
-from isthmus.domain.compliance import Compliance, Intent, Movement, Ruling, Verdict
+from isthmus.domain.compliance import Compliance, Intent, Limits, Movement, Ruling, Verdict
 from isthmus.domain.exemptions import NO_EXEMPTIONS, ExemptionRules
 from isthmus.domain.identifiers import IdSource
 from isthmus.domain.payees import PayeeAccount
@@ -34,7 +34,9 @@ from isthmus.write_models.payee_desk import PayeeDesk, payee_check_of
 from isthmus.write_models.payee_standing import standing_of
 from isthmus.write_models.payment_rows import dynamic_link, find_payment
 from isthmus.write_models.sca_methods import method_of
-from isthmus.write_models.velocity import NoVelocity, Velocity, quick_no
+from isthmus.write_models.velocity import NoVelocity, Velocity, answered, quick_no
+
+_NOTHING = Limits(Decimal(0), Decimal(0))
 
 
 @dataclass(frozen=True)
@@ -82,14 +84,16 @@ class PaymentDesk:
 
     async def initiate(self, person: UUID, wish: PaymentWish, envelope: Envelope) -> tuple[UUID, Done] | Refused:
         """The payment's id, and what was recorded. Raises Unavailable: send it again with the same key."""
-        way = await self._way(person, wish)
+        way, limits = await self._way(person, wish), self._compliance.limits(wish.asset)
         if isinstance(way, Refusal):
-            return Refused(way, 0)
+            if not await answered(self._pool, envelope):
+                return Refused(way, 0)
+            # The same again is answered as before, whatever became of the account since. Nothing is made by it.
+            way, limits = ("", sca.Method.REDIRECT), _NOTHING
         provider, method = way
         async with self._pool.acquire() as connection:
             standing = await standing_of(connection, self._texts, person, wish.payee_name, wish.payee_account)
         payment_id, now = self._ids(), self._clock.now()
-        limits = self._compliance.limits(wish.asset)
         no = await quick_no(self._velocity, self._pool, limits, envelope, wish.asset, wish.amount, now)
         if no is not None:
             return Refused(no, 0)

@@ -16,6 +16,7 @@ from isthmus.domain.payment_asks import PaymentAsked
 from isthmus.domain.payment_events import (
     REVIEW,
     UNKNOWN_STATUS,
+    VOID,
     PaymentAuthorised,
     PaymentCancelled,
     PaymentEvent,
@@ -54,6 +55,8 @@ from isthmus.write_models.timers import enqueue
 ADVANCE_PAYMENT, DELIVER_CODE = "advance_payment", "deliver_code"
 
 _ASK_AFTER = timedelta(seconds=2)
+#: What is over here while a bank knows of it: it is seen to that it is over there, too.
+_OVER_THERE_AFTER = timedelta(seconds=15)
 
 _parked = Counter(
     "isthmus_payments_parked_total",
@@ -156,13 +159,17 @@ async def _payment(connection: Connection, event: PaymentEvent, now: datetime) -
     sets = "".join(f", {name} = ${n}" for n, name in enumerate(changes, 2))
     if type(event) in _STATES:
         sets += f", parked = nullif(parked, '{UNKNOWN_STATUS}')"  # what was not known of it is known by that
-    await connection.execute(
-        f"update payments set version = version + 1{sets} where id = $1", event.payment_id, *changes.values()
+    at_bank = await connection.fetchval(
+        f"update payments set version = version + 1{sets} where id = $1 returning source = 'BANK' and provider_reference is not null",
+        event.payment_id,
+        *changes.values(),
     )
     if isinstance(event, PaymentAsked):
         await _asked(connection, event, now)
     if isinstance(event, PaymentAuthorised | PaymentReleased):
         await advance(connection, event.payment_id)
+    if at_bank and _STATES.get(type(event)) in VOID:
+        await advance(connection, event.payment_id, _OVER_THERE_AFTER)
 
 
 async def _asked(connection: Connection, event: PaymentAsked, now: datetime) -> None:

@@ -50,6 +50,10 @@ async def quick_no(
     fault = limit_fault(limits, asset, amount, used, now)
     if fault is None or fault.resets_at is None:
         return None
+    return None if await answered(pool, envelope) else fault
+
+
+async def answered(pool: Pool, envelope: Envelope) -> bool:
+    """Whether the wish was answered before: it gets that answer again, or is told that its key was another wish's."""
     async with pool.acquire() as connection:
-        answered = await connection.fetchval("select 1 from idempotency where scope = $1", scope_of(envelope))
-    return None if answered else fault
+        return bool(await connection.fetchval("select true from idempotency where scope = $1", scope_of(envelope)))

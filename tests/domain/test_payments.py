@@ -227,6 +227,23 @@ def test_d1_what_would_be_sent_is_not_what_was_answered_for_nothing_is_sent() ->
     assert world.payment.attempts == 0, "nor afterwards"
 
 
+@pytest.mark.parametrize("source", Source)
+def test_d1_what_is_changed_once_it_may_be_at_the_bank_is_not_sent_again_and_nothing_is_released(
+    source: Source,
+) -> None:
+    world = authorised(source)
+    assert world.submit() is None
+    before = world.mine
+    assert world.submit("e" * 64) is None
+    assert world.payment is not None
+    assert (world.state, world.payment.parked) == (PaymentState.AUTHORISED, "CHANGED_AFTER_SCA")
+    assert (world.mine, world.payment.attempts) == (before, 1), "what became of the first is not known"
+    assert world.submit() is None
+    assert world.payment.attempts == 1
+    assert world.hear(ProviderPayment.EXECUTED) is None
+    assert world.state is PaymentState.EXECUTED
+
+
 @pytest.mark.parametrize("other", [{"owner": uuid4()}, {"subject_id": uuid4()}])
 def test_d2_the_answer_of_another_and_for_another_is_not_accepted(other: dict[str, Any]) -> None:
     world = made()

@@ -14,7 +14,7 @@ import structlog
 from isthmus.domain.banking import ProviderFault, ProviderRefused, ProviderUnavailable
 from isthmus.domain.clock import Clock
 from isthmus.domain.identifiers import IdSource
-from isthmus.domain.payment_events import UNKNOWN_STATUS, VOID, PaymentState, PaymentSubmissionStarted
+from isthmus.domain.payment_events import REVIEW, UNKNOWN_STATUS, VOID, PaymentState, PaymentSubmissionStarted
 from isthmus.domain.payment_news import PaymentNews, ProviderPayment
 from isthmus.domain.payments import ExpirePayment, StartSubmission
 from isthmus.failpoints import failpoint_async
@@ -27,8 +27,10 @@ from isthmus.write_models.payment_rows import dynamic_link
 from isthmus.write_models.payments import advance
 from isthmus.write_models.sagas.looking import LOOKS, UNKNOWN_MAX, next_look
 
-#: What a provider tells of the money's arrival is asked for no longer than that.
+#: What a provider tells of the money's arrival, or of what is over here and not there, is asked for no longer than that.
 _ARRIVES_WITHIN = timedelta(days=7)
+#: Something may still come of it there.
+_OPEN = (ProviderPayment.AWAITING, ProviderPayment.AUTHORISED, ProviderPayment.SUBMITTED, ProviderPayment.UNKNOWN)
 
 log = structlog.get_logger(__name__)
 
@@ -49,28 +51,31 @@ class BankPaymentSaga:
     async def advance(self, at: AtBank) -> str:
         """One step. Returns its outcome's name."""
         state, parked = at.payment.state, at.payment.parked
-        if state is PaymentState.AUTHORISED and parked is None:
+        if state is PaymentState.AUTHORISED and parked in (None, UNKNOWN_STATUS):
             return await self._submit(at)
         if state is PaymentState.AWAITING_SCA and parked not in (None, UNKNOWN_STATUS):
-            return "over"  # an operator's word carries it on
+            # An operator's word carries it on; who is not judged in time is not asked.
+            return await self._expire(at) if parked == REVIEW and self._late(at) else "over"
         try:
             if state is PaymentState.AWAITING_SCA:
                 return await self._await(at)
             return await self._look(at)
         except ProviderRefused as refusal:
             log.warning("a provider will not tell of a payment", payment=str(at.payment.payment_id), why=str(refusal))
-            await self._again(at, LOOKS[-1])
+            if state not in VOID:
+                await self._paying.record(at, PaymentNews(ProviderPayment.UNKNOWN, "REFUSED"))
+            if self._goes_on(at):
+                await self._again(at, max(self._next(at), LOOKS[-1]))
             return "unavailable"
         except ProviderFault as fault:
             log.warning("a payment cannot be carried on now", payment=str(at.payment.payment_id), why=str(fault))
-            await self._again(at, max(self._next(at), _rest(fault)))
+            if self._goes_on(at):
+                await self._again(at, max(self._next(at), _rest(fault)))
             return "unavailable"
 
     async def _await(self, at: AtBank) -> str:
         """Until the bank's customer has answered, or it is too late for that."""
-        row, now = at.row, self._clock.now()
-        assert row.expires_at is not None, "there is a challenge where a bank is to ask"
-        late = row.expires_at <= now
+        late = self._late(at)
         if not at.payment.asked:
             if late:
                 return await self._expire(at)
@@ -101,17 +106,22 @@ class BankPaymentSaga:
         row, order = at.row, at.row.order
         digest = dynamic_link(order, row.from_account_id).digest() if order is not None else ""
         done = await self._run(at, StartSubmission(row.payment_id, row.challenge_id, digest))
-        if order is None or not any(isinstance(one.event, PaymentSubmissionStarted) for one in done.events):
+        begun = [one.event for one in done.events if isinstance(one.event, PaymentSubmissionStarted)]
+        if order is None or not begun:
             return await self._given_up(at)
+        attempt = begun[0].attempt
         await failpoint_async("bank_payments.submitting")
         try:
             news = await self._paying.submit(at, order)
         except ProviderRefused as refusal:
+            if attempt > 1 and attempt < UNKNOWN_MAX:
+                # An attempt before it may be on its way still: long after the last of them a refusal is one.
+                return await self._unknown(at, attempt, refusal)
             code = refusal.code or "REFUSED"
             await self._paying.record(at, PaymentNews(ProviderPayment.REJECTED, code, code=code))
             return "refused"
         except ProviderFault as fault:
-            return await self._unknown(at, fault)
+            return await self._unknown(at, attempt, fault)
         await failpoint_async("bank_payments.submitted")
         await self._paying.record(at, news)
         await self._again(at, LOOKS[0])
@@ -127,28 +137,42 @@ class BankPaymentSaga:
                 log.warning("a payment could not be taken back at the bank", why=str(fault))
         return "over"
 
-    async def _unknown(self, at: AtBank, fault: ProviderFault) -> str:
-        """It is asked again under the same key, later and later, until it is known."""
-        attempts = at.payment.attempts + 1
+    async def _unknown(self, at: AtBank, attempts: int, fault: ProviderFault) -> str:
+        """It is asked again under the same key, later and later, until it is known; after many times an operator is told, too."""
         log.warning("what became of a payment is not known", payment=str(at.payment.payment_id), why=str(fault))
         if attempts >= UNKNOWN_MAX:
             await self._paying.record(at, PaymentNews(ProviderPayment.UNKNOWN, "UNREACHABLE"))
-            return "unknown"
-        await self._again(at, max(LOOKS[min(attempts, len(LOOKS) - 1)], _rest(fault)))
+        wait = max(LOOKS[min(attempts, len(LOOKS) - 1)], _rest(fault))
+        await self._again(at, max(wait, self._next(at)) if attempts >= UNKNOWN_MAX else wait)
         return "unknown"
 
     async def _look(self, at: AtBank) -> str:
-        """Of what is over for us, too, where somebody has reason to: that money moved all the same nobody may overlook."""
+        """Of what is over for us, too, until it is over there: that money moved all the same nobody may overlook."""
         payment = at.payment
         if not payment.asked or payment.state is PaymentState.SETTLED:
             return "over"
-        provider = self._paying.providers.get(payment.initiated.provider)
-        age = self._clock.now() - at.row.made_at
-        waits = provider is not None and provider.settles and age < _ARRIVES_WITHIN
-        await self._paying.look(at)
-        if payment.state is PaymentState.SUBMITTED or (payment.state is PaymentState.EXECUTED and waits):
+        if payment.state in VOID:
+            news = await self._paying.cancel(at)
+            await self._paying.record(at, news)
+        else:
+            news = await self._paying.look(at)
+        if self._goes_on(at, news):
             await self._again(at, self._next(at))
         return "looked"
+
+    def _goes_on(self, at: AtBank, news: PaymentNews | None = None) -> bool:
+        """Whether there is more to come of it. `news`: what the provider said just now, if anything."""
+        state, young = at.payment.state, self._clock.now() - at.row.made_at < _ARRIVES_WITHIN
+        if state in VOID:
+            return young and (news is None or news.state in _OPEN)
+        if state is PaymentState.EXECUTED:
+            provider = self._paying.providers.get(at.payment.initiated.provider)
+            return young and provider is not None and provider.settles
+        return state is not PaymentState.SETTLED
+
+    def _late(self, at: AtBank) -> bool:
+        assert at.row.expires_at is not None, "there is a challenge where a bank is to ask"
+        return at.row.expires_at <= self._clock.now()
 
     def _next(self, at: AtBank) -> timedelta:
         return next_look(at.row.made_at, self._clock.now())

@@ -42,7 +42,8 @@ _MOVING = (PaymentState.AWAITING_SCA, PaymentState.AUTHORISED, PaymentState.SUBM
 #: In no order: those that wait for an account to be free would keep all others out.
 _SWEEP = 200
 _STRAY = f"""
-select p.id from payments p where p.parked is null and (p.state = any($1) or
+select p.id from payments p where (p.parked is null or p.state = 'SUBMITTED' or (p.parked = 'UNKNOWN_STATUS' and p.source = 'BANK'))
+    and (p.state = any($1) or
         (p.state = 'EXECUTED' and p.source = 'BANK' and p.provider = any($3) and p.made_at > now() - interval '7 days'))
     and {RUNNER.unlooked(ADVANCE_PAYMENT, "p.id")}
 order by random() limit $2"""

@@ -1,0 +1,242 @@
+"""Payments from a linked bank where the bank, or the one who carries them on, is not as it should be: nothing ends that is not known to
+have ended, nothing is left to nobody."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from decimal import Decimal
+from uuid import UUID
+
+import pytest
+
+from isthmus.domain.bank_payments import BankWish, Begun, GoTo
+from isthmus.domain.banking import ProviderRefused
+from isthmus.domain.payment_events import PaymentState, Source
+from isthmus.domain.payment_news import PaymentNews, ProviderPayment
+from isthmus.domain.refusals import RefusalCode
+from isthmus.write_models.envelope import Refused
+from isthmus.write_models.payment_desk import PaymentWish
+from tests.write_models.test_bank_payment_saga import BOB, Bank, Office, office
+
+__all__ = ["office"]
+
+S, P = PaymentState, ProviderPayment
+
+
+@dataclass
+class Elsewhere(Bank):
+    """`quiet`: what it was told to submit it tells of by another name only. `keeps`: it takes nothing back. `refuses`: everything."""
+
+    quiet: bool = False
+    keeps: bool = False
+    refuses: bool = False
+
+    #: Comes between the next question and its answer, which is a refusal then, or `anew` a question of its own.
+    anew: bool = False
+    meanwhile: Callable[[], Awaitable[str]] | None = None
+
+    async def begin(self, wish: BankWish) -> Begun:
+        meanwhile, self.meanwhile = self.meanwhile, None
+        if meanwhile is None:
+            return await super().begin(wish)
+        await meanwhile()
+        if not self.anew:
+            raise ProviderRefused("it is there already", "NO")
+        self.asked["anew"], self.states["anew"] = wish, P.AWAITING
+        return Begun("anew", GoTo("https://bank/anew"), wish.state)
+
+    def _trouble(self, name: str) -> None:
+        if self.refuses or (name == "before" and self.troubles[:1] == ["refuses"]):
+            self.troubles = self.troubles[1:]
+            raise ProviderRefused("no", "NO")
+        super()._trouble(name)
+
+    async def look_up(self, reference: str) -> PaymentNews:
+        self._trouble("before")
+        news = await super().look_up(reference)
+        return replace(news, state=P.AUTHORISED) if self.quiet and news.state is P.SUBMITTED else news
+
+    async def submit(self, wish: BankWish, reference: str) -> PaymentNews:
+        news = await super().submit(wish, reference)
+        return replace(news, state=self.states[reference])
+
+    async def cancel(self, reference: str) -> PaymentNews:
+        return await (self.look_up(reference) if self.keeps else super().cancel(reference))
+
+
+@pytest.fixture
+def bank(office: Office) -> Elsewhere:
+    made = Elsewhere()
+    office.desk._banks.providers["bank"] = made  # type: ignore[union-attr,index]
+    office.bank = made
+    return made
+
+
+async def ahead(office: Office, payment: UUID) -> int:
+    """Jobs that look at it, but for the one at its expiry."""
+    found: int = await office.side.pool.fetchval(
+        "select count(*) from pgqueuer where entrypoint = 'advance_payment' and payload = $1 and dedupe_key not like '%:expiry'",
+        str(payment).encode(),
+    )
+    return found
+
+
+async def submitting(office: Office, troubles: list[str]) -> UUID:
+    payment = await office.initiate()
+    office.bank.authorise(payment)
+    await office.saga.advance(payment)
+    office.bank.troubles = troubles
+    await office.side.pool.execute("delete from pgqueuer")
+    return payment
+
+
+async def test_a_refusal_after_an_attempt_of_which_nothing_is_known_ends_nothing(
+    office: Office, bank: Elsewhere
+) -> None:
+    payment = await submitting(office, ["after", "refuses"])
+
+    assert await office.on(payment, 2) == ["unknown", "unknown"]
+    assert await office.stands(payment) == (S.AUTHORISED, None), "it lies at the bank"
+    bank.execute(payment)
+    await office.on(payment)
+
+    assert (await office.stands(payment), await office.noted(), bank.book) == ((S.EXECUTED, None), 30, 30)
+
+
+async def test_a_first_refusal_ends_it(office: Office, bank: Elsewhere) -> None:
+    payment = await submitting(office, ["refuses"])
+    assert await office.saga.advance(payment) == "refused"
+    assert (await office.stands(payment), bank.book) == ((S.REJECTED, None), 0)
+
+
+async def test_what_nobody_knows_of_for_long_is_shown_to_an_operator_and_carried_on_all_the_same(
+    office: Office, bank: Elsewhere
+) -> None:
+    bank.quiet = True
+    payment = await submitting(office, ["after"] * 8)
+    await office.on(payment, 8)
+    assert await office.stands(payment) == (S.AUTHORISED, "UNKNOWN_STATUS")
+    assert await ahead(office, payment) == 1
+    await office.side.pool.execute("delete from pgqueuer")  # whoever had it died of it
+
+    assert (await office.saga.sweep(), await ahead(office, payment)) == (1, 1)
+    assert await office.saga.advance(payment) == "sent"
+    assert await office.stands(payment) == (S.SUBMITTED, None)
+
+
+@pytest.mark.parametrize("way", ["cancelled", "expired"])
+async def test_what_the_bank_does_not_take_back_is_watched_after_it_is_over_here(
+    office: Office, bank: Elsewhere, way: str
+) -> None:
+    bank.keeps, bank.waits = True, False
+    payment = await office.initiate()
+    if way == "cancelled":
+        done = await office.desk.cancel(office.person, payment, office.envelope("cancelPayment"))
+        assert not isinstance(done, Refused), done
+    else:
+        office.clock.advance(timedelta(minutes=15))
+        assert await office.saga.advance(payment) == "expired"
+    assert await ahead(office, payment) >= 1
+    for _ in range(2):  # whoever had the bank's page open may still authorise it there
+        await office.side.pool.execute("delete from pgqueuer")
+        assert await office.saga.advance(payment) == "looked"
+        assert await ahead(office, payment) == 1
+    bank.authorise(payment)
+    await office.saga.advance(payment)
+    assert await ahead(office, payment) == 1
+    bank.execute(payment)
+    await office.saga.advance(payment)
+
+    assert (await office.stands(payment))[1] == "CONTRADICTION"
+    await office.side.pool.execute("delete from pgqueuer")
+    await office.saga.advance(payment)
+    assert await ahead(office, payment) == 0, "there is nothing more to come"
+
+
+async def test_what_is_over_here_before_it_is_submitted_is_taken_back_at_the_bank(
+    office: Office, bank: Elsewhere
+) -> None:
+    payment = await submitting(office, [])
+    done = await office.desk.cancel(office.person, payment, office.envelope("cancelPayment"))
+    assert not isinstance(done, Refused), done
+    assert await ahead(office, payment) == 1
+    await office.saga.advance(payment)
+    assert bank.states[str(payment)] is P.CANCELLED, "the consent is not left there"
+
+
+async def test_nobody_judges_it_within_a_day_and_it_is_over(office: Office, bank: Elsewhere) -> None:
+    payment = await office.initiate(name="M Vane")
+    office.clock.advance(timedelta(hours=24))
+    assert await office.saga.advance(payment) == "expired"
+    assert (await office.stands(payment), bank.asked) == ((S.EXPIRED, "REVIEW"), {})
+
+
+async def test_a_bank_that_will_not_tell_of_a_payment_is_shown_to_an_operator_and_asked_again(
+    office: Office, bank: Elsewhere
+) -> None:
+    bank.waits = False
+    payment = await office.initiate()
+    bank.authorise(payment)
+    await office.saga.advance(payment)
+    bank.refuses = True
+    assert await office.saga.advance(payment) == "unavailable"
+    assert await office.stands(payment) == (S.SUBMITTED, "UNKNOWN_STATUS")
+    await office.side.pool.execute("delete from pgqueuer")
+    assert (await office.saga.sweep(), await ahead(office, payment)) == (1, 1)
+
+    bank.refuses = False
+    bank.execute(payment)
+    await office.saga.advance(payment)
+    assert await office.stands(payment) == (S.EXECUTED, None)
+
+
+async def test_who_asks_the_bank_second_and_is_refused_ends_nothing_that_the_first_began(
+    office: Office, bank: Elsewhere
+) -> None:
+    bank.troubles = ["before"]
+    payment = await office.initiate()
+    bank.meanwhile, bank.troubles = lambda: office.saga.advance(payment), []
+
+    assert await office.saga.advance(payment) == "asked"
+
+    assert bank.meanwhile is None
+    assert await office.stands(payment) == (S.AWAITING_SCA, None)
+    bank.authorise(payment)
+    await office.on(payment)
+    assert await office.stands(payment) == (S.SUBMITTED, None)
+
+
+async def test_of_two_questions_at_once_the_one_that_nobody_is_shown_is_taken_back(
+    office: Office, bank: Elsewhere
+) -> None:
+    bank.troubles = ["before"]
+    payment = await office.initiate()
+    bank.meanwhile, bank.troubles, bank.anew = lambda: office.saga.advance(payment), [], True
+
+    assert await office.saga.advance(payment) == "asked"
+
+    assert bank.states == {str(payment): P.AWAITING, "anew": P.CANCELLED}
+
+
+async def test_the_same_wish_again_is_the_same_payment_whatever_became_of_the_link(
+    office: Office, bank: Elsewhere
+) -> None:
+    envelope = office.envelope("initiatePayment")
+    wish = PaymentWish(office.account, Decimal("30.00"), "EUR", "Bob", BOB, "Rent", source=Source.BANK)
+    made = await office.desk.initiate(office.person, wish, envelope)
+    assert not isinstance(made, Refused), made
+    await office.side.pool.execute("update bank_accounts set linked = false where owner = $1", office.person)
+
+    again = await office.desk.initiate(office.person, wish, envelope)
+
+    assert not isinstance(again, Refused), again
+    assert (again[0], again[1].replayed) == (made[0], True)
+    fresh = await office.desk.initiate(office.person, wish, office.envelope("initiatePayment"))
+    assert isinstance(fresh, Refused)
+    assert fresh.refusal.code is RefusalCode.ACCOUNT_NOT_FOUND
+    other = replace(wish, amount=Decimal("31.00"))
+    reused = await office.desk.initiate(office.person, other, replace(envelope, body={"x": "another"}))
+    assert isinstance(reused, Refused)
+    assert reused.refusal.code is RefusalCode.IDEMPOTENCY_KEY_REUSED
