@@ -173,6 +173,10 @@ class ProviderRefused(ProviderFault):
         self.code = code
 
 
+class NeverAsked(ProviderRefused):
+    """It will not be asked as things stand with us: that says nothing of what was asked before."""
+
+
 class AccessEnded(ProviderRefused):
     """The person has to sign in at the bank again before anything is told."""
 

@@ -111,7 +111,7 @@ def record_news(
             return kept if target is not payment.state else []
         if payment.state in (S.EXECUTED, S.SETTLED):
             return [*kept, *_parked(payment, "CONTRADICTION")]
-        return ended(book, hold, _ending(payment, target, news.code or news.told), now)
+        return ended(book, hold, _ending(payment, target, _code(news)), now)
     if payment.state in VOID:
         # It was over for us, and the money has moved all the same: nobody may overlook that.
         moved = RANK[target] >= RANK[S.EXECUTED]
@@ -184,6 +184,11 @@ def _evidence(payment: Payment, news: PaymentNews) -> list[PaymentEvent]:
 
 def _parked(payment: Payment, why: str) -> list[PaymentEvent]:
     return [] if payment.parked == why else [PaymentParked(payment.payment_id, payment.owner, why)]
+
+
+def _code(news: PaymentNews) -> str:
+    """Its reason as far as that is one word. A sentence may name anybody."""
+    return news.code if news.code and _word(news.code) == news.code[:_TOLD_MAX] else news.told
 
 
 def _word(told: str) -> str:

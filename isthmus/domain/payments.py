@@ -336,7 +336,7 @@ def start_submission(
     operator is told."""
     if payment is None or (challenge is None and not payment.exempted):
         return missing()
-    if payment.state is not S.AUTHORISED or not _to_submit(payment):
+    if payment.state is not S.AUTHORISED or payment.parked not in (None, UNKNOWN_STATUS):
         return []
     about = (payment.payment_id, payment.owner)
     same = wish.digest == payment.initiated.digest
@@ -356,9 +356,3 @@ def start_submission(
     if source is not None and source.account.frozen and not payment.unknown:
         return []  # it waits until the account is free, and may be taken back; whoever sweeps asks again
     return [PaymentSubmissionStarted(*about, payment.attempts + 1)]
-
-
-def _to_submit(payment: Payment) -> bool:
-    """What a bank is told to do with its own customer's consent is asked for until that is known: one consent is one payment."""
-    unknown = payment.parked == UNKNOWN_STATUS and payment.initiated.source is Source.BANK
-    return payment.parked is None or unknown

@@ -313,6 +313,12 @@ def test_steps_that_the_provider_left_out_are_taken_on_the_way() -> None:
     assert world.mine == (100, 0), "what was paid from a bank's account is not ours"
 
 
+def test_a_provider_s_sentence_is_no_code_and_is_kept_nowhere() -> None:
+    world = submitted()
+    assert world.hear(ProviderPayment.FAILED, "FAILED", code="The account of John Smith is closed") is None
+    assert world.events[-1].code == "FAILED"
+
+
 class Life(RuleBasedStateMachine):
     """Everything that can happen to a payment, in any order, from either source."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from uuid import UUID
 
@@ -18,11 +18,13 @@ from isthmus.domain.payment_news import PaymentNews, ProviderPayment
 from isthmus.domain.refusals import RefusalCode
 from isthmus.write_models.envelope import Refused
 from isthmus.write_models.payment_desk import PaymentWish
+from isthmus.write_models.sagas.looking import next_look
 from tests.write_models.test_bank_payment_saga import BOB, Bank, Office, office
 
 __all__ = ["office"]
 
 S, P = PaymentState, ProviderPayment
+NOW = datetime(2026, 11, 29, 12, tzinfo=UTC)
 
 
 @dataclass
@@ -240,3 +242,17 @@ async def test_the_same_wish_again_is_the_same_payment_whatever_became_of_the_li
     reused = await office.desk.initiate(office.person, other, replace(envelope, body={"x": "another"}))
     assert isinstance(reused, Refused)
     assert reused.refusal.code is RefusalCode.IDEMPOTENCY_KEY_REUSED
+
+
+@pytest.mark.parametrize(
+    ("age", "wait"),
+    [
+        (timedelta(seconds=2), timedelta(seconds=1)),
+        (timedelta(minutes=2), timedelta(seconds=30)),
+        (timedelta(hours=2), timedelta(minutes=5)),
+        (timedelta(days=1), timedelta(hours=1)),
+        (timedelta(days=400), timedelta(hours=6)),
+    ],
+)
+def test_what_never_comes_to_an_end_is_looked_at_less_and_less(age: timedelta, wait: timedelta) -> None:
+    assert next_look(NOW, NOW + age) == wait

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from decimal import Decimal
 from typing import Any
 from uuid import uuid4
@@ -102,3 +103,51 @@ async def test_f39_what_is_done_and_then_said_to_have_failed_is_shown_to_an_oper
     assert await office.state(payment) is PaymentState(first)
     assert await office.parked(payment) == "CONTRADICTION"
     assert await office.figures() == _GONE
+
+
+async def test_a_setting_that_is_gone_is_no_refusal_of_what_may_have_been_paid(office: Office) -> None:
+    payment = await office.authorised()
+    office.bank.troubles = ["after", "gone"]
+    assert await office.saga.advance(payment) == "unknown"
+    assert await office.saga.advance(payment) == "unknown"
+    gone, office.saga._payouts = office.saga._payouts, {}
+    assert await office.saga.advance(payment) == "unknown"
+    assert (await office.state(payment), await office.figures()) == (PaymentState.AUTHORISED, (100, 30, 0))
+
+    office.saga._payouts = gone
+    assert await office.saga.advance(payment) == "sent"
+    office.saga._payouts = {}
+    assert await office.saga.advance(payment) == "unavailable"
+    office.saga._payouts = gone
+    office.bank.execute(payment)
+    await office.saga.advance(payment)
+    assert (await office.state(payment), len(office.bank.paid)) == (PaymentState.EXECUTED, 1)
+
+
+async def test_what_nobody_knows_of_for_long_is_carried_on_while_its_key_is_good(office: Office) -> None:
+    payment = await office.authorised()
+    office.bank.troubles = ["before"] * 8
+    for _ in range(8):
+        await office.saga.advance(payment)
+    assert (await office.state(payment), await office.parked(payment)) == (PaymentState.AUTHORISED, "UNKNOWN_STATUS")
+    await office.side.pool.execute("delete from pgqueuer")
+    assert (await office.saga.sweep(), await office.jobs(payment)) == (1, 1)
+
+    assert await office.saga.advance(payment) == "sent"
+
+    assert (await office.state(payment), await office.parked(payment)) == (PaymentState.SUBMITTED, None)
+
+
+async def test_what_nobody_knows_of_for_longer_than_its_key_is_good_is_never_sent_again(office: Office) -> None:
+    payment = await office.authorised()
+    office.bank.troubles = ["silent"] * 9
+    await office.saga.advance(payment)
+    await office.side.pool.execute("update payments set made_at = made_at - interval '8 days' where id = $1", payment)
+    await office.side.pool.execute("delete from pgqueuer")
+
+    assert await office.saga.advance(payment) == "over"
+
+    assert (await office.state(payment), await office.parked(payment)) == (PaymentState.AUTHORISED, "UNKNOWN_STATUS")
+    assert (await office.saga.sweep(), await office.jobs(payment)) == (0, 0)
+    assert office.bank.sent == Counter()
+    assert (await office.figures())[1] == 30

@@ -14,7 +14,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from isthmus.domain.banking import OutcomeUnknown, ProviderRefused, ProviderUnavailable
+from isthmus.domain.banking import NeverAsked, OutcomeUnknown, ProviderRefused, ProviderUnavailable
 from isthmus.domain.clock import SettableClock
 from isthmus.domain.identifiers import house_account_id, uuid7_source
 from isthmus.domain.notifications import Message
@@ -53,6 +53,8 @@ class Bank:
         trouble = self.troubles.pop(0) if self.troubles else ""
         if trouble == "before":
             raise ProviderUnavailable("down")
+        if trouble == "gone":
+            raise NeverAsked("there is no account of ours to pay from", "NO_MERCHANT_ACCOUNT")
         if trouble == "silent":
             raise OutcomeUnknown("did not answer")
         if trouble == "refuses" and order.idempotency_key not in self.paid:
@@ -341,7 +343,7 @@ async def test_however_often_it_is_looked_at_one_look_is_ahead_and_it_is_later_t
 
     assert 0 <= soon <= 1
     assert 25 <= then <= 30
-    assert 290 <= at_last <= 300
+    assert 7_190 <= at_last <= 7_210
 
 
 async def test_a_code_for_a_payee_whom_nobody_can_name_any_more_is_not_sent(office: Office) -> None:

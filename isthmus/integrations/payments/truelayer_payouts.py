@@ -14,7 +14,7 @@ from uuid import UUID
 
 import msgspec
 
-from isthmus.domain.banking import ProviderRefused
+from isthmus.domain.banking import NeverAsked, ProviderRefused
 from isthmus.domain.paying import PaymentOrder
 from isthmus.domain.payment_news import PaymentNews, ProviderPayment
 from isthmus.integrations.payments.statuses import payment_state
@@ -47,7 +47,7 @@ class TrueLayerPayouts:
     async def send(self, order: PaymentOrder) -> PaymentNews:
         account = self._merchant_accounts.get(order.asset)
         if account is None:
-            raise ProviderRefused(f"TrueLayer pays nothing in {order.asset} for us", "NO_MERCHANT_ACCOUNT")
+            raise NeverAsked(f"TrueLayer pays nothing in {order.asset} for us", "NO_MERCHANT_ACCOUNT")
         body = {
             "merchant_account_id": account,
             "amount_in_minor": minor(order),

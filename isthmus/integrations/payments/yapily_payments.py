@@ -153,7 +153,10 @@ class YapilyPayments:
         consent_id, payment_id = _parts(reference)
         if payment_id is not None:
             return await self.look_up(reference)
-        consent = await self._consent(consent_id)
+        try:
+            consent = await self._consent(consent_id)
+        except ProviderRefused as refusal:
+            raise OutcomeUnknown(str(refusal)) from None  # not to be told of it says nothing of what was done with it
         news = _of_consent(consent)
         if news.state is not ProviderPayment.AUTHORISED:
             return news
@@ -163,7 +166,7 @@ class YapilyPayments:
                 "submit", "POST", "/payments", _PaymentAnswer, token=_token(consent), body=_request(wish)
             )
         except ProviderRefused as refusal:
-            if refusal.code in _REFUSALS and (await self._consent(consent_id)).status == "AUTHORIZED":
+            if refusal.code in _REFUSALS and await self._unused(consent_id):
                 raise  # it was not used for anything, and never will be for this
             raise OutcomeUnknown(str(refusal)) from None
         except ProviderUnavailable as fault:
@@ -177,6 +180,12 @@ class YapilyPayments:
             await self._ask("cancel", "DELETE", f"/consents/{reference}", dict[str, Any])
             news = await self.look_up(reference)
         return news
+
+    async def _unused(self, consent_id: str) -> bool:
+        try:
+            return (await self._consent(consent_id)).status == "AUTHORIZED"
+        except ProviderRefused:
+            return False  # nobody says so
 
     async def _consent(self, consent_id: str) -> _Consent:
         answer = await self._ask("consent", "GET", f"/consents/{consent_id}", _ConsentAnswer)

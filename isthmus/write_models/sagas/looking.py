@@ -6,11 +6,14 @@ from datetime import datetime, timedelta
 
 #: How long until a payment is sent again, by how often it was already; the last goes on.
 LOOKS = tuple(timedelta(seconds=seconds) for seconds in (1, 2, 4, 8, 15, 30, 60, 300))
-#: What is at the bank is looked at again after this part of its age, within these bounds.
+#: What is at the bank is looked at again after this part of its age, within these bounds;
 _LOOK_PART, _LOOK_MIN, _LOOK_MAX = 4, timedelta(seconds=1), timedelta(minutes=5)
+#: and what is old after that part, which goes beyond them: some banks never say the last word.
+_OLD_PART, _OLD_MAX = 24, timedelta(hours=6)
 #: After so many submissions of which nothing is known an operator is to look.
 UNKNOWN_MAX = 8
 
 
 def next_look(made_at: datetime, now: datetime) -> timedelta:
-    return min(max((now - made_at) / _LOOK_PART, _LOOK_MIN), _LOOK_MAX)
+    age = now - made_at
+    return max(min(max(age / _LOOK_PART, _LOOK_MIN), _LOOK_MAX), min(age / _OLD_PART, _OLD_MAX))

@@ -15,11 +15,11 @@ from uuid import UUID
 import structlog
 from prometheus_client import Counter
 
-from isthmus.domain.banking import ProviderFault, ProviderRefused, ProviderUnavailable
+from isthmus.domain.banking import NeverAsked, ProviderFault, ProviderRefused, ProviderUnavailable
 from isthmus.domain.clock import Clock
 from isthmus.domain.identifiers import IdSource
 from isthmus.domain.paying import Payouts
-from isthmus.domain.payment_events import PaymentState, PaymentSubmissionStarted, Source
+from isthmus.domain.payment_events import Payment, PaymentState, PaymentSubmissionStarted, Source
 from isthmus.domain.payment_events import fold as fold_payment
 from isthmus.domain.payment_news import PaymentNews, ProviderPayment, RecordPaymentNews
 from isthmus.domain.payments import ExpirePayment, StartSubmission
@@ -41,8 +41,11 @@ from isthmus.write_models.sagas.runner import RUNNER
 _MOVING = (PaymentState.AWAITING_SCA, PaymentState.AUTHORISED, PaymentState.SUBMITTED)
 #: In no order: those that wait for an account to be free would keep all others out.
 _SWEEP = 200
+#: For so long the same key surely names the same payment (TrueLayer's lasts for thirty days): after that nothing is sent again.
+_KEY_LASTS = timedelta(days=7)
 _STRAY = f"""
-select p.id from payments p where (p.parked is null or p.state = 'SUBMITTED' or (p.parked = 'UNKNOWN_STATUS' and p.source = 'BANK'))
+select p.id from payments p where (p.parked is null or p.state = 'SUBMITTED'
+        or (p.parked = 'UNKNOWN_STATUS' and (p.source = 'BANK' or p.made_at > now() - interval '7 days')))
     and (p.state = any($1) or
         (p.state = 'EXECUTED' and p.source = 'BANK' and p.provider = any($3) and p.made_at > now() - interval '7 days'))
     and {RUNNER.unlooked(ADVANCE_PAYMENT, "p.id")}
@@ -94,7 +97,7 @@ class PaymentSaga:
             case PaymentState.AUTHORISED if told is not None and payment.unknown:
                 outcome = await self._recognise(row, told)
             case PaymentState.AUTHORISED:
-                outcome = await self._submit(row, payment.attempts)
+                outcome = await self._submit(row, payment)
             case PaymentState.SUBMITTED:
                 outcome = await self._look(row)
             case _:
@@ -122,8 +125,11 @@ class PaymentSaga:
             await advance_at_expiry(connection, row.payment_id, max(row.expires_at - self._clock.now(), LOOKS[0]))
         return "waiting"
 
-    async def _submit(self, row: PaymentRow, attempts: int) -> str:
-        order = row.order
+    async def _submit(self, row: PaymentRow, payment: Payment) -> str:
+        attempts, order = payment.attempts, row.order
+        if attempts and self._clock.now() - row.made_at > _KEY_LASTS:
+            await self._record(row, PaymentNews(ProviderPayment.UNKNOWN, "UNREACHABLE"))
+            return "over"
         digest = ""
         if order is not None:
             async with self._pool.acquire() as connection:
@@ -135,8 +141,10 @@ class PaymentSaga:
             return "over"
         await failpoint_async("payment_saga.begun")
         try:
-            news = await self._payouts[row.provider].send(order)
+            news = await self._payer(row).send(order)
         except ProviderRefused as refusal:
+            if attempts and isinstance(refusal, NeverAsked):
+                return await self._unknown(row, attempts + 1, refusal)
             news = PaymentNews(ProviderPayment.REJECTED, refusal.code or "REFUSED", code=refusal.code or "REFUSED")
             await self._record(row, news)
             return "refused"
@@ -148,12 +156,13 @@ class PaymentSaga:
         return "sent"
 
     async def _unknown(self, row: PaymentRow, attempts: int, fault: ProviderFault) -> str:
-        """It is asked again under the same key, later and later, until it is known."""
+        """It is asked again under the same key, later and later, until it is known; after many times an operator is told, too."""
         log.warning("what became of a payment is not known", payment=str(row.payment_id), why=str(fault))
         if attempts >= UNKNOWN_MAX:
             await self._record(row, PaymentNews(ProviderPayment.UNKNOWN, "UNREACHABLE"))
-            return "unknown"
         wait = LOOKS[min(attempts, len(LOOKS) - 1)]
+        if attempts >= UNKNOWN_MAX:
+            wait = max(wait, self._next_look(row))
         if isinstance(fault, ProviderUnavailable) and fault.retry_after_s is not None:
             wait = max(wait, timedelta(seconds=fault.retry_after_s))
         await self._again(row.payment_id, wait)
@@ -163,7 +172,7 @@ class PaymentSaga:
         if row.provider_reference is None:
             return "over"
         try:
-            news = await self._payouts[row.provider].look_up(row.provider_reference)
+            news = await self._payer(row).look_up(row.provider_reference)
         except ProviderFault as fault:
             log.warning("a payment could not be looked up", payment=str(row.payment_id), why=str(fault))
             await self._again(row.payment_id, max(self._next_look(row), LOOKS[4]))
@@ -175,7 +184,7 @@ class PaymentSaga:
     async def _recognise(self, row: PaymentRow, told: str) -> str:
         """A payment of which nothing was known: the provider told what it calls one by, and says itself whether that is it."""
         try:
-            news = await self._payouts[row.provider].look_up(told)
+            news = await self._payer(row).look_up(told)
         except ProviderFault as fault:
             log.warning("what a webhook told of cannot be looked up", payment=str(row.payment_id), why=str(fault))
             return "unavailable"
@@ -184,6 +193,12 @@ class PaymentSaga:
         await self._record(row, news)
         await self._again(row.payment_id, LOOKS[0])
         return "looked"
+
+    def _payer(self, row: PaymentRow) -> Payouts:
+        payouts = self._payouts.get(row.provider)
+        if payouts is None:
+            raise ProviderUnavailable(f"{row.provider} is not set up here any more")
+        return payouts
 
     def _next_look(self, row: PaymentRow) -> timedelta:
         return next_look(row.made_at, self._clock.now())

@@ -182,3 +182,20 @@ async def test_the_account_that_was_linked_is_the_one_that_pays(sandbox: Sandbox
     later(sandbox, 2)
     (after,) = [one for one in sandbox.accounts("harbour") if one["kind"] == "SAVINGS"]
     assert Decimal(savings["booked"]) - Decimal(after["booked"]) == Decimal("0.01")
+
+
+async def test_that_nobody_lets_us_look_says_nothing_of_what_was_submitted_before(
+    sandbox: Sandbox, yapily: BankPayments
+) -> None:
+    asked = wish(BANK)
+    begun = await yapily.begin(asked)
+    answered(sandbox, begun)
+    sandbox.tell("misbehaviour", route="POST /yapily/payments", kind="error_after", times=3, status=502)
+    with paid(sandbox, "12.34"):
+        with pytest.raises(OutcomeUnknown):
+            await yapily.submit(asked, begun.reference)
+        sandbox.tell("misbehaviour", route="GET /yapily/consents/*", kind="error_before", status=401)
+        with pytest.raises(OutcomeUnknown):
+            await yapily.submit(asked, begun.reference)
+        await yapily.submit(asked, begun.reference)
+        later(sandbox, 2)
