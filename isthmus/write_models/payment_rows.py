@@ -21,7 +21,7 @@ from isthmus.write_models.connection import Connection
 _COLUMNS = """
 select p.id, p.owner, p.source, p.from_account_id, p.provider, p.asset, p.amount, p.payee_name, p.payee_account, p.reference, p.state,
     p.provider_reference, p.parked, p.challenge_id, p.batch_id, c.method,
-    coalesce(c.digest, p.digest) as digest, c.state as challenge_state, c.expires_at, p.made_at
+    coalesce(c.digest, p.digest) as digest, c.state as challenge_state, c.expires_at, p.made_at, c.asked_at
 from payments p left join sca_challenges c on c.id = p.challenge_id"""
 
 
@@ -50,6 +50,8 @@ class PaymentRow:
     challenge_state: ChallengeState | None
     expires_at: datetime | None
     made_at: datetime
+    #: Since when the bank is known to ask its customer.
+    asked_at: datetime | None = None
 
     @property
     def order(self) -> PaymentOrder | None:
@@ -123,4 +125,5 @@ async def _opened(connection: Connection, texts: PersonalTexts, row: asyncpg.Rec
         ChallengeState(row["challenge_state"]) if row["challenge_state"] is not None else None,
         row["expires_at"],
         row["made_at"],
+        row["asked_at"],
     )

@@ -159,8 +159,9 @@ async def _payment(connection: Connection, event: PaymentEvent, now: datetime) -
     sets = "".join(f", {name} = ${n}" for n, name in enumerate(changes, 2))
     if type(event) in _STATES:
         sets += f", parked = nullif(parked, '{UNKNOWN_STATUS}')"  # what was not known of it is known by that
-    at_bank = await connection.fetchval(
-        f"update payments set version = version + 1{sets} where id = $1 returning source = 'BANK' and provider_reference is not null",
+    row = await connection.fetchrow(
+        f"update payments set version = version + 1{sets} where id = $1 "
+        "returning state, source = 'BANK' and provider_reference is not null as at_bank",
         event.payment_id,
         *changes.values(),
     )
@@ -168,7 +169,8 @@ async def _payment(connection: Connection, event: PaymentEvent, now: datetime) -
         await _asked(connection, event, now)
     if isinstance(event, PaymentAuthorised | PaymentReleased):
         await advance(connection, event.payment_id)
-    if at_bank and _STATES.get(type(event)) in VOID:
+    moved = type(event) in _STATES or isinstance(event, PaymentAsked)
+    if moved and row is not None and row["state"] in VOID and row["at_bank"]:
         await advance(connection, event.payment_id, _OVER_THERE_AFTER)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from decimal import Decimal
 from uuid import UUID
 
@@ -18,13 +18,11 @@ from isthmus.domain.payment_news import PaymentNews, ProviderPayment
 from isthmus.domain.refusals import RefusalCode
 from isthmus.write_models.envelope import Refused
 from isthmus.write_models.payment_desk import PaymentWish
-from isthmus.write_models.sagas.looking import next_look
 from tests.write_models.test_bank_payment_saga import BOB, Bank, Office, office
 
 __all__ = ["office"]
 
 S, P = PaymentState, ProviderPayment
-NOW = datetime(2026, 11, 29, 12, tzinfo=UTC)
 
 
 @dataclass
@@ -37,7 +35,7 @@ class Elsewhere(Bank):
 
     #: Comes between the next question and its answer, which is a refusal then, or `anew` a question of its own.
     anew: bool = False
-    meanwhile: Callable[[], Awaitable[str]] | None = None
+    meanwhile: Callable[[], Awaitable[object]] | None = None
 
     async def begin(self, wish: BankWish) -> Begun:
         meanwhile, self.meanwhile = self.meanwhile, None
@@ -71,7 +69,8 @@ class Elsewhere(Bank):
 @pytest.fixture
 def bank(office: Office) -> Elsewhere:
     made = Elsewhere()
-    office.desk._banks.providers["bank"] = made  # type: ignore[union-attr,index]
+    assert office.desk._banks is not None
+    office.desk._banks.providers = {"bank": made}
     office.bank = made
     return made
 
@@ -203,7 +202,6 @@ async def test_who_asks_the_bank_second_and_is_refused_ends_nothing_that_the_fir
 
     assert await office.saga.advance(payment) == "asked"
 
-    assert bank.meanwhile is None
     assert await office.stands(payment) == (S.AWAITING_SCA, None)
     bank.authorise(payment)
     await office.on(payment)
@@ -244,15 +242,50 @@ async def test_the_same_wish_again_is_the_same_payment_whatever_became_of_the_li
     assert reused.refusal.code is RefusalCode.IDEMPOTENCY_KEY_REUSED
 
 
-@pytest.mark.parametrize(
-    ("age", "wait"),
-    [
-        (timedelta(seconds=2), timedelta(seconds=1)),
-        (timedelta(minutes=2), timedelta(seconds=30)),
-        (timedelta(hours=2), timedelta(minutes=5)),
-        (timedelta(days=1), timedelta(hours=1)),
-        (timedelta(days=400), timedelta(hours=6)),
-    ],
-)
-def test_what_never_comes_to_an_end_is_looked_at_less_and_less(age: timedelta, wait: timedelta) -> None:
-    assert next_look(NOW, NOW + age) == wait
+async def test_what_was_taken_back_while_the_bank_was_asked_is_taken_back_there_however_long_that_takes(
+    office: Office, bank: Elsewhere
+) -> None:
+    async def cancel() -> None:
+        (payment,) = await office.side.pool.fetchrow("select id from payments where owner = $1", office.person) or ()
+        done = await office.desk.cancel(office.person, payment, office.envelope("cancelPayment"))
+        assert not isinstance(done, Refused), done
+        await office.side.pool.execute("delete from pgqueuer")
+        bank.troubles = ["before"]  # once it has answered, the bank is away
+
+    bank.meanwhile, bank.anew = cancel, True
+    payment = await office.initiate()
+    assert bank.states["anew"] is P.AWAITING
+    assert await ahead(office, payment) == 1
+
+    await office.saga.advance(payment)
+    assert (bank.states["anew"], (await office.stands(payment))[0]) == (P.CANCELLED, S.CANCELLED)
+
+
+async def test_nothing_expires_here_while_it_can_still_be_opened_at_a_bank_that_was_asked_late(
+    office: Office, bank: Elsewhere
+) -> None:
+    bank.keeps, bank.waits, bank.troubles = True, False, ["before"]
+    payment = await office.initiate()
+    office.clock.advance(timedelta(minutes=14))
+    assert await office.saga.advance(payment) == "asked"
+    office.clock.advance(timedelta(minutes=2))
+    assert await office.saga.advance(payment) == "looked"
+    assert await office.stands(payment) == (S.AWAITING_SCA, None)
+
+    office.clock.advance(timedelta(minutes=13))
+    assert await office.saga.advance(payment) == "expired"
+
+
+async def test_e6_what_would_pay_somebody_else_is_taken_back_in_the_end_and_is_over(
+    office: Office, bank: Elsewhere
+) -> None:
+    payment = await office.initiate()
+    bank.authorise(payment)
+    bank.lies = {"payee_account": "IBAN DE89370400440532013000"}
+    assert await office.on(payment, 2) == ["looked", "over"]
+    office.clock.advance(timedelta(minutes=15))
+
+    assert await office.saga.advance(payment) == "expired"
+
+    assert bank.states[str(payment)] is P.CANCELLED
+    assert await office.stands(payment) == (S.CANCELLED, "OTHER_PAYEE")

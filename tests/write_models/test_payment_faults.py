@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 from uuid import uuid4
@@ -16,8 +17,9 @@ from isthmus.domain.payment_news import ProviderPayment, RecordPaymentNews
 from isthmus.write_models.commands import Done
 from isthmus.write_models.envelope import Refused
 from isthmus.write_models.payment_desk import PaymentWish
+from isthmus.write_models.sagas.looking import next_look
 from tests.write_models.driver import Driver, assert_sound
-from tests.write_models.test_payment_saga import BOB, Office, office
+from tests.write_models.test_payment_saga import BOB, NOW, Office, office
 
 __all__ = ["office"]
 
@@ -151,3 +153,17 @@ async def test_what_nobody_knows_of_for_longer_than_its_key_is_good_is_never_sen
     assert (await office.saga.sweep(), await office.jobs(payment)) == (0, 0)
     assert office.bank.sent == Counter()
     assert (await office.figures())[1] == 30
+
+
+@pytest.mark.parametrize(
+    ("age", "wait"),
+    [
+        (timedelta(seconds=2), timedelta(seconds=1)),
+        (timedelta(minutes=2), timedelta(seconds=30)),
+        (timedelta(hours=2), timedelta(minutes=5)),
+        (timedelta(days=1), timedelta(hours=1)),
+        (timedelta(days=400), timedelta(hours=6)),
+    ],
+)
+def test_what_never_comes_to_an_end_is_looked_at_less_and_less(age: timedelta, wait: timedelta) -> None:
+    assert next_look(NOW, NOW + age) == wait

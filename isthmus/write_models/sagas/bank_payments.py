@@ -14,9 +14,10 @@ import structlog
 from isthmus.domain.banking import ProviderFault, ProviderRefused, ProviderUnavailable
 from isthmus.domain.clock import Clock
 from isthmus.domain.identifiers import IdSource
-from isthmus.domain.payment_events import REVIEW, UNKNOWN_STATUS, VOID, PaymentState, PaymentSubmissionStarted
+from isthmus.domain.payment_events import UNKNOWN_STATUS, VOID, PaymentState, PaymentSubmissionStarted
 from isthmus.domain.payment_news import PaymentNews, ProviderPayment
 from isthmus.domain.payments import ExpirePayment, StartSubmission
+from isthmus.domain.payments_at_bank import BANK_LIFE
 from isthmus.failpoints import failpoint_async
 from isthmus.write_models.bank_mirror import system_envelope
 from isthmus.write_models.bank_paying import AtBank, BankPaying
@@ -31,6 +32,7 @@ from isthmus.write_models.sagas.looking import LOOKS, UNKNOWN_MAX, next_look
 _ARRIVES_WITHIN = timedelta(days=7)
 #: Something may still come of it there.
 _OPEN = (ProviderPayment.AWAITING, ProviderPayment.AUTHORISED, ProviderPayment.SUBMITTED, ProviderPayment.UNKNOWN)
+_OVER = tuple(ProviderPayment(state) for state in VOID)
 
 log = structlog.get_logger(__name__)
 
@@ -54,8 +56,10 @@ class BankPaymentSaga:
         if state is PaymentState.AUTHORISED and parked in (None, UNKNOWN_STATUS):
             return await self._submit(at)
         if state is PaymentState.AWAITING_SCA and parked not in (None, UNKNOWN_STATUS):
-            # An operator's word carries it on; who is not judged in time is not asked.
-            return await self._expire(at) if parked == REVIEW and self._late(at) else "over"
+            if not self._late(at):
+                return "over"  # an operator's word carries it on
+            if not at.payment.asked:
+                return await self._expire(at)  # who is not judged in time is not asked
         try:
             if state is PaymentState.AWAITING_SCA:
                 return await self._await(at)
@@ -83,7 +87,7 @@ class BankPaymentSaga:
             await self._again(at, LOOKS[1])
             return asked
         news = await (self._paying.look(at) if not late else self._taken_back(at))
-        if late and news.state in (ProviderPayment.AWAITING, ProviderPayment.CANCELLED):
+        if late and (news.state in _OVER or (news.state is ProviderPayment.AWAITING and self._shut(at))):
             return await self._expire(at)
         await self._again(at, self._next(at))
         return "looked"
@@ -169,6 +173,11 @@ class BankPaymentSaga:
             provider = self._paying.providers.get(at.payment.initiated.provider)
             return young and provider is not None and provider.settles
         return state is not PaymentState.SETTLED
+
+    def _shut(self, at: AtBank) -> bool:
+        """What is not taken back there can be opened for so long after the bank was asked, however late that was."""
+        asked_at = at.row.asked_at
+        return asked_at is None or asked_at + BANK_LIFE <= self._clock.now()
 
     def _late(self, at: AtBank) -> bool:
         assert at.row.expires_at is not None, "there is a challenge where a bank is to ask"
