@@ -16,7 +16,7 @@ from uuid import UUID
 import structlog
 
 from isthmus.domain.bank_payments import BankPayments, BankWish, Begun, GoTo
-from isthmus.domain.banking import ProviderFault, ProviderRefused, ProviderUnavailable
+from isthmus.domain.banking import Malformed, ProviderFault, ProviderRefused, ProviderUnavailable
 from isthmus.domain.clock import Clock
 from isthmus.domain.identifiers import IdSource
 from isthmus.domain.paying import PaymentOrder
@@ -245,7 +245,10 @@ def _reference(at: AtBank) -> str:
 
 
 def _asked(row: PaymentRow, begun: Begun) -> RecordAsked:
+    """Raises Malformed where a person's browser would be sent to what is no page."""
     where = begun.authorization
+    if isinstance(where, GoTo) and not where.url.startswith(("https://", "http://")):
+        raise Malformed("the address to send the person to is none")
     return RecordAsked(
         row.payment_id,
         row.challenge_id,

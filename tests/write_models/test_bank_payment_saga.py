@@ -162,6 +162,10 @@ class Office:
 
 @pytest.fixture
 async def office(side: WriteSide, clock: SettableClock) -> Office:
+    return await opened(side, clock)
+
+
+async def opened(side: WriteSide, clock: SettableClock) -> Office:
     person, bank, ids = uuid4(), Bank(), uuid7_source(side.clock.now)
     account, consent = uuid4(), uuid4()
     await side.pool.execute(

@@ -3,107 +3,39 @@ have ended, nothing is left to nobody."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
-from uuid import UUID
 
 import pytest
 
-from isthmus.domain.bank_payments import BankWish, Begun, GoTo
-from isthmus.domain.banking import ProviderRefused
+from isthmus.domain.bank_payments import GoTo
 from isthmus.domain.payment_events import PaymentState, Source
-from isthmus.domain.payment_news import PaymentNews, ProviderPayment
+from isthmus.domain.payment_news import ProviderPayment
 from isthmus.domain.refusals import RefusalCode
 from isthmus.write_models.envelope import Refused
 from isthmus.write_models.payment_desk import PaymentWish
-from tests.write_models.test_bank_payment_saga import BOB, Bank, Office, office
+from tests.write_models.bank_payment_rig import Elsewhere, ahead, bank, both, office, submitting
+from tests.write_models.test_bank_payment_saga import BOB, Office
 
-__all__ = ["office"]
+__all__ = ["bank", "both", "office"]
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 S, P = PaymentState, ProviderPayment
-
-
-@dataclass
-class Elsewhere(Bank):
-    """`quiet`: what it was told to submit it tells of by another name only. `keeps`: it takes nothing back. `refuses`: everything."""
-
-    quiet: bool = False
-    keeps: bool = False
-    refuses: bool = False
-
-    #: Comes between the next question and its answer, which is a refusal then, or `anew` a question of its own.
-    anew: bool = False
-    meanwhile: Callable[[], Awaitable[object]] | None = None
-
-    async def begin(self, wish: BankWish) -> Begun:
-        meanwhile, self.meanwhile = self.meanwhile, None
-        if meanwhile is None:
-            return await super().begin(wish)
-        await meanwhile()
-        if not self.anew:
-            raise ProviderRefused("it is there already", "NO")
-        self.asked["anew"], self.states["anew"] = wish, P.AWAITING
-        return Begun("anew", GoTo("https://bank/anew"), wish.state)
-
-    def _trouble(self, name: str) -> None:
-        if self.refuses or (name == "before" and self.troubles[:1] == ["refuses"]):
-            self.troubles = self.troubles[1:]
-            raise ProviderRefused("no", "NO")
-        super()._trouble(name)
-
-    async def look_up(self, reference: str) -> PaymentNews:
-        self._trouble("before")
-        news = await super().look_up(reference)
-        return replace(news, state=P.AUTHORISED) if self.quiet and news.state is P.SUBMITTED else news
-
-    async def submit(self, wish: BankWish, reference: str) -> PaymentNews:
-        news = await super().submit(wish, reference)
-        return replace(news, state=self.states[reference])
-
-    async def cancel(self, reference: str) -> PaymentNews:
-        return await (self.look_up(reference) if self.keeps else super().cancel(reference))
-
-
-@pytest.fixture
-def bank(office: Office) -> Elsewhere:
-    made = Elsewhere()
-    assert office.desk._banks is not None
-    office.desk._banks.providers = {"bank": made}
-    office.bank = made
-    return made
-
-
-async def ahead(office: Office, payment: UUID) -> int:
-    """Jobs that look at it, but for the one at its expiry."""
-    found: int = await office.side.pool.fetchval(
-        "select count(*) from pgqueuer where entrypoint = 'advance_payment' and payload = $1 and dedupe_key not like '%:expiry'",
-        str(payment).encode(),
-    )
-    return found
-
-
-async def submitting(office: Office, troubles: list[str]) -> UUID:
-    payment = await office.initiate()
-    office.bank.authorise(payment)
-    await office.saga.advance(payment)
-    office.bank.troubles = troubles
-    await office.side.pool.execute("delete from pgqueuer")
-    return payment
 
 
 async def test_a_refusal_after_an_attempt_of_which_nothing_is_known_ends_nothing(
     office: Office, bank: Elsewhere
 ) -> None:
-    payment = await submitting(office, ["after", "refuses"])
+    payment, before = await submitting(office, ["after", "refuses"]), await office.noted()
 
     assert await office.on(payment, 2) == ["unknown", "unknown"]
     assert await office.stands(payment) == (S.AUTHORISED, None), "it lies at the bank"
     bank.execute(payment)
     await office.on(payment)
 
-    assert (await office.stands(payment), await office.noted(), bank.book) == ((S.EXECUTED, None), 30, 30)
+    assert (await office.stands(payment), await office.noted() - before, bank.book) == ((S.EXECUTED, None), 30, 30)
 
 
 async def test_a_first_refusal_ends_it(office: Office, bank: Elsewhere) -> None:
@@ -122,7 +54,8 @@ async def test_what_nobody_knows_of_for_long_is_shown_to_an_operator_and_carried
     assert await ahead(office, payment) == 1
     await office.side.pool.execute("delete from pgqueuer")  # whoever had it died of it
 
-    assert (await office.saga.sweep(), await ahead(office, payment)) == (1, 1)
+    await office.saga.sweep()
+    assert await ahead(office, payment) == 1
     assert await office.saga.advance(payment) == "sent"
     assert await office.stands(payment) == (S.SUBMITTED, None)
 
@@ -185,7 +118,8 @@ async def test_a_bank_that_will_not_tell_of_a_payment_is_shown_to_an_operator_an
     assert await office.saga.advance(payment) == "unavailable"
     assert await office.stands(payment) == (S.SUBMITTED, "UNKNOWN_STATUS")
     await office.side.pool.execute("delete from pgqueuer")
-    assert (await office.saga.sweep(), await ahead(office, payment)) == (1, 1)
+    await office.saga.sweep()
+    assert await ahead(office, payment) == 1
 
     bank.refuses = False
     bank.execute(payment)
@@ -289,3 +223,15 @@ async def test_e6_what_would_pay_somebody_else_is_taken_back_in_the_end_and_is_o
 
     assert bank.states[str(payment)] is P.CANCELLED
     assert await office.stands(payment) == (S.CANCELLED, "OTHER_PAYEE")
+
+
+@pytest.mark.parametrize("url", ["javascript:alert(1)", "data:text/html,x", "//bank.example", ""])
+async def test_an_address_that_is_no_page_is_shown_to_nobody(office: Office, bank: Elsewhere, url: str) -> None:
+    bank.page = GoTo(url)
+    payment = await office.initiate()
+    assert await office.saga.advance(payment) == "unavailable"
+    assert (await office.stands(payment), await office.challenge(payment)) == (
+        (S.AWAITING_SCA, None),
+        ("REDIRECT", "PENDING"),
+    )
+    assert await office.column(payment, "provider_reference") is None
