@@ -192,6 +192,14 @@ class BankPaying:
         await self.record(at, news)
         return news
 
+    async def recognise(self, at: AtBank, told: str) -> bool:
+        """Whether what the provider calls `told` is this payment, by its own word; what became of it is recorded then."""
+        news = await self._provider(at).look_up(told)
+        if news.our_payment != at.payment.payment_id:
+            return False
+        await self.record(at, news)
+        return True
+
     async def submit(self, at: AtBank, order: PaymentOrder) -> PaymentNews:
         """Have it done, where the provider waits for that. Nothing is written."""
         return await self._provider(at).submit(await self.wish(at, order), _reference(at))

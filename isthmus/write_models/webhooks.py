@@ -203,7 +203,9 @@ class Webhooks:
                 told.our_payment,
             )
             if row is not None:
-                await advance(connection, row["id"], told=told.payment if row["provider_reference"] is None else None)
+                await advance(
+                    connection, row["id"], told=told.payment if row["provider_reference"] != told.payment else None
+                )
         _taken.labels(provider, "done" if row else "parked").inc()
         await self._mark(webhook_id, *(("DONE", None) if row else ("PARKED", "it is about nothing of ours")))
 

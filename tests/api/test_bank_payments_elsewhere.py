@@ -98,7 +98,8 @@ def inbox() -> Iterator[Inbox]:
 
 
 def looks_ahead(served: Served, payment: Any) -> int:
-    query = "select count(*) from pgqueuer where dedupe_key = $1 and status = 'queued'"
+    """At once, with or without what a webhook told."""
+    query = "select count(*) from pgqueuer where dedupe_key in ($1, $1 || ':told') and status = 'queued'"
     found: int = column(served, query, f"advance_payment:{payment_key(payment['id'])}")
     return found
 

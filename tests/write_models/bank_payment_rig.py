@@ -32,6 +32,8 @@ class Elsewhere(Bank):
     keeps: bool = False
     refuses: bool = False
 
+    #: Whose payment it says to know by the name that a webhook tells: that it is another's.
+    says: UUID | None = None
     page: GoTo | None = None
     #: Comes between the next question and its answer, which is a refusal then, or `anew` a question of its own.
     anew: bool = False
@@ -55,7 +57,10 @@ class Elsewhere(Bank):
 
     async def look_up(self, reference: str) -> PaymentNews:
         self._trouble("before")
-        news = await super().look_up(reference)
+        known = reference.removeprefix("told:")
+        news = await super().look_up(known)
+        if known != reference:
+            return replace(news, reference=reference, our_payment=self.says or UUID(known))
         return replace(news, state=P.AUTHORISED) if self.quiet and news.state is P.SUBMITTED else news
 
     async def submit(self, wish: BankWish, reference: str) -> PaymentNews:

@@ -6,6 +6,7 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
+from uuid import uuid4
 
 import pytest
 
@@ -235,3 +236,21 @@ async def test_an_address_that_is_no_page_is_shown_to_nobody(office: Office, ban
         ("REDIRECT", "PENDING"),
     )
     assert await office.column(payment, "provider_reference") is None
+
+
+async def test_what_cannot_be_asked_for_any_more_is_found_by_the_name_that_a_webhook_told(
+    office: Office, bank: Elsewhere
+) -> None:
+    bank.quiet = True
+    payment = await submitting(office, ["after"] * 20)
+    await office.on(payment, 8)
+    assert await office.stands(payment) == (S.AUTHORISED, "UNKNOWN_STATUS")
+    bank.says = uuid4()
+    await office.saga.advance(payment, f"told:{payment}")
+    assert await office.stands(payment) == (S.AUTHORISED, "UNKNOWN_STATUS"), "another's"
+
+    bank.says = None
+    assert await office.saga.advance(payment, f"told:{payment}") == "looked"
+
+    assert await office.stands(payment) == (S.SUBMITTED, None)
+    assert await office.column(payment, "provider_reference") == f"told:{payment}"

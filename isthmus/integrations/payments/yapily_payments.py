@@ -9,9 +9,12 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Collection
+from contextlib import suppress
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
+from urllib.parse import quote
+from uuid import UUID
 
 import httpx
 import msgspec
@@ -75,6 +78,7 @@ class _Payment(msgspec.Struct, rename="camel"):
     id: str
     status: str
     consent_id: str | None = None
+    payment_idempotency_id: str | None = None
     status_details: _StatusDetails | None = None
     amount_details: _Amount | None = None
     payee_details: _Party | None = None
@@ -142,7 +146,7 @@ class YapilyPayments:
         consent = await self._consent(consent_id)
         if payment_id is None:
             return _of_consent(consent)
-        path = f"/payments/{payment_id}/details"
+        path = f"/payments/{quote(payment_id, safe='')}/details"
         answer = await self._ask("details", "GET", path, _DetailsAnswer, token=_token(consent))
         found = [one for one in answer.data.payments if one.id == payment_id]
         if len(found) != 1:
@@ -177,7 +181,7 @@ class YapilyPayments:
         """A consent can be taken back until it is used up."""
         news = await self.look_up(reference)
         if news.state is ProviderPayment.AWAITING or news.told == "AUTHORIZED":
-            await self._ask("cancel", "DELETE", f"/consents/{reference}", dict[str, Any])
+            await self._ask("cancel", "DELETE", f"/consents/{quote(_parts(reference)[0], safe='')}", dict[str, Any])
             news = await self.look_up(reference)
         return news
 
@@ -188,7 +192,7 @@ class YapilyPayments:
             return False  # nobody says so
 
     async def _consent(self, consent_id: str) -> _Consent:
-        answer = await self._ask("consent", "GET", f"/consents/{consent_id}", _ConsentAnswer)
+        answer = await self._ask("consent", "GET", f"/consents/{quote(consent_id, safe='')}", _ConsentAnswer)
         consent: _Consent = answer.data
         return consent
 
@@ -206,6 +210,7 @@ class YapilyPayments:
             amount.amount if amount is not None else None,
             amount.currency if amount is not None else None,
             text_of_account(told.get("IBAN"), told.get("SORT_CODE"), told.get("ACCOUNT_NUMBER")),
+            _ours(payment.payment_idempotency_id),
         )
 
     async def _ask(
@@ -240,6 +245,13 @@ def _token(consent: _Consent) -> str:
     if consent.consent_token is None:
         raise Malformed("Yapily does not show the token of a consent that was given")
     return consent.consent_token
+
+
+def _ours(key: str | None) -> UUID | None:
+    """Our own name for it: the key that it was made under."""
+    with suppress(ValueError):
+        return UUID(key or "")
+    return None
 
 
 def _of_consent(consent: _Consent) -> PaymentNews:

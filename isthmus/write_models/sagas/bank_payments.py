@@ -50,8 +50,11 @@ class BankPaymentSaga:
         """Who tells that money has arrived."""
         return [name for name, provider in self._paying.providers.items() if provider.settles]
 
-    async def advance(self, at: AtBank) -> str:
-        """One step. Returns its outcome's name."""
+    async def advance(self, at: AtBank, told: str | None = None) -> str:
+        """One step. Returns its outcome's name. `told`: as `PaymentSaga.advance` has it."""
+        if told is not None and at.payment.unknown and await self._recognised(at, told):
+            await self._again(at, LOOKS[0])
+            return "looked"
         state, parked = at.payment.state, at.payment.parked
         if state is PaymentState.AUTHORISED and parked in (None, UNKNOWN_STATUS):
             return await self._submit(at)
@@ -76,6 +79,16 @@ class BankPaymentSaga:
             if self._goes_on(at):
                 await self._again(at, max(self._next(at), _rest(fault)))
             return "unavailable"
+
+    async def _recognised(self, at: AtBank, told: str) -> bool:
+        """A payment of which nothing was known: the provider told what it calls one by, and says itself whether that is it."""
+        try:
+            return await self._paying.recognise(at, told)
+        except ProviderFault as fault:
+            log.warning(
+                "what a webhook told of cannot be looked up", payment=str(at.payment.payment_id), why=str(fault)
+            )
+            return False
 
     async def _await(self, at: AtBank) -> str:
         """Until the bank's customer has answered, or it is too late for that."""

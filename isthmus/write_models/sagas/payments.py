@@ -88,7 +88,7 @@ class PaymentSaga:
         if row is None or payment is None:
             return "over"
         if payment.initiated.source is Source.BANK:
-            outcome = await self._banks.advance(AtBank(row, payment)) if self._banks is not None else "over"
+            outcome = await self._banks.advance(AtBank(row, payment), told) if self._banks is not None else "over"
             _steps.labels(outcome).inc()
             return outcome
         match row.state:

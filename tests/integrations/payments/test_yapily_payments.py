@@ -59,6 +59,7 @@ async def test_a_payment_is_authorised_at_the_bank_made_once_and_settled(
 
     assert news.state is ProviderPayment.SETTLED
     assert (news.told, news.reference) == ("COMPLETED.ACCC", sent.reference)
+    assert news.our_payment == asked.order.payment_id
     assert (news.amount, news.asset, news.payee_account) == (Decimal("12.34"), "GBP", "SCAN 112233 12345678")
 
 
