@@ -49,6 +49,7 @@ from isthmus.domain.payment_events import (
 )
 from isthmus.domain.payment_payees import PayeeCheck, payee_checked
 from isthmus.domain.personal import PersonalText
+from isthmus.domain.reconciliation_cases import CaseEvent
 from isthmus.domain.refusals import (
     AccountClosedRefusal,
     AccountFrozenRefusal,
@@ -94,6 +95,8 @@ class InitiatePayment:
     resembles_account: PersonalText | None = None
     batch_id: UUID | None = None
     line: int = 0
+    #: The payer's own account here that is topped up.
+    credits: UUID | None = None
 
     @property
     def person(self) -> UUID:
@@ -129,7 +132,7 @@ class StartSubmission:
     digest: str
 
 
-Events = Sequence[PaymentEvent | sca.ScaEvent | sca.ScaGuardEvent | LedgerEvent]
+Events = Sequence[PaymentEvent | sca.ScaEvent | sca.ScaGuardEvent | LedgerEvent | CaseEvent]
 Decision = Events | Refusal
 
 
@@ -179,7 +182,8 @@ def made(
     reserved = _reserve(book, wish) if own else []
     if isinstance(reserved, Refusal):
         return reserved
-    over = compliance.limit_fault(wish.limits, wish.asset, wish.amount, used, now)
+    # What a person brings here is theirs before and after: limits are for what leaves them.
+    over = compliance.limit_fault(wish.limits, wish.asset, wish.amount, used, now) if wish.credits is None else None
     if over is not None:
         return over
     verdict = wish.verdict
@@ -204,6 +208,7 @@ def _initiated(wish: InitiatePayment, *, held: bool) -> PaymentInitiated:
         hold_id_of(wish.payment_id) if held else None,
         wish.batch_id,
         wish.line,
+        wish.credits,
     )
 
 

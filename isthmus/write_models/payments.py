@@ -111,8 +111,8 @@ async def _payment(connection: Connection, event: PaymentEvent, now: datetime) -
     if isinstance(event, PaymentInitiated):
         await connection.execute(
             "insert into payments (id, owner, source, from_account_id, provider, asset, amount, payee_name, payee_account, reference, "
-            "digest, challenge_id, state, made_at, batch_id, batch_line) "
-            "values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)",
+            "digest, challenge_id, state, made_at, batch_id, batch_line, credits_account_id) "
+            "values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)",
             event.payment_id,
             event.owner,
             event.source,
@@ -129,6 +129,7 @@ async def _payment(connection: Connection, event: PaymentEvent, now: datetime) -
             now,
             event.batch_id,
             event.line,
+            event.credits,
         )
         return
     changes: dict[str, Any] = {}

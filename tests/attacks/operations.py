@@ -195,6 +195,9 @@ CALLS: Mapping[str, Call] = {
         },
         "batch { payments { id state } challenge { id } }",
     ),
+    "Mutation.topUp": _wish(
+        "topUp", {"fromAccountId": MINE, "toAccountId": MINE, "amount": MONEY, "idempotencyKey": FRESH}, _PAYMENT
+    ),
     "Mutation.changeLimit": _wish(
         "changeLimit",
         {"asset": "EUR", "perPayment": "1", "perDay": "1", "idempotencyKey": FRESH},

@@ -144,7 +144,9 @@ class BankPaymentSaga:
             return "over"
         provider = self._paying.providers.get(payment.initiated.provider)
         age = self._clock.now() - at.row.made_at
-        waits = provider is not None and provider.settles and age < _ARRIVES_WITHIN
+        # At an account of ours it is always told.
+        tells = provider is not None and (provider.settles or payment.initiated.credits is not None)
+        waits = tells and age < _ARRIVES_WITHIN
         await self._paying.look(at)
         if payment.state is PaymentState.SUBMITTED or (payment.state is PaymentState.EXECUTED and waits):
             await self._again(at, self._next(at))

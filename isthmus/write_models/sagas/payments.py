@@ -43,7 +43,8 @@ _MOVING = (PaymentState.AWAITING_SCA, PaymentState.AUTHORISED, PaymentState.SUBM
 _SWEEP = 200
 _STRAY = f"""
 select p.id from payments p where p.parked is null and (p.state = any($1) or
-        (p.state = 'EXECUTED' and p.source = 'BANK' and p.provider = any($3) and p.made_at > now() - interval '7 days'))
+        (p.state = 'EXECUTED' and p.source = 'BANK' and (p.provider = any($3) or p.credits_account_id is not null)
+            and p.made_at > now() - interval '7 days'))
     and {RUNNER.unlooked(ADVANCE_PAYMENT, "p.id")}
 order by random() limit $2"""
 
