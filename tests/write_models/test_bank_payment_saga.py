@@ -15,7 +15,7 @@ from uuid import UUID, uuid4
 import pytest
 
 from isthmus.domain.bank_accounts import FoundAccount, LinkBankAccounts
-from isthmus.domain.bank_payments import COLLECTS_NOTHING, BankWish, Begun, Decoupled, GoTo
+from isthmus.domain.bank_payments import BankWish, Begun, Decoupled, GoTo
 from isthmus.domain.banking import OutcomeUnknown, ProviderRefused, ProviderUnavailable
 from isthmus.domain.clock import SettableClock
 from isthmus.domain.consent_policy import Jurisdiction
@@ -50,7 +50,7 @@ class Bank:
     settles: bool = True
     waits: bool = True
     decoupled: bool = False
-    collects: Mapping[str, str] = COLLECTS_NOTHING
+    collects: Mapping[str, str] = field(default_factory=dict)
     asked: dict[str, BankWish] = field(default_factory=dict)
     states: dict[str, ProviderPayment] = field(default_factory=dict)
     troubles: list[str] = field(default_factory=list)
