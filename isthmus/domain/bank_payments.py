@@ -24,13 +24,18 @@ is made, and only its link is ever shown.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from types import MappingProxyType
 from typing import Protocol
 from uuid import UUID
 
 from isthmus.domain.paying import PaymentOrder
 from isthmus.domain.payment_news import PaymentNews
+
+#: Of a provider that has no account of ours.
+COLLECTS_NOTHING: Mapping[str, str] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
@@ -90,6 +95,8 @@ class BankPayments(Protocol):
     name: str
     #: Whether it ever tells that the money has arrived; where not, EXECUTED is the last that is heard.
     settles: bool
+    #: Our own accounts there, by asset, which people can be asked to pay into: of what is paid there it does tell that it has arrived.
+    collects: Mapping[str, str]
 
     async def begin(self, wish: BankWish) -> Begun:
         """Ask the bank to ask its customer. No money moves by it. Under the order's idempotency key: asked again it leads to the same

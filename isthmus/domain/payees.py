@@ -1,6 +1,7 @@
 """Payees: who is paid, and the one form of their account.
 
-An account is an IBAN (ISO 13616) or a sort code with an account number (United Kingdom). Both are checked as far as that can be done
+An account is an IBAN (ISO 13616) or a sort code with an account number (United Kingdom); or one of our own at a provider, by its name
+there, which nobody writes: that is how money is brought here. The first two are checked as far as that can be done
 without asking anybody: an IBAN's length, check digits and the form of its country; a sort code has no check digits of its own.
 """
 
@@ -18,14 +19,17 @@ _SEPARATORS = re.compile(r"[ \-]")
 
 @dataclass(frozen=True)
 class PayeeAccount:
-    """Exactly one of the two: `iban`, or `sort_code` (six digits) with `number` (eight)."""
+    """Exactly one of the three: `iban`, or `sort_code` (six digits) with `number` (eight), or `merchant`, an account of ours."""
 
     iban: str | None = field(default=None, repr=False)
     sort_code: str | None = field(default=None, repr=False)
     number: str | None = field(default=None, repr=False)
+    merchant: str | None = field(default=None, repr=False)
 
     def text(self) -> str:
-        """Its one form, which digests are made of and which is kept: `IBAN GB29…`, or `SCAN 200000 12345678`."""
+        """Its one form, which digests are made of and which is kept: `IBAN GB29…`, `SCAN 200000 12345678`, or `MERCHANT <name>`."""
+        if self.merchant is not None:
+            return f"MERCHANT {self.merchant}"
         return f"IBAN {self.iban}" if self.iban is not None else f"SCAN {self.sort_code} {self.number}"
 
     @classmethod
@@ -33,6 +37,8 @@ class PayeeAccount:
         kind, _, rest = text.partition(" ")
         if kind == "IBAN":
             return cls(iban=rest)
+        if kind == "MERCHANT":
+            return cls(merchant=rest)
         sort_code, _, number = rest.partition(" ")
         return cls(sort_code=sort_code, number=number)
 

@@ -54,7 +54,8 @@ class Source(StrEnum):
 @dataclass(frozen=True)
 class PaymentInitiated:
     """`digest`: of the dynamic link that the challenge is bound to. `hold_id`: the money reserved, from an account here.
-    `challenge_id`: what it is answered by; of one that was refused at once there is no challenge of that name."""
+    `challenge_id`: what it is answered by; of one that was refused at once there is no challenge of that name. `credits`: the
+    account here that it tops up; None where it pays a payee."""
 
     payment_id: UUID
     owner: UUID
@@ -72,6 +73,7 @@ class PaymentInitiated:
     #: Of several under one challenge: which, and the how-manieth it is.
     batch_id: UUID | None = None
     line: int = 0
+    credits: UUID | None = None
 
 
 @dataclass(frozen=True)

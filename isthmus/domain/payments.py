@@ -50,6 +50,7 @@ from isthmus.domain.payment_events import (
 )
 from isthmus.domain.payment_payees import PayeeCheck, payee_checked
 from isthmus.domain.personal import PersonalText
+from isthmus.domain.reconciliation_cases import CaseEvent
 from isthmus.domain.refusals import (
     AccountClosedRefusal,
     AccountFrozenRefusal,
@@ -95,6 +96,8 @@ class InitiatePayment:
     resembles_account: PersonalText | None = None
     batch_id: UUID | None = None
     line: int = 0
+    #: The payer's own account here that is topped up.
+    credits: UUID | None = None
 
     @property
     def person(self) -> UUID:
@@ -130,7 +133,7 @@ class StartSubmission:
     digest: str
 
 
-Events = Sequence[PaymentEvent | sca.ScaEvent | sca.ScaGuardEvent | LedgerEvent]
+Events = Sequence[PaymentEvent | sca.ScaEvent | sca.ScaGuardEvent | LedgerEvent | CaseEvent]
 Decision = Events | Refusal
 
 
@@ -180,7 +183,8 @@ def made(
     reserved = _reserve(book, wish) if own else []
     if isinstance(reserved, Refusal):
         return reserved
-    over = compliance.limit_fault(wish.limits, wish.asset, wish.amount, used, now)
+    # What a person brings here is theirs before and after: limits are for what leaves them.
+    over = compliance.limit_fault(wish.limits, wish.asset, wish.amount, used, now) if wish.credits is None else None
     if over is not None:
         return over
     verdict = wish.verdict
@@ -205,6 +209,7 @@ def _initiated(wish: InitiatePayment, *, held: bool) -> PaymentInitiated:
         hold_id_of(wish.payment_id) if held else None,
         wish.batch_id,
         wish.line,
+        wish.credits,
     )
 
 

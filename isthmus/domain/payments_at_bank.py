@@ -3,6 +3,7 @@
 Its authentication and ours are never confused: what a person brings back from the bank passes nothing here, and a code of ours nothing
 there. Our challenge passes because the provider itself says that the payment was authorised, and what it then says of amount and payee
 must be what the challenge is bound to. The money is not ours at any moment; it is booked in memo accounts, so that one book has it all.
+Unless it is brought here (`top_ups.py`): then it is ours, and the person's, once it has arrived.
 """
 
 from __future__ import annotations
@@ -13,11 +14,12 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from uuid import UUID, uuid5
 
-from isthmus.domain import journals, payments, sca
+from isthmus.domain import journals, payments, sca, top_ups
 from isthmus.domain.accounts import AccountType, Direction, open_house_account
 from isthmus.domain.compliance import Ruling
 from isthmus.domain.identifiers import house_account_id
 from isthmus.domain.ledger import Book, JournalDraft, JournalKind, LedgerEvent, Leg, apply
+from isthmus.domain.pay_ins import pay_in_journal_id
 from isthmus.domain.payment_asks import PaymentAsked, PaymentAskStarted
 from isthmus.domain.payment_events import (
     REVIEW,
@@ -30,12 +32,14 @@ from isthmus.domain.payment_events import (
     PaymentFailed,
     PaymentParked,
     PaymentRejected,
+    PaymentSettled,
     S,
     Source,
 )
 from isthmus.domain.payment_news import OTHER_AMOUNT, OTHER_PAYEE, PaymentNews, RecordPaymentNews, record_news
 from isthmus.domain.payments import Decision, InitiatePayment, missing
 from isthmus.domain.personal import PersonalText
+from isthmus.domain.reconciliation_cases import CaseEvent
 from isthmus.domain.refusals import Refusal
 
 #: How long a person may take at their bank; and where an operator is to judge the payment first.
@@ -67,13 +71,21 @@ class RecordAsked:
 
 @dataclass(frozen=True)
 class RecordBankNews:
-    """`asset`: the payment's own."""
+    """`provider`, `asset`, `credits`: the payment's own. `name`: what the provider calls it by."""
 
     payment_id: UUID
     challenge_id: UUID
+    provider: str
     asset: str
     news: PaymentNews
     other_payee: bool
+    name: str = ""
+    credits: UUID | None = None
+
+    @property
+    def credit_id(self) -> UUID:
+        """The journal that credits what is brought here; the statement of our account there leads to the same."""
+        return pay_in_journal_id(self.provider, self.name)
 
 
 def memo_codes(asset: str) -> tuple[str, str]:
@@ -87,7 +99,8 @@ def memo_ids(asset: str) -> frozenset[UUID]:
 
 def initiate(book: Book, guard: sca.Guard, used: Decimal, wish: InitiatePayment, now: datetime) -> Decision:
     """The bank asks its customer and pays at once: what an operator is to judge is judged before."""
-    decided = payments.initiate(book, guard, used, wish, now)
+    fault = top_ups.account_fault(book, wish) if wish.credits is not None else None
+    decided = fault or payments.initiate(book, guard, used, wish, now)
     if isinstance(decided, Refusal) or wish.verdict.ruling is not Ruling.REVIEW:
         return decided
     return [*decided, PaymentParked(wish.payment_id, wish.owner, REVIEW)]
@@ -137,9 +150,15 @@ def record_asked(payment: Payment | None, wish: RecordAsked) -> Decision:
 
 
 def record_bank_news(
-    book: Book, payment: Payment | None, challenge: sca.Challenge | None, wish: RecordBankNews, now: datetime
+    book: Book,
+    payment: Payment | None,
+    challenge: sca.Challenge | None,
+    wish: RecordBankNews,
+    now: datetime,
+    credited: bool = False,
 ) -> Decision:
-    """As any news of a payment; and what it says of our challenge, and of the memo accounts."""
+    """As any news of a payment; and what it says of our challenge, and of our book: the memo accounts, or the account that is topped up.
+    `credited`: the log has that journal."""
     if payment is None or challenge is None:
         return missing()
     # The memo journal is the payment's own: no other one is ever made for it.
@@ -147,13 +166,16 @@ def record_bank_news(
     decided = record_news(book, None, payment, told, now)
     if isinstance(decided, Refusal):
         return decided
-    events: list[PaymentEvent | sca.ScaEvent | sca.ScaGuardEvent | LedgerEvent] = []
+    events: list[PaymentEvent | sca.ScaEvent | sca.ScaGuardEvent | LedgerEvent | CaseEvent] = []
     for event in decided:
         match event:
             case PaymentAuthorised():
                 events += _passed(challenge)
-            case PaymentExecuted():
+            case PaymentExecuted() if payment.initiated.credits is None:
                 events += _memo(book, payment)
+            case PaymentSettled() if payment.initiated.credits is not None:
+                # Money first: whoever has seen that it arrived has seen the balance that belongs to it.
+                events += top_ups.credit(book, credited, payment, wish.name, now)
             case PaymentRejected() | PaymentFailed() if challenge.state is sca.ChallengeState.PENDING:
                 events.append(sca.ScaFailed(challenge.challenge_id, challenge.owner))
             case PaymentExpired() if challenge.state is sca.ChallengeState.PENDING:

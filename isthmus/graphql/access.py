@@ -55,6 +55,7 @@ ACCESS: Mapping[str, Scope] = {
     "Mutation.removeAuthenticatorApp": Scope.WRITE,
     "Mutation.changeLimit": Scope.WRITE,
     "Mutation.initiateBatchPayment": Scope.WRITE,
+    "Mutation.topUp": Scope.WRITE,
     "Mutation.checkPayee": Scope.WRITE,
     "Mutation.addPayee": Scope.WRITE,
     "Mutation.removePayee": Scope.WRITE,

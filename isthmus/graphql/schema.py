@@ -40,6 +40,7 @@ from isthmus.resolvers.reconciliation import ReconciliationMutations, Reconcilia
 from isthmus.resolvers.saved_payees import PayeeMutations
 from isthmus.resolvers.sca import CHALLENGES
 from isthmus.resolvers.subscriptions import BalanceSubscriptions
+from isthmus.resolvers.top_ups import TopUpMutations
 from isthmus.resolvers.transactions import Transaction
 from isthmus.resolvers.user_errors import TYPES
 from isthmus.resolvers.viewer import ViewerQueries
@@ -67,6 +68,7 @@ class Mutation(
     ApiKeyMutations,
     ConsentMutations,
     PaymentMutations,
+    TopUpMutations,
     PaymentReviewMutations,
     ReconciliationMutations,
     DeviceMutations,

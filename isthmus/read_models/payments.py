@@ -19,7 +19,8 @@ from isthmus.read_models.sca import ChallengeRow
 _ROWS = """
 select p.id as payment_id, p.owner, p.source, p.from_account_id, p.provider, p.asset, p.amount, p.payee_name, p.payee_account, p.reference,
     p.state, p.failure_code, p.retryable, p.parked, p.version, p.screened_by, p.screened_against,
-    p.review_since, p.exempted_by, p.batch_id, c.purpose, m.committed_at as created_at, m.position as created_position,
+    p.review_since, p.exempted_by, p.batch_id, p.credits_account_id, c.purpose,
+    m.committed_at as created_at, m.position as created_position,
     (select position from event_store where aggregate_id = p.id order by version desc limit 1) as payment_position,
     (select position from event_store where aggregate_id = c.id order by version desc limit 1) as challenge_position,
     p.challenge_id, c.method, coalesce(c.digest, p.digest) as digest, c.expires_at, c.url, c.device, c.poll_after_s,
@@ -81,6 +82,7 @@ class PaymentRow:
     review_since: datetime | None
     exempted_by: str | None
     batch_id: UUID | None
+    credits_account_id: UUID | None
     purpose: str | None
     created_at: datetime
     created_position: int

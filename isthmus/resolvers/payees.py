@@ -39,12 +39,14 @@ class Payee:
 
 
 def shown_account(text: str | None) -> str | None:
-    """An IBAN as it is, or `20-00-00 12345678`."""
+    """An IBAN as it is, or `20-00-00 12345678`, or an account of ours by its name at the provider."""
     if text is None:
         return None
     account = PayeeAccount.of_text(text)
     if account.iban is not None:
         return account.iban
+    if account.merchant is not None:
+        return account.merchant
     code = account.sort_code or ""
     return f"{code[:2]}-{code[2:4]}-{code[4:]} {account.number}"
 

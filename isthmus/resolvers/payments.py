@@ -12,6 +12,8 @@ from isthmus.graphql.context import AppInfo
 from isthmus.graphql.ids import Kind, encode
 from isthmus.graphql.scalars import Position
 from isthmus.read_models.payments import PaymentRow
+from isthmus.resolvers.accounts import Account
+from isthmus.resolvers.ledger_accounts import account_from
 from isthmus.resolvers.money import Money, money
 from isthmus.resolvers.nodes import Node
 from isthmus.resolvers.payee_checks import PayeeCheck, check_of
@@ -71,6 +73,12 @@ class Payment(Node):
     @strawberry.field(description="Who is paid.")
     def payee(self) -> Payee:
         return Payee(row=self.row)
+
+    @strawberry.field(description="The account here that it tops up once it has settled; null where it pays a payee.")
+    async def to_account(self, info: AppInfo) -> Account | None:
+        key = self.row.credits_account_id
+        row = None if key is None else await info.context.loaders.accounts.load(key)
+        return None if row is None else account_from(row)
 
     @strawberry.field(
         description="What its payer is told of the payee before they authorise it; null where nobody was asked."

@@ -113,6 +113,7 @@ def payment_desk(
         exemptions,
         payees,
         banks,
+        settings.sca.rp_name,
     )
 
 
@@ -172,7 +173,7 @@ def bank_payments_of(settings: Settings, side: WriteSide, http: httpx.AsyncClien
     made: dict[str, BankPayments] = {}
     api = _truelayer(settings, side, http, "truelayer_payments")
     if api is not None:
-        made["truelayer"] = TrueLayerPayments(api, side.clock)
+        made["truelayer"] = TrueLayerPayments(api, side.clock, settings.banking.truelayer_merchant_accounts)
     told = settings.banking
     for name, make in _AT_BANKS.items():
         calls = Calls(f"{name}_payments", Manners(deadline_s=told.deadline_s))

@@ -65,7 +65,7 @@ def create_sandbox_app(
     merchant = TrueLayerMerchant(world, door)
     pay_ins = TrueLayerPayIns(world, truelayer_webhooks, merchant)
     payouts = TrueLayerPayouts(world, door, truelayer_webhooks, merchant)
-    payments = TrueLayerPayments(world, pages, door, truelayer_webhooks, redirect_uris)
+    payments = TrueLayerPayments(world, pages, door, truelayer_webhooks, merchant, redirect_uris)
     consents = YapilyConsents(world, pages, redirect_uris, yapily_webhooks)
     yapily_payments, sca = YapilyPayments(world, consents, yapily_webhooks), YapilySca(world, consents)
     yapily = (consents, YapilyData(world, consents), yapily_payments, sca, yapily_webhooks)

@@ -18,6 +18,7 @@ from isthmus.sandbox.seeding import BANKS
 from isthmus.sandbox.transfers import Transfer, current_account, pay
 from isthmus.sandbox.truelayer_door import TrueLayerDoor
 from isthmus.sandbox.truelayer_errors import Body, Problem, bank_of, provider_id
+from isthmus.sandbox.truelayer_merchant import TrueLayerMerchant
 from isthmus.sandbox.truelayer_webhooks import TrueLayerWebhooks
 from isthmus.sandbox.truelayer_wishes import SCHEMES, check
 
@@ -46,12 +47,14 @@ class TrueLayerPayments:
         pages: BankPages,
         door: TrueLayerDoor,
         webhooks: TrueLayerWebhooks,
+        merchant: TrueLayerMerchant,
         redirect_uris: frozenset[str],
     ) -> None:
         self._world = world
         self._book = world.book
         self._pages = pages
         self._webhooks = webhooks
+        self._merchant = merchant
         self._redirect_uris = redirect_uris
         pages.answered["truelayer.payment"] = self._answered
         world.timers["truelayer.step"] = self._step
@@ -170,7 +173,7 @@ class TrueLayerPayments:
         if payment["status"] == "authorized":
             self._execute(payment)
         elif payment["status"] == "executed":
-            self._move(payment, "settled")
+            self._settle(payment)
 
     def _execute(self, payment: Body) -> None:
         beneficiary = payment["payment_method"]["beneficiary"]
@@ -190,6 +193,14 @@ class TrueLayerPayments:
         payment = self._move(payment, "executed")
         if beneficiary["type"] == "merchant_account":
             self._soon(payment)
+
+    def _settle(self, payment: Body) -> None:
+        """What was paid to the client itself lies in its account."""
+        payment = self._move(payment, "settled")
+        to = payment["payment_method"]["beneficiary"]["merchant_account_id"]
+        told = {"payment_id": payment["id"], **{name: payment[name] for name in ("currency", "status", "settled_at")}}
+        kind = "merchant_account_payment"
+        self._merchant.move(to, self._world.uuid(), payment["amount_in_minor"], type=kind, **told)
 
     def _expired(self, due: Body) -> None:
         payment = self._kept(due["payment"])
@@ -211,7 +222,7 @@ class TrueLayerPayments:
             case "executed":
                 self._execute(payment)
             case "settled":
-                self._move(payment, "settled")
+                self._settle(payment)
             case _:
                 raise ValueError("a person does that, at the bank's page")
 

@@ -74,7 +74,8 @@ class BankingSettings(BaseModel):
         description="The one address of the keys that TrueLayer's webhooks are signed with.",
     )
     truelayer_merchant_accounts: dict[str, str] = Field(
-        {}, description='Our accounts at TrueLayer that payments leave, by currency, as JSON: {"GBP": "<id>"}.'
+        {},
+        description='Our accounts at TrueLayer that payments leave and top-ups reach, by currency, as JSON: {"GBP": "<id>"}.',
     )
     yapily_url: str = Field("https://api.yapily.com", description="Yapily's API.")
     yapily_application: str | None = Field(None, description="Our name at Yapily.")

@@ -19,6 +19,7 @@ from isthmus.domain.bank_payments import BankPayments, BankWish, Begun, GoTo
 from isthmus.domain.banking import Malformed, ProviderFault, ProviderRefused, ProviderUnavailable
 from isthmus.domain.clock import Clock
 from isthmus.domain.identifiers import IdSource
+from isthmus.domain.payees import PayeeAccount
 from isthmus.domain.paying import PaymentOrder
 from isthmus.domain.payment_asks import PaymentAskStarted
 from isthmus.domain.payment_events import VOID, Payment, PaymentState, Source
@@ -100,6 +101,11 @@ class BankPaying:
         if payer.asset != asset:
             return AssetMismatch(f"The account holds {payer.asset}, not {asset}.", ("input", "amount", "asset"))
         return payer
+
+    def collects(self, provider: str, asset: str) -> PayeeAccount | None:
+        """Our own account that people can pay into through it; None where there is none."""
+        found = self.providers[provider].collects.get(asset)
+        return None if found is None else PayeeAccount(merchant=found)
 
     async def find(self, payment_id: UUID) -> AtBank | None:
         """None for what is paid from no bank."""
@@ -212,8 +218,11 @@ class BankPaying:
         """With whether it is somebody else who is paid, as far as the provider says and we still know whom we asked for."""
         mine = at.row.payee_account
         other = news.payee_account is not None and mine is not None and news.payee_account != mine
-        asset = at.payment.initiated.asset
-        await self._run(RecordBankNews(at.row.payment_id, at.row.challenge_id, asset, news, other), at.row)
+        told, name = at.payment.initiated, news.reference or at.payment.provider_reference or ""
+        wish = RecordBankNews(
+            at.row.payment_id, at.row.challenge_id, told.provider, told.asset, news, other, name, told.credits
+        )
+        await self._run(wish, at.row)
 
     async def wish(self, at: AtBank, order: PaymentOrder) -> BankWish:
         if self._return_uri is None:

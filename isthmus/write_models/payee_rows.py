@@ -113,7 +113,7 @@ async def known_payees(connection: Connection, texts: PersonalTexts, owner: UUID
     )
     paid = await connection.fetch(
         "select payee_name as name, payee_account as account from payments where owner = $1 and state = any($2) "
-        "order by id desc limit $3",
+        "and credits_account_id is null order by id desc limit $3",
         owner,
         list(_AUTHORISED),
         _KNOWN_MAX,

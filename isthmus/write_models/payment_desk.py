@@ -11,6 +11,7 @@ from isthmus.domain import sca
 from isthmus.domain.clock import Clock
 from isthmus.domain.compliance import Compliance, Intent, Limits, Movement, Ruling, Verdict
 from isthmus.domain.exemptions import NO_EXEMPTIONS, ExemptionRules
+from isthmus.domain.funding import funding_reference
 from isthmus.domain.identifiers import IdSource
 from isthmus.domain.payees import PayeeAccount
 from isthmus.domain.paying import PaymentOrder
@@ -21,6 +22,7 @@ from isthmus.domain.payments_at_bank import BANK_LIFE, REVIEW_LIFE
 from isthmus.domain.personal import PersonalText, PersonalTexts
 from isthmus.domain.refusals import (
     AccountNotFound,
+    BankRefused,
     LimitExceeded,
     PaymentNotFound,
     PaymentNotInReview,
@@ -50,11 +52,21 @@ class PaymentWish:
     #: How its person wishes to authorise it; None: by a device where there is one, else by a code, or not at all.
     method: sca.Method | None = None
     source: Source = Source.OWN
+    #: The account here that it tops up.
+    credits: UUID | None = None
+
+
+@dataclass(frozen=True)
+class TopUpWish:
+    from_account_id: UUID
+    to_account_id: UUID
+    amount: Decimal
+    asset: str
 
 
 class PaymentDesk:
     """`payouts`: the name of who pays from the platform's money; `banks`: what pays from people's own. `exemptions`: what nobody is asked
-    for."""
+    for. `name`: whom people pay who bring money here."""
 
     def __init__(
         self,
@@ -69,6 +81,7 @@ class PaymentDesk:
         exemptions: ExemptionRules = NO_EXEMPTIONS,
         payees: PayeeDesk | None = None,
         banks: BankPaying | None = None,
+        name: str = "Isthmus",
     ) -> None:
         self._pool = pool
         self._commands = commands
@@ -81,6 +94,7 @@ class PaymentDesk:
         self._exemptions = exemptions
         self._payees = payees
         self._banks = banks
+        self._name = name
 
     async def initiate(self, person: UUID, wish: PaymentWish, envelope: Envelope) -> tuple[UUID, Done] | Refused:
         """The payment's id, and what was recorded. Raises Unavailable: send it again with the same key."""
@@ -94,12 +108,16 @@ class PaymentDesk:
         async with self._pool.acquire() as connection:
             standing = await standing_of(connection, self._texts, person, wish.payee_name, wish.payee_account)
         payment_id, now = self._ids(), self._clock.now()
-        no = await quick_no(self._velocity, self._pool, limits, envelope, wish.asset, wish.amount, now)
+        no = None
+        if wish.credits is None:
+            no = await quick_no(self._velocity, self._pool, limits, envelope, wish.asset, wish.amount, now)
         if no is not None:
             return Refused(no, 0)
         intent = Intent(Movement.PAYMENT, payment_id, person, wish.asset, wish.amount, (wish.payee_name,))
         verdict = await self._compliance.decide(intent)
-        told = await self._payees.told(person, wish.payee_name, wish.payee_account) if self._payees else None
+        told = None
+        if self._payees is not None and wish.credits is None:  # nobody need be told who we are
+            told = await self._payees.told(person, wish.payee_name, wish.payee_account)
         order = PaymentOrder(payment_id, wish.amount, wish.asset, wish.payee_name, wish.payee_account, wish.reference)
         outcome = await self._commands.run(
             InitiatePayment(
@@ -123,6 +141,7 @@ class PaymentDesk:
                 self._exemptions if wish.method is None and wish.source is Source.OWN else NO_EXEMPTIONS,
                 standing,
                 *payee_check_of(told),
+                credits=wish.credits,
             ),
             envelope,
         )
@@ -135,6 +154,30 @@ class PaymentDesk:
         if made.source is Source.BANK and self._banks is not None:
             await self._banks.ask_now(made.payment_id)
         return made.payment_id, outcome
+
+    async def top_up(self, person: UUID, wish: TopUpWish, envelope: Envelope) -> tuple[UUID, Done] | Refused:
+        """As `initiate`: a payment whose payee we are. Its reference names the account that it is for, and is bound with it."""
+        path = ("input", "fromAccountId")
+        if self._banks is None:
+            return Refused(AccountNotFound("There is no such account.", path), 0)
+        payer = await self._banks.payer(person, wish.from_account_id, wish.asset)
+        if isinstance(payer, Refusal):
+            return Refused(payer, 0)
+        ours = self._banks.collects(payer.provider, wish.asset)
+        if ours is None:
+            return Refused(BankRefused("Money cannot be brought here from this bank.", path), 0)
+        reference = funding_reference(wish.to_account_id)
+        asked = PaymentWish(
+            wish.from_account_id,
+            wish.amount,
+            wish.asset,
+            self._name,
+            ours,
+            reference,
+            source=Source.BANK,
+            credits=wish.to_account_id,
+        )
+        return await self.initiate(person, asked, envelope)
 
     async def cancel(self, person: UUID, payment_id: UUID, envelope: Envelope) -> Outcome:
         async with self._pool.acquire() as connection:

@@ -23,7 +23,10 @@ from isthmus.domain import (
     sca_devices,
 )
 from isthmus.domain.batches import InitiateBatch
+from isthmus.domain.deposits import bank_account_code
+from isthmus.domain.identifiers import house_account_id
 from isthmus.domain.ledger import Hold
+from isthmus.domain.pay_ins import suspense_account_id
 from isthmus.domain.payment_news import ProviderPayment, RecordPaymentNews
 from isthmus.domain.payment_review import RefusePayment, ReleasePayment
 from isthmus.domain.payments import CancelPayment, ExpirePayment, InitiatePayment, StartSubmission
@@ -83,7 +86,8 @@ def _initiate_needs(wish: InitiatePayment) -> Needs:
     streams = frozenset({sca.guard_id_of(wish.owner), personal_limits.limit_id_of(wish.owner, wish.asset)})
     spenders = frozenset({wish.owner})
     if wish.source is payment_events.Source.BANK:
-        return Needs(streams=streams, spenders=spenders, time=True)
+        into = frozenset({(wish.credits, wish.owner)}) if wish.credits is not None else frozenset[tuple[UUID, UUID]]()
+        return Needs(owned=into, streams=streams, spenders=spenders, time=True)
     owned = frozenset({(wish.from_account_id, wish.owner)})
     return Needs(frozenset({wish.clearing_id}), owned=owned, streams=streams, spenders=spenders, time=True)
 
@@ -154,6 +158,12 @@ def _start_asking(loaded: Loaded, wish: StartAsking) -> Decision:
 
 def _bank_news_needs(wish: RecordBankNews) -> Needs:
     streams = frozenset({wish.payment_id, wish.challenge_id})
+    if wish.credits is not None:
+        if wish.news.state is not ProviderPayment.SETTLED:
+            return Needs(streams=streams, time=True)
+        bank, suspense = bank_account_code(wish.provider, wish.asset), suspense_account_id(wish.provider, wish.asset)
+        accounts = frozenset({wish.credits, house_account_id(bank), suspense})
+        return Needs(accounts, streams=streams | {wish.credit_id}, time=True)
     moved = wish.news.state in (ProviderPayment.EXECUTED, ProviderPayment.SETTLED)
     # All payments share the memo accounts: only what may be booked there waits for them.
     memo = payments_at_bank.memo_ids(wish.asset) if moved else frozenset[UUID]()
@@ -162,7 +172,8 @@ def _bank_news_needs(wish: RecordBankNews) -> Needs:
 
 def _record_bank_news(loaded: Loaded, wish: RecordBankNews) -> Decision:
     payment, challenge = _payment(loaded, wish.payment_id), _challenge(loaded, wish)
-    return payments_at_bank.record_bank_news(loaded.book, payment, challenge, wish, loaded.now)
+    credited = bool(loaded.streams.get(wish.credit_id)) or wish.credit_id in loaded.posted
+    return payments_at_bank.record_bank_news(loaded.book, payment, challenge, wish, loaded.now, credited)
 
 
 PAYMENT_HANDLERS: Mapping[type, Handler] = {

@@ -53,6 +53,8 @@ from isthmus.write_models.timers import enqueue
 
 #: Jobs: a payment is carried on; a one-time code is delivered.
 ADVANCE_PAYMENT, DELIVER_CODE = "advance_payment", "deliver_code"
+#: The look at the end of a challenge's time: of no use to whom it was answered for.
+AT_EXPIRY = "expiry"
 
 _ASK_AFTER = timedelta(seconds=2)
 #: What is over here while a bank knows of it: it is seen to that it is over there, too.
@@ -107,15 +109,15 @@ async def advance(
 
 async def advance_at_expiry(connection: Connection, payment_id: UUID, after: timedelta) -> None:
     """Its own kind, since it is far away: a payment that is answered for is not to wait for it."""
-    await RUNNER.look(connection, ADVANCE_PAYMENT, payment_id, after, kind="expiry")
+    await RUNNER.look(connection, ADVANCE_PAYMENT, payment_id, after, kind=AT_EXPIRY)
 
 
 async def _payment(connection: Connection, event: PaymentEvent, now: datetime) -> None:
     if isinstance(event, PaymentInitiated):
         await connection.execute(
             "insert into payments (id, owner, source, from_account_id, provider, asset, amount, payee_name, payee_account, reference, "
-            "digest, challenge_id, state, made_at, batch_id, batch_line) "
-            "values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)",
+            "digest, challenge_id, state, made_at, batch_id, batch_line, credits_account_id) "
+            "values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)",
             event.payment_id,
             event.owner,
             event.source,
@@ -132,6 +134,7 @@ async def _payment(connection: Connection, event: PaymentEvent, now: datetime) -
             now,
             event.batch_id,
             event.line,
+            event.credits,
         )
         return
     changes: dict[str, Any] = {}

@@ -257,9 +257,12 @@ def told_sums(sums: Mapping[Class, Sums]) -> dict[str, dict[str, object]]:
 
 
 def _theirs(provider: str, entry: StatementEntry) -> Entry:
-    """Known to us by its own names, or as the journal that follows from its name."""
-    journal = str(pay_in_journal_id(provider, entry.entry_id))
-    return Entry(entry.entry_id, entry.at, entry.amount, entry.names | {entry.entry_id, journal})
+    """Known to us by its own names, or as the journal that follows from one of them: money that was sent to us by the entry's, a top-up
+    by the payment's."""
+    names = entry.names | {entry.entry_id}
+    return Entry(
+        entry.entry_id, entry.at, entry.amount, names | {str(pay_in_journal_id(provider, name)) for name in names}
+    )
 
 
 def _found(provider: str, asset: str, pair: Pair) -> ReconciliationCaseOpened:

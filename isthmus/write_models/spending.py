@@ -29,7 +29,7 @@ from isthmus.write_models.connection import Connection
 _LOCKS = 0x5350454E
 _USED = """
 select owner, asset, sum(amount) as used from payments
-where owner = any($1::uuid[]) and made_at >= $2 and state <> all($3::text[]) group by owner, asset"""
+where owner = any($1::uuid[]) and credits_account_id is null and made_at >= $2 and state <> all($3::text[]) group by owner, asset"""
 
 
 @dataclass
@@ -45,7 +45,7 @@ class Spent:
     def bring_forward(self, event: Event) -> None:
         """What the next command of the batch counts. One that ends in the batch that it began in counts no more; one from before goes on
         to count until the next batch, which errs to the safe side."""
-        if isinstance(event, PaymentInitiated):
+        if isinstance(event, PaymentInitiated) and event.credits is None:
             self.fresh[event.payment_id] = (event.asset, event.amount)
             self.used[event.owner, event.asset] = add(self.by(event.owner, event.asset), event.amount)
         elif isinstance(event, PaymentRejected | PaymentCancelled | PaymentExpired | PaymentFailed):

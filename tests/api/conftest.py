@@ -299,7 +299,9 @@ def _served_at(
             "allowed_origins": ("https://app.example",),
             "replay_max": served.replay_max,
         },
-        banking=at_sandbox(banks, truelayer_signing_key_id=KID),
+        banking=at_sandbox(
+            banks, truelayer_signing_key_id=KID, truelayer_merchant_accounts={"GBP": "sandbox-merchant-gbp"}
+        ),
         secrets={"certificates": {"truelayer": {"signing_key": signing_key(banks, data_dir)}}},
         sca={"rp_id": "bank.example", "origins": ("https://app.bank.example",)},
     )

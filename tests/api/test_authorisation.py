@@ -70,6 +70,8 @@ CALLS = {
     "Mutation.removeAuthenticatorApp": 'mutation { removeAuthenticatorApp(input: {idempotencyKey: ""}) { position } }',
     "Mutation.initiateBatchPayment": """mutation { initiateBatchPayment(input: {fromAccountId: "x", payments: [], idempotencyKey: ""}) {
         position } }""",
+    "Mutation.topUp": """mutation { topUp(input: {fromAccountId: "x", toAccountId: "x", amount: {amount: "1", asset: "EUR"},
+        idempotencyKey: ""}) { position } }""",
     "Mutation.changeLimit": """mutation { changeLimit(input: {asset: "EUR", perPayment: "1", perDay: "1", idempotencyKey: ""}) {
         position } }""",
     "Mutation.checkPayee": 'mutation { checkPayee(input: {name: "", account: {}}) { position } }',

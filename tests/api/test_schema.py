@@ -109,6 +109,8 @@ def test_null_is_only_where_the_contract_says(schema: GraphQLSchema) -> None:
         "Payee.account",
         "Payment.reference",
         "Payment.payeeCheck",
+        "Payment.toAccount",
+        "TopUpPayload.payment",
         "PayeeCheck.warning",
         "PayeeCheck.matchedName",
         "PayeeCheck.resembles",

@@ -19,6 +19,7 @@ from isthmus.graphql.schema import build_schema
 FRESH = object()  # an idempotency key of its own each time
 MINE = object()  # an account of the attacker's own
 MONEY = {"amount": "1.00", "asset": "EUR"}
+_MOVE = {"fromAccountId": MINE, "toAccountId": MINE, "amount": MONEY, "idempotencyKey": FRESH}
 
 _PARTS = "position replayed errors { __typename code message path }"
 _SEEN = """__typename id ... on Account { name asset balance { posted { amount } } transactions { totalCount } }
@@ -103,11 +104,7 @@ CALLS: Mapping[str, Call] = {
     "Mutation.settleDeposit": _wish(
         "settleDeposit", {"accountId": MINE, "amount": MONEY, "reference": FRESH}, _JOURNAL, Role.OPERATOR
     ),
-    "Mutation.transferInternally": _wish(
-        "transferInternally",
-        {"fromAccountId": MINE, "toAccountId": MINE, "amount": MONEY, "idempotencyKey": FRESH},
-        _JOURNAL,
-    ),
+    "Mutation.transferInternally": _wish("transferInternally", _MOVE, _JOURNAL),
     "Query.apiKeys": Call("{ apiKeys { edges { node { id name prefix } } } }"),
     "Mutation.createApiKey": _wish(
         "createApiKey", {"name": "x", "scopes": ["READ"], "idempotencyKey": FRESH}, "apiKey { id name prefix }"
@@ -195,6 +192,7 @@ CALLS: Mapping[str, Call] = {
         },
         "batch { payments { id state } challenge { id } }",
     ),
+    "Mutation.topUp": _wish("topUp", _MOVE, _PAYMENT),
     "Mutation.changeLimit": _wish(
         "changeLimit",
         {"asset": "EUR", "perPayment": "1", "perDay": "1", "idempotencyKey": FRESH},

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -50,6 +50,7 @@ class Bank:
     settles: bool = True
     waits: bool = True
     decoupled: bool = False
+    collects: Mapping[str, str] = field(default_factory=dict)
     asked: dict[str, BankWish] = field(default_factory=dict)
     states: dict[str, ProviderPayment] = field(default_factory=dict)
     troubles: list[str] = field(default_factory=list)

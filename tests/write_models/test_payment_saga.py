@@ -411,3 +411,15 @@ async def test_f38_any_order_of_troubles_and_deaths_and_the_books_agree(office: 
     assert reserved == Decimal("0.01") * states[PaymentState.AUTHORISED]
     assert len(office.bank.paid) == states[PaymentState.EXECUTED]
     await assert_sound(office.side.pool)
+
+
+async def test_what_a_job_that_failed_left_is_found_although_the_end_of_its_challenge_is_ahead(office: Office) -> None:
+    payment = await office.authorised()
+    waiting, _ = await office.initiate("1.00")
+    await office.side.pool.execute("update pgqueuer set status = 'failed' where dedupe_key not like '%:expiry'")
+
+    assert await office.saga.sweep() == 1, "the one that waits for its answer is looked at at its end"
+
+    assert await office.saga.advance(payment) == "sent"
+    assert await office.saga.sweep() == 0, "a look is ahead"
+    assert await office.jobs(waiting) == 1

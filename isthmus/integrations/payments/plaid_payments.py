@@ -14,7 +14,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 import msgspec
 
-from isthmus.domain.bank_payments import BankPayments, BankWish, Begun, GoTo
+from isthmus.domain.bank_payments import COLLECTS_NOTHING, BankPayments, BankWish, Begun, GoTo
 from isthmus.domain.banking import Malformed, ProviderRefused
 from isthmus.domain.clock import Clock
 from isthmus.domain.payees import PayeeAccount
@@ -78,6 +78,7 @@ class PlaidPayments:
     name = NAME
     #: Only for money that comes to accounts which Plaid itself keeps.
     settles = False
+    collects = COLLECTS_NOTHING
 
     def __init__(
         self,

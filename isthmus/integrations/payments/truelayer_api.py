@@ -77,6 +77,10 @@ def major(amount_in_minor: int | None, currency: str | None) -> Decimal | None:
 
 def beneficiary(order: PaymentOrder) -> dict[str, Any]:
     account = order.payee_account
+    if account.merchant is not None:
+        # An account of ours, which is told by its name there; whom it belongs to TrueLayer knows.
+        reference = order.reference or _NO_REFERENCE
+        return {"type": "merchant_account", "merchant_account_id": account.merchant, "reference": reference}
     identifier: dict[str, str | None] = {"type": "iban", "iban": account.iban}
     if account.iban is None:
         code, number = account.sort_code, account.number

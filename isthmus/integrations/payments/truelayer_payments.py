@@ -16,7 +16,7 @@ from uuid import UUID, uuid5
 import msgspec
 import structlog
 
-from isthmus.domain.bank_payments import BankWish, Begun, GoTo
+from isthmus.domain.bank_payments import COLLECTS_NOTHING, BankWish, Begun, GoTo
 from isthmus.domain.banking import Malformed, OutcomeUnknown, ProviderRefused
 from isthmus.domain.clock import Clock
 from isthmus.domain.payees import PayeeAccount
@@ -67,6 +67,7 @@ class _Identifier(msgspec.Struct):
 
 class _Beneficiary(msgspec.Struct):
     type: str = ""
+    merchant_account_id: str | None = None
     account_identifier: _Identifier | None = None
 
 
@@ -90,7 +91,10 @@ class TrueLayerPayments:
 
     name, settles = NAME, False
 
-    def __init__(self, api: TrueLayerApi, clock: Clock) -> None:
+    def __init__(
+        self, api: TrueLayerApi, clock: Clock, merchant_accounts: Mapping[str, str] = COLLECTS_NOTHING
+    ) -> None:
+        self.collects = merchant_accounts
         self._api = api
         self._clock = clock
 
@@ -189,6 +193,8 @@ def _news(told: _Payment) -> PaymentNews:
 def _payee(told: _Payment) -> str | None:
     """In its one form. One that is not understood is told as it is, so that it is somebody else's."""
     named = told.payment_method.beneficiary if told.payment_method is not None else None
+    if named is not None and named.type == "merchant_account":
+        return PayeeAccount(merchant=named.merchant_account_id or "?").text()
     identifier = named.account_identifier if named is not None else None
     if identifier is None:
         return None

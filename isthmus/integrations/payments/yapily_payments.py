@@ -19,7 +19,7 @@ from uuid import UUID
 import httpx
 import msgspec
 
-from isthmus.domain.bank_payments import BankPayments, BankWish, Begun, Decoupled, GoTo, PayerAccount
+from isthmus.domain.bank_payments import COLLECTS_NOTHING, BankPayments, BankWish, Begun, Decoupled, GoTo, PayerAccount
 from isthmus.domain.banking import Malformed, OutcomeUnknown, ProviderRefused, ProviderUnavailable
 from isthmus.domain.payees import PayeeAccount
 from isthmus.domain.payment_news import PaymentNews, ProviderPayment
@@ -109,6 +109,7 @@ class YapilyPayments:
 
     name = NAME
     settles = True
+    collects = COLLECTS_NOTHING
 
     def __init__(
         self,

@@ -184,7 +184,9 @@ class BankPaymentSaga:
             return young and (news is None or news.state in _OPEN)
         if state is PaymentState.EXECUTED:
             provider = self._paying.providers.get(at.payment.initiated.provider)
-            return young and provider is not None and provider.settles
+            # At an account of ours it is always told.
+            ours = at.payment.initiated.credits is not None
+            return young and provider is not None and (provider.settles or ours)
         return state is not PaymentState.SETTLED
 
     def _shut(self, at: AtBank) -> bool:

@@ -32,7 +32,7 @@ from isthmus.write_models.commands import CommandBus, Done, Envelope
 from isthmus.write_models.connection import Pool
 from isthmus.write_models.event_store import load_stream
 from isthmus.write_models.payment_rows import PaymentRow, digest_of, find_payment
-from isthmus.write_models.payments import ADVANCE_PAYMENT, advance, advance_at_expiry
+from isthmus.write_models.payments import ADVANCE_PAYMENT, AT_EXPIRY, advance, advance_at_expiry
 from isthmus.write_models.sagas.bank_payments import BankPaymentSaga
 from isthmus.write_models.sagas.looking import LOOKS, UNKNOWN_MAX, next_look
 from isthmus.write_models.sagas.runner import RUNNER
@@ -47,8 +47,10 @@ _STRAY = f"""
 select p.id from payments p where (p.parked is null or p.state = 'SUBMITTED'
         or (p.parked = 'UNKNOWN_STATUS' and (p.source = 'BANK' or p.made_at > now() - interval '7 days')))
     and (p.state = any($1) or
-        (p.state = 'EXECUTED' and p.source = 'BANK' and p.provider = any($3) and p.made_at > now() - interval '7 days'))
-    and {RUNNER.unlooked(ADVANCE_PAYMENT, "p.id")}
+        (p.state = 'EXECUTED' and p.source = 'BANK' and (p.provider = any($3) or p.credits_account_id is not null)
+            and p.made_at > now() - interval '7 days'))
+    and case when p.state = 'AWAITING_SCA' then {RUNNER.unlooked(ADVANCE_PAYMENT, "p.id")}
+        else {RUNNER.unlooked(ADVANCE_PAYMENT, "p.id", besides=AT_EXPIRY)} end
 order by random() limit $2"""
 
 _steps = Counter(

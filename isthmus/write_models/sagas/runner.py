@@ -37,8 +37,9 @@ class SagaRunner(Protocol):
         step is to be told besides."""
         ...
 
-    def unlooked(self, saga: str, subject: str) -> str:
-        """SQL that holds where no look is ahead: for the sweep that finds what a job that failed has left. `subject`: a column."""
+    def unlooked(self, saga: str, subject: str, besides: str = "") -> str:
+        """SQL that holds where no look is ahead, but for those of the kind `besides`: for the sweep that finds what a job that failed has
+        left. `subject`: a column."""
         ...
 
 
@@ -59,10 +60,11 @@ class QueuedLooks:
         payload = f"{subject} {told}" if told else str(subject)
         await enqueue(connection, saga, payload.encode(), after, key)
 
-    def unlooked(self, saga: str, subject: str) -> str:
+    def unlooked(self, saga: str, subject: str, besides: str = "") -> str:
+        other = f" and q.dedupe_key is distinct from '{saga}:' || {subject}::text || ':{besides}'" if besides else ""
         return (
             f"not exists (select from pgqueuer q where q.entrypoint = '{saga}' "
-            f"and q.payload = convert_to({subject}::text, 'UTF8') and q.status in ('queued', 'picked'))"
+            f"and q.payload = convert_to({subject}::text, 'UTF8') and q.status in ('queued', 'picked'){other})"
         )
 
 
