@@ -16,6 +16,7 @@ from isthmus.sandbox.book import BOOKED, CANCELLED, PENDING, Account, Customer, 
 from isthmus.sandbox.clock import iso, read_iso
 from isthmus.sandbox.misbehaviour import Misbehaviour, Rule
 from isthmus.sandbox.seeding import BANKS, PASSWORD
+from isthmus.sandbox.transfers import transferred
 
 Work = Callable[[dict[str, Any]], Any]
 _TIMES_MAX = 10_000
@@ -63,7 +64,13 @@ class Control:
         booked, available = self._world.book.balances(account.id)
         customer = self._world.book.customer_by_id(account.customer)
         assert customer is not None, "an account has a customer"
-        return {**asdict(account), "username": customer.username, "booked": text(booked), "available": text(available)}
+        return {
+            **asdict(account),
+            "username": customer.username,
+            "booked": text(booked),
+            "available": text(available),
+            "transferred": text(transferred(self._world, account)),
+        }
 
     def _open(self, body: dict[str, Any]) -> dict[str, Any]:
         """`bank`, `username`, `name`, and how much happens in it: `busy` movements a day at most, for `history_days`."""

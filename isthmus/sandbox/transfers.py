@@ -98,6 +98,12 @@ def receive(world: World, transfer: Transfer, payer: str) -> None:
     world.tell([payee.id])
 
 
+def transferred(world: World, account: Account) -> int:
+    """What came and went by payments, in minor units: apart from what happens in the account by itself."""
+    moved = world.book.movements(account.id, states=(BOOKED,))
+    return sum(one.amount for one in moved if one.id.endswith(("-in", "-out")))
+
+
 def _here(world: World, transfer: Transfer) -> Account | None:
     for one in world.book.accounts():
         if transfer.to in (one.iban, f"{one.sort_code}{one.number}") and one.currency == transfer.currency:

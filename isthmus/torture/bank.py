@@ -63,7 +63,7 @@ class Bank:
 
     async def payee_holds(self) -> Decimal:
         """In the payee's own account at their bank."""
-        return Decimal((await self._payee())["booked"])
+        return Decimal((await self._payee())["transferred"])
 
     async def _payee(self) -> dict[str, Any]:
         accounts = await self._get("/sandbox/accounts")

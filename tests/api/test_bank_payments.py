@@ -90,7 +90,7 @@ def executed(banks: Sandbox, served: Served, payment: Any) -> None:
 
 
 def booked(banks: Sandbox) -> Decimal:
-    return sum((Decimal(one["booked"]) for one in banks.accounts("harbour")), Decimal(0))
+    return sum((Decimal(one["transferred"]) for one in banks.accounts("harbour")), Decimal(0))
 
 
 def test_it_is_authorised_at_the_bank_executed_and_noted_in_our_book(

@@ -38,7 +38,7 @@ async def test_a_payment_from_a_bank_is_authorised_there_and_both_books_agree(
     consent = await link(ada, bank, HARBOUR)
     nodes: list[Any] = [edge["node"] for edge in (await ada.ask(ACCOUNTS)).data["viewer"]["accounts"]["edges"]]
     account = next(one["id"] for one in nodes if one["asset"] == "GBP" and one["name"] == "Current account")
-    before, noted = sum(Decimal(one["booked"]) for one in await bank.accounts("harbour")), await _noted(product)
+    before, noted = sum(Decimal(one["transferred"]) for one in await bank.accounts("harbour")), await _noted(product)
     wish = {
         "fromAccountId": account,
         "amount": {"amount": "7.77", "asset": "GBP"},
@@ -56,6 +56,6 @@ async def test_a_payment_from_a_bank_is_authorised_there_and_both_books_agree(
     assert back.headers["location"].startswith(f"{page}/payments/callback?payment_id=")
     states = ["AWAITING_SCA", "AUTHORISED", "SUBMITTED", "EXECUTED"]
     assert await states_of(ada, payment["id"], "EXECUTED") == states
-    after = sum(Decimal(one["booked"]) for one in await bank.accounts("harbour"))
+    after = sum(Decimal(one["transferred"]) for one in await bank.accounts("harbour"))
     assert before - after == await _noted(product) - noted == Decimal("7.77")
     await ended(ada, "revokeBankConsent", consent)

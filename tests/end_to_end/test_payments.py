@@ -142,7 +142,7 @@ async def test_a_payment_is_answered_for_executed_at_the_bank_and_both_books_agr
     assert await states_of(ada, payment["id"], "EXECUTED") == ["AWAITING_SCA", "AUTHORISED", "SUBMITTED", "EXECUTED"]
     assert await figures(ada, account, payment["id"]) == ("87.63", "87.63")
     now = await bank.account("nordlicht", "maria")
-    assert Decimal(now["booked"]) - Decimal(theirs["booked"]) == Decimal(amount), "the bank's own book"
+    assert Decimal(now["transferred"]) - Decimal(theirs["transferred"]) == Decimal(amount), "the bank's own book"
     assert sum(told in message["body"] for message in await bank.inbox()) == 1, "one message"
     assert await bank.told(f"{amount} EUR to Maria was sent.", 2) == ["email", "push"]
 
@@ -165,7 +165,7 @@ async def test_what_is_changed_in_the_database_between_the_challenge_and_the_sub
     found = (await ada.ask(CONTRACT, {"id": payment["id"]}, operationName="Payment")).data["node"]
     assert (found["failure"]["code"], found["challenge"]["state"]) == ("CHANGED_AFTER_SCA", "INVALIDATED")
     assert await figures(ada, account, payment["id"]) == ("100.00", "100.00")
-    assert (await bank.account("nordlicht", "maria"))["booked"] == theirs["booked"]
+    assert (await bank.account("nordlicht", "maria"))["transferred"] == theirs["transferred"]
 
 
 @pytest.mark.timeout(120)

@@ -87,7 +87,7 @@ async def test_f38_work_killed_while_payments_are_on_their_way_pays_each_once(pr
     statement = await _statement(bank)
     assert sorted(Decimal(one["amount_in_minor"]) / 100 for one in statement) == sorted(map(Decimal, amounts))
     now = await bank.account("nordlicht", "maria")
-    assert Decimal(now["booked"]) - Decimal(theirs["booked"]) == total
+    assert Decimal(now["transferred"]) - Decimal(theirs["transferred"]) == total
     assert states
     verified = await asyncio.to_thread(isthmus, product.data_dir, "verify", "--json")
     assert verified.returncode == 0, verified.stdout + verified.stderr

@@ -130,7 +130,7 @@ def told(inbox: Inbox, count: int) -> dict[str, dict[str, Any]]:
 
 def test_a_payment_is_approved_at_the_bank_and_executed_and_the_money_moves(telling: Sandbox, inbox: Inbox) -> None:
     client = Client(telling)
-    before = {one["id"]: one["booked"] for one in telling.accounts("harbour")}
+    before = {one["id"]: one["transferred"] for one in telling.accounts("harbour")}
     payment = client.create(metadata={"order": "7"})
     assert client.approve(payment) == f"{REDIRECT}?payment_id={payment}"
     client.later()
@@ -138,7 +138,7 @@ def test_a_payment_is_approved_at_the_bank_and_executed_and_the_money_moves(tell
     assert (after["status"], after["metadata"]) == ("executed", {"order": "7"})
     account = after["payment_source"]["id"]
     (paid,) = [one for one in telling.accounts("harbour") if one["id"] == account]
-    assert Decimal(before[account]) - Decimal(paid["booked"]) == Decimal("12.34")
+    assert Decimal(before[account]) - Decimal(paid["transferred"]) == Decimal("12.34")
     events = told(inbox, 2)
     assert set(events) == {"payment_authorized", "payment_executed"}
     executed = events["payment_executed"]
@@ -204,7 +204,7 @@ def test_who_banks_here_gets_what_was_paid(sandbox: Sandbox, client: Client) -> 
     client.approve(client.create(**method(beneficiary=BOB | {"account_identifier": iban})))
     client.later()
     after = next(one for one in sandbox.accounts("harbour", "maria") if one["id"] == maria["id"])
-    assert Decimal(after["booked"]) - Decimal(maria["booked"]) == Decimal("12.34")
+    assert Decimal(after["transferred"]) - Decimal(maria["transferred"]) == Decimal("12.34")
 
 
 def test_what_the_account_does_not_have_is_not_paid(client: Client) -> None:

@@ -77,7 +77,7 @@ def details(sandbox: Sandbox, token: str, payment: str) -> Any:
 
 
 def booked(sandbox: Sandbox) -> Decimal:
-    return sum((Decimal(one["booked"]) for one in sandbox.accounts("harbour")), Decimal(0))
+    return sum((Decimal(one["transferred"]) for one in sandbox.accounts("harbour")), Decimal(0))
 
 
 def go_on(sandbox: Sandbox, consent: str, **body: Any) -> httpx.Response:

@@ -105,7 +105,7 @@ async def test_the_account_that_was_linked_is_the_one_that_pays(sandbox: Sandbox
     answered(sandbox, begun)
     later(sandbox, 2)
     (after,) = [one for one in sandbox.accounts("harbour") if one["kind"] == "SAVINGS"]
-    assert Decimal(savings["booked"]) - Decimal(after["booked"]) == Decimal("0.01")
+    assert Decimal(savings["transferred"]) - Decimal(after["transferred"]) == Decimal("0.01")
 
 
 async def test_only_banks_that_plaid_pays_from_are_said_to_pay(sandbox: Sandbox) -> None:

@@ -182,7 +182,7 @@ async def test_the_account_that_was_linked_is_the_one_that_pays(sandbox: Sandbox
     await yapily.submit(asked, begun.reference)
     later(sandbox, 2)
     (after,) = [one for one in sandbox.accounts("harbour") if one["kind"] == "SAVINGS"]
-    assert Decimal(savings["booked"]) - Decimal(after["booked"]) == Decimal("0.01")
+    assert Decimal(savings["transferred"]) - Decimal(after["transferred"]) == Decimal("0.01")
 
 
 async def test_that_nobody_lets_us_look_says_nothing_of_what_was_submitted_before(
