@@ -13,13 +13,13 @@ from datetime import datetime
 from decimal import Decimal
 from uuid import UUID
 
-from isthmus.domain import compliance, payments, sca, step_up
+from isthmus.domain import compliance, payment_initiation, payments, sca, step_up
 from isthmus.domain.compliance import Ruling
 from isthmus.domain.dynamic_link import Purpose
 from isthmus.domain.ledger import Book, LedgerEvent, apply
 from isthmus.domain.money import add
 from isthmus.domain.payment_events import Payment, PaymentEvent, PaymentRejected, S
-from isthmus.domain.payments import InitiatePayment
+from isthmus.domain.payment_initiation import InitiatePayment
 from isthmus.domain.refusals import InvalidInput, Refusal, ScaRejected
 
 PAYMENTS_MAX = 100
@@ -104,7 +104,7 @@ def initiate(book: Book, guard: sca.Guard, used: Decimal, wish: InitiateBatch, n
     )
     after, events = dict(book), list[BatchEvent | PaymentEvent | sca.ScaEvent | sca.ScaGuardEvent | LedgerEvent]([mine])
     for n, line in enumerate(wish.lines):
-        made = payments.made(after, used, line, now, held=not refused)
+        made = payment_initiation.made(after, used, line, now, held=not refused)
         if isinstance(made, Refusal):
             return replace(made, path=_place(n, made.path))
         apply(after, [event for event in made if isinstance(event, LedgerEvent)])

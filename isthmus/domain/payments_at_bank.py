@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from uuid import UUID, uuid5
 
-from isthmus.domain import journals, payments, sca, top_ups
+from isthmus.domain import journals, payment_initiation, sca, top_ups
 from isthmus.domain.accounts import AccountType, Direction, open_house_account
 from isthmus.domain.compliance import Ruling
 from isthmus.domain.identifiers import house_account_id
@@ -36,8 +36,9 @@ from isthmus.domain.payment_events import (
     S,
     Source,
 )
+from isthmus.domain.payment_initiation import InitiatePayment
 from isthmus.domain.payment_news import OTHER_AMOUNT, OTHER_PAYEE, PaymentNews, RecordPaymentNews, record_news
-from isthmus.domain.payments import Decision, InitiatePayment, missing
+from isthmus.domain.payments import Decision, missing
 from isthmus.domain.personal import PersonalText
 from isthmus.domain.reconciliation_cases import CaseEvent
 from isthmus.domain.refusals import Refusal
@@ -100,7 +101,7 @@ def memo_ids(asset: str) -> frozenset[UUID]:
 def initiate(book: Book, guard: sca.Guard, used: Decimal, wish: InitiatePayment, now: datetime) -> Decision:
     """The bank asks its customer and pays at once: what an operator is to judge is judged before."""
     fault = top_ups.account_fault(book, wish) if wish.credits is not None else None
-    decided = fault or payments.initiate(book, guard, used, wish, now)
+    decided = fault or payment_initiation.initiate(book, guard, used, wish, now)
     if isinstance(decided, Refusal) or wish.verdict.ruling is not Ruling.REVIEW:
         return decided
     return [*decided, PaymentParked(wish.payment_id, wish.owner, REVIEW)]

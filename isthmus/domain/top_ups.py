@@ -13,7 +13,7 @@ from isthmus.domain import pay_ins
 from isthmus.domain.ledger import Book, LedgerEvent
 from isthmus.domain.pay_ins import ReceivePayIn
 from isthmus.domain.payment_events import Payment
-from isthmus.domain.payments import InitiatePayment
+from isthmus.domain.payment_initiation import InitiatePayment
 from isthmus.domain.personal import PersonalText
 from isthmus.domain.reconciliation_cases import CaseEvent
 from isthmus.domain.refusals import AccountClosedRefusal, AccountNotFound, AssetMismatch, Refusal

@@ -13,7 +13,7 @@ from strawberry import UNSET
 from isthmus.domain.batches import PAYMENTS_MAX, count_fault
 from isthmus.domain.money import add
 from isthmus.domain.payees import PayeeAccount
-from isthmus.domain.payments import REFERENCE_LENGTH_MAX
+from isthmus.domain.payment_initiation import REFERENCE_LENGTH_MAX
 from isthmus.domain.refusals import InvalidInput, Refusal
 from isthmus.domain.sca import Method
 from isthmus.domain.validation import asset_fault, first_fault, key_fault, money_fault, text_fault

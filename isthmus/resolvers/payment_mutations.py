@@ -12,7 +12,7 @@ from isthmus.domain.authenticators import ANSWER_LENGTH_MAX
 from isthmus.domain.dynamic_link import Purpose
 from isthmus.domain.identifiers import NOWHERE
 from isthmus.domain.payment_events import Source
-from isthmus.domain.payments import REFERENCE_LENGTH_MAX
+from isthmus.domain.payment_initiation import REFERENCE_LENGTH_MAX
 from isthmus.domain.refusals import InvalidInput, PaymentNotFound, Refusal
 from isthmus.domain.sca import Method
 from isthmus.domain.validation import first_fault, key_fault, text_fault

@@ -12,7 +12,7 @@ from isthmus.domain.compliance import Compliance, Intent, Movement
 from isthmus.domain.identifiers import IdSource
 from isthmus.domain.paying import PaymentOrder
 from isthmus.domain.payment_events import Source
-from isthmus.domain.payments import InitiatePayment
+from isthmus.domain.payment_initiation import InitiatePayment
 from isthmus.domain.personal import PersonalText, PersonalTexts
 from isthmus.domain.refusals import Refusal
 from isthmus.write_models.commands import CommandBus, Done, Envelope, Refused

@@ -16,8 +16,9 @@ from isthmus.domain.identifiers import IdSource
 from isthmus.domain.payees import PayeeAccount
 from isthmus.domain.paying import PaymentOrder
 from isthmus.domain.payment_events import PaymentInitiated, Source
+from isthmus.domain.payment_initiation import InitiatePayment
 from isthmus.domain.payment_review import RefusePayment, ReleasePayment
-from isthmus.domain.payments import CancelPayment, InitiatePayment
+from isthmus.domain.payments import CancelPayment
 from isthmus.domain.payments_at_bank import BANK_LIFE, REVIEW_LIFE
 from isthmus.domain.personal import PersonalText, PersonalTexts
 from isthmus.domain.refusals import (

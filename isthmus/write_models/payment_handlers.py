@@ -11,6 +11,7 @@ from isthmus.domain import (
     api_keys,
     batches,
     payment_events,
+    payment_initiation,
     payment_news,
     payment_review,
     payments,
@@ -27,9 +28,10 @@ from isthmus.domain.deposits import bank_account_code
 from isthmus.domain.identifiers import house_account_id
 from isthmus.domain.ledger import Hold
 from isthmus.domain.pay_ins import suspense_account_id
+from isthmus.domain.payment_initiation import InitiatePayment
 from isthmus.domain.payment_news import ProviderPayment, RecordPaymentNews
 from isthmus.domain.payment_review import RefusePayment, ReleasePayment
-from isthmus.domain.payments import CancelPayment, ExpirePayment, InitiatePayment, StartSubmission
+from isthmus.domain.payments import CancelPayment, ExpirePayment, StartSubmission
 from isthmus.domain.payments_at_bank import RecordAsked, RecordBankNews, StartAsking
 from isthmus.domain.personal_limits import ChangeLimit
 from isthmus.domain.saved_payees import AddPayee, RemovePayee
@@ -98,7 +100,7 @@ def _initiate(loaded: Loaded, wish: InitiatePayment) -> Decision:
     wish = replace(wish, limits=limits)
     if wish.source is payment_events.Source.BANK:
         return payments_at_bank.initiate(loaded.book, guard(loaded, wish), used, wish, loaded.now)
-    return payments.initiate(loaded.book, guard(loaded, wish), used, wish, loaded.now, before)
+    return payment_initiation.initiate(loaded.book, guard(loaded, wish), used, wish, loaded.now, before)
 
 
 def _initiate_batch(loaded: Loaded, wish: InitiateBatch) -> Decision:

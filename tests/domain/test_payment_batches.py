@@ -16,8 +16,9 @@ from isthmus.domain.batches import Batch, BatchInitiated, InitiateBatch
 from isthmus.domain.compliance import Limits, Ruling, Verdict
 from isthmus.domain.ledger import AccountState, Hold, HoldVoided, JournalReserved, LedgerEvent, apply, evolve_hold
 from isthmus.domain.payment_events import PaymentState, Source, hold_id_of
+from isthmus.domain.payment_initiation import InitiatePayment
 from isthmus.domain.payment_review import RefusePayment, ReleasePayment
-from isthmus.domain.payments import CancelPayment, InitiatePayment, StartSubmission
+from isthmus.domain.payments import CancelPayment, StartSubmission
 from isthmus.domain.personal import PersonalText, Sealed
 from isthmus.domain.refusals import InsufficientFunds, LimitExceeded, Refusal, ScaRejected
 from isthmus.domain.sca_answers import AnswerScaChallenge

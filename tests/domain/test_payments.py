@@ -13,7 +13,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from isthmus.domain import payment_events, payment_news, payment_review, payments, sca, sca_answers
+from isthmus.domain import payment_events, payment_initiation, payment_news, payment_review, payments, sca, sca_answers
 from isthmus.domain.accounts import Account, AccountType, FreezeReason
 from isthmus.domain.compliance import Limits, Ruling, Verdict
 from isthmus.domain.ledger import (
@@ -28,9 +28,10 @@ from isthmus.domain.ledger import (
     evolve_hold,
 )
 from isthmus.domain.payment_events import TERMINAL, VOID, PaymentInitiated, PaymentState, Source
+from isthmus.domain.payment_initiation import InitiatePayment
 from isthmus.domain.payment_news import PaymentNews, ProviderPayment, RecordPaymentNews
 from isthmus.domain.payment_review import RefusePayment, ReleasePayment
-from isthmus.domain.payments import CancelPayment, InitiatePayment, StartSubmission
+from isthmus.domain.payments import CancelPayment, StartSubmission
 from isthmus.domain.personal import PersonalText, Sealed
 from isthmus.domain.refusals import Refusal, RefusalCode
 from isthmus.domain.sca_answers import AnswerScaChallenge
@@ -111,7 +112,9 @@ class World:
             "limits": LIMITS,
         }
         used = self.used
-        return self.take(payments.initiate(self.book, self.guard, used, InitiatePayment(**(wish | other)), self.now))
+        return self.take(
+            payment_initiation.initiate(self.book, self.guard, used, InitiatePayment(**(wish | other)), self.now)
+        )
 
     def answer(self, proof: sca.Proof = RIGHT, **other: Any) -> RefusalCode | None:
         wish = AnswerScaChallenge(self.challenge_id, self.payment_id, ADA, DIGEST, proof, ACCOUNT)

@@ -20,8 +20,8 @@ from isthmus.domain.identifiers import house_account_id
 from isthmus.domain.ledger import AccountState, JournalPosted, LedgerEvent, apply
 from isthmus.domain.pay_ins import suspense_account_id
 from isthmus.domain.payment_events import Payment, PaymentState, Source
+from isthmus.domain.payment_initiation import InitiatePayment
 from isthmus.domain.payment_news import PaymentNews, ProviderPayment
-from isthmus.domain.payments import InitiatePayment
 from isthmus.domain.payments_at_bank import RecordBankNews
 from isthmus.domain.personal import PersonalText, Sealed
 from isthmus.domain.reconciliation_cases import ReconciliationCaseOpened
