@@ -176,14 +176,14 @@ def hostile_ids(hers: Things, kind: str) -> Iterator[tuple[str, Any]]:
         if name in (kind, "account"):
             yield from (
                 (f"her {name}, {how}", bent)
-                for how, bent in unreachable(id).items()
-                if how not in ("foreign", "missing")
+                for turn, (how, bent) in enumerate(unreachable(id).items())
+                if how not in ("foreign", "missing") and (name == kind or turn % 4 == len(kind) % 4)
             )
         decoded = decode(id)
         assert decoded is not None
         for part in decoded[1]:
             for place, other in enumerate(Kind):
-                if other.name != fitting and (number + place) % 4:
+                if other.name != fitting and (number + place) % 8:
                     continue  # as what fits in any case, as the others in turn
                 as_other = encode(other, part, part) if other is Kind.TRANSACTION else encode(other, part)
                 if as_other not in hers.nodes.values():

@@ -25,7 +25,7 @@ from tests.end_to_end.client import Client
 from tests.end_to_end.product import Background, isthmus
 
 #: How long a part stays away. The suite takes a little; FAULT_SECONDS=30 takes what the row says.
-OUTAGE_S = float(os.environ.get("FAULT_SECONDS", "3"))
+OUTAGE_S = float(os.environ.get("FAULT_SECONDS", "2"))
 _READY = re.compile(r"^ready (http://127\.0\.0\.1:\d+)")
 _DEVELOPMENT = {"ISTHMUS_API__MODE": "development"} if "mode" in ApiSettings.model_fields else {}
 

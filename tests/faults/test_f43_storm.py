@@ -24,7 +24,7 @@ from tests.faults.system import System
 from tests.write_models.driver import Driver
 
 #: How many subscribers: FAULT_SOCKETS=1000 takes what the row says.
-SOCKETS = int(os.environ.get("FAULT_SOCKETS", "100"))
+SOCKETS = int(os.environ.get("FAULT_SOCKETS", "60"))
 #: Generous: it is over in seconds where the machine has nothing else to do.
 DEADLINE_S = 45 + SOCKETS / 20
 _RESUMED = (

@@ -32,7 +32,7 @@ from tests.faults.system import System, funded, settle
 from tests.faults.traffic import resident_mib
 
 #: How many subscribers: FAULT_SOCKETS=1000 takes what the rows say.
-SOCKETS = int(os.environ.get("FAULT_SOCKETS", "60"))
+SOCKETS = int(os.environ.get("FAULT_SOCKETS", "40"))
 _BRIEF = "subscription($ids: [ID!]) { balanceChanged(accountIds: $ids) { version asOf lagged { toPosition } } }"
 #: Many bytes a message, so that a reader that stops is noticed before a minute is over.
 _LONG = """subscription($ids: [ID!]) { balanceChanged(accountIds: $ids) { version asOf lagged { toPosition } account {
