@@ -13,7 +13,7 @@ from isthmus.domain.sca import FAILURES_MAX
 from isthmus.read_models.database import ACQUIRE_TIMEOUT_S, Sight
 from isthmus.read_models.sca import ChallengeRow
 
-_PAYEES = """
+_PAYEES = f"""
 select p.id as payee_id, p.owner, p.name, p.account, p.saved_at, m.committed_at as created_at, m.position as created_position,
     exists (select from saved_payees s where s.id = p.id) as trusted,
     case when p.state <> 'REQUESTED' then p.state
@@ -23,9 +23,9 @@ select p.id as payee_id, p.owner, p.name, p.account, p.saved_at, m.committed_at 
     case when c.state = 'PENDING' and c.expires_at <= coalesce($1, statement_timestamp()) then 'EXPIRED'
         else c.state end as challenge_state,
     case when g.blocked_until is null then coalesce(g.failures, 0)
-        when g.blocked_until > coalesce($1, statement_timestamp()) then %(most)s else 0 end as failures
+        when g.blocked_until > coalesce($1, statement_timestamp()) then {FAILURES_MAX} else 0 end as failures
 from payees p join event_store m on m.aggregate_id = p.id and m.version = 1
-join sca_challenges c on c.id = p.challenge_id left join sca_guards g on g.owner = p.owner""" % {"most": FAILURES_MAX}  # noqa: UP031
+join sca_challenges c on c.id = p.challenge_id left join sca_guards g on g.owner = p.owner"""
 
 
 @dataclass(frozen=True)

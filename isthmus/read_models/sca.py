@@ -23,7 +23,7 @@ CHALLENGE = """
     "%(most)s", str(FAILURES_MAX)
 )
 
-_DEVICES = """
+_DEVICES = f"""
 select d.id as device_id, d.owner, d.name, d.digest, d.enrolled_at, d.used_at, m.committed_at as created_at,
     case when d.state <> 'REQUESTED' then d.state
         when c.state = 'PASSED' and d.enrol_until > coalesce($1, statement_timestamp()) then 'AUTHORISED'
@@ -33,9 +33,9 @@ select d.id as device_id, d.owner, d.name, d.digest, d.enrolled_at, d.used_at, m
     case when c.state = 'PENDING' and c.expires_at <= coalesce($1, statement_timestamp()) then 'EXPIRED'
         else c.state end as challenge_state,
     case when g.blocked_until is null then coalesce(g.failures, 0)
-        when g.blocked_until > coalesce($1, statement_timestamp()) then %(most)s else 0 end as failures
+        when g.blocked_until > coalesce($1, statement_timestamp()) then {FAILURES_MAX} else 0 end as failures
 from sca_devices d join event_store m on m.aggregate_id = d.id and m.version = 1
-join sca_challenges c on c.id = d.challenge_id left join sca_guards g on g.owner = d.owner""" % {"most": FAILURES_MAX}  # noqa: UP031
+join sca_challenges c on c.id = d.challenge_id left join sca_guards g on g.owner = d.owner"""
 
 
 @dataclass(frozen=True)

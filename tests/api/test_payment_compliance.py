@@ -64,7 +64,7 @@ def events(served: Served, payment: str) -> list[Any]:
         finally:
             await connection.close()
 
-    return on_loop(served, read(payment_key(payment)))  # type: ignore[no-any-return]
+    return on_loop(served, read(payment_key(payment)))  # type: ignore[no-any-return]  # what the loop gives back is what it was given
 
 
 def trail(served: Served, person: Person, payment: str) -> list[str]:

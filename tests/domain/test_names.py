@@ -48,7 +48,7 @@ def test_it_is_the_same_from_both_sides(one: str, other: str) -> None:
 @given(_NAMES, st.randoms(use_true_random=False))
 def test_neither_order_nor_case_nor_titles_matter(name: str, chance: object) -> None:
     parts = name.upper().split()
-    chance.shuffle(parts)  # type: ignore[attr-defined]
+    chance.shuffle(parts)  # type: ignore[attr-defined]  # hypothesis gives a Random
     assert words("Dr " + " ".join(parts)) == words(name.upper())
 
 
