@@ -182,6 +182,7 @@ async def wired(settings: Settings) -> AsyncIterator[Running]:
     import httpx
     from redis.asyncio import BlockingConnectionPool, Redis
 
+    from isthmus.auth.activity import Activity
     from isthmus.auth.api_keys import ApiKeys
     from isthmus.auth.browser_sessions import BrowserSessions, Site
     from isthmus.auth.callers import Callers
@@ -289,13 +290,14 @@ async def wired(settings: Settings) -> AsyncIterator[Running]:
         await keys.start()
         stack.push_async_callback(keys.aclose)
 
-        sessions = None
+        kept, sessions = RedisSessions(redis), None
+        activity = Activity(kept, side.clock)
         if settings.playground_is_served:
             address = settings.playground.url or resource_of(endpoints.api_url)
             if not address:
                 raise SettingsError("ISTHMUS_PLAYGROUND__URL: say where browsers find the API, or serve no playground")
             site = Site(address, endpoints.issuer_url, settings.playground.client_id)
-            sessions = BrowserSessions(site, RedisSessions(redis), side.master_key, side.clock, verifier, http)
+            sessions = BrowserSessions(site, kept, side.master_key, side.clock, verifier, http)
             if site.by_name().origin in settings.sca.origins:
                 sessions.also_at(site.by_name())
 
@@ -340,7 +342,7 @@ async def wired(settings: Settings) -> AsyncIterator[Running]:
             Services(
                 clock=side.clock,
                 ids=uuid7_source(side.clock.now),
-                verifier=Callers(verifier, keys, side.clock, sessions),
+                verifier=Callers(verifier, keys, side.clock, activity, sessions),
                 commands=side.commands,
                 positions=positions,
                 feed=feed,

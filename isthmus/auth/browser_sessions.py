@@ -25,6 +25,7 @@ import structlog
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from isthmus.auth import pkce
+from isthmus.auth.activity import IDLE_LIFE_S
 from isthmus.auth.caller import Caller
 from isthmus.auth.claims import TokenRefused
 from isthmus.auth.issuer_keys import IssuerUnavailable
@@ -43,8 +44,6 @@ from isthmus.integrations.secrets.master_key import MasterKey
 from isthmus.integrations.secrets.sealing import seal, unsealed
 
 SESSION_LIFE_S = 8 * 3_600
-#: A session in which its person does nothing ends after this (RTS 2018/389 Art. 4(3)(d)). What is sent to them is nothing that they do.
-IDLE_LIFE_S = 300
 SIGN_IN_LIFE_S = 600
 #: An access token that ends sooner is exchanged before it is used.
 MARGIN = timedelta(seconds=60)
@@ -236,12 +235,16 @@ class BrowserSessions:
             caller = await self._verifier.verify(kept.access_token)
         except TokenRefused:
             return None
-        return replace(caller, session=key)
+        return replace(caller, session=key, signed_in=None)
 
     async def _used_lately(self, key: str, *, looks_on: bool) -> bool:
         if looks_on:
             return await self._store.get(_used(key)) is not None
         return await self._store.extend(_used(key), IDLE_LIFE_S)
+
+    async def use(self, session: str) -> bool:
+        """Its person did something; False where it is over. Raises IssuerUnavailable where nobody can tell."""
+        return await self._used_lately(session, looks_on=False) and await self._find(session) is not None
 
     async def lasts(self, session: str) -> bool:
         """Whether a caller's `session` is still there. Raises IssuerUnavailable where nobody can tell."""

@@ -10,11 +10,20 @@ from isthmus.auth.scopes import Role, Scope
 
 
 @dataclass(frozen=True)
+class SignedIn:
+    """The session that an access token belongs to (a digest: it signs nobody in), and when this token of it was given out."""
+
+    session: str
+    at: datetime
+
+
+@dataclass(frozen=True)
 class Caller:
     """`subject` is what the issuer calls them; everything of ours knows only `person_id`, which is safe to log.
 
     `api_key_id`: the key that a program of theirs signed in with; None where they are here themselves.
     `session`: the browser session that signed them in (its digest: it signs nobody in); None where no cookie did.
+    `signed_in`: the session of their access token at the issuer; None where an API key speaks for them.
     """
 
     person_id: UUID
@@ -24,6 +33,7 @@ class Caller:
     expires_at: datetime
     api_key_id: UUID | None = None
     session: str | None = field(default=None, repr=False)
+    signed_in: SignedIn | None = field(default=None, repr=False)
 
     @property
     def actor(self) -> str:

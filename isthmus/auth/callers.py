@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Protocol
 
+from isthmus.auth.activity import Activity
 from isthmus.auth.api_keys import PREFIX, ApiKeys
 from isthmus.auth.browser_sessions import BrowserSessions
 from isthmus.auth.caller import Caller
@@ -17,15 +18,27 @@ class Tokens(Protocol):
 
 
 class Callers:
-    def __init__(self, tokens: Tokens, keys: ApiKeys, clock: Clock, sessions: BrowserSessions | None = None) -> None:
+    def __init__(
+        self, tokens: Tokens, keys: ApiKeys, clock: Clock, activity: Activity, sessions: BrowserSessions | None = None
+    ) -> None:
         self._tokens = tokens
         self._keys = keys
         self._clock = clock
+        self._activity = activity
         self._sessions = sessions
 
-    async def verify(self, token: str) -> Caller:
-        """Raises TokenRefused, or IssuerUnavailable where it cannot be checked."""
-        return await (self._keys if token.startswith(PREFIX) else self._tokens).verify(token)
+    async def verify(self, token: str, *, looks_on: bool = False) -> Caller:
+        """`looks_on`: their session is not used by it. Raises TokenRefused, or IssuerUnavailable where it cannot be checked."""
+        caller = await (self._keys if token.startswith(PREFIX) else self._tokens).verify(token)
+        await self._activity.enter(caller, looks_on=looks_on)
+        return caller
+
+    async def used(self, caller: Caller) -> None:
+        """They did something by a connection that they opened before. Raises as `check`."""
+        if caller.session is None:
+            await self._activity.enter(caller)
+        elif not await self._sessions_of(caller).use(caller.session):
+            raise TokenRefused("the session is over")
 
     async def check(self, caller: Caller) -> None:
         """Whether a connection that they opened may still be used: a token or a session may have ended since.
@@ -34,7 +47,9 @@ class Callers:
         """
         if caller.expires_at <= self._clock.now():
             raise TokenRefused("the access token has ended")
-        if caller.session is not None and not await self._sessions_of(caller).lasts(caller.session):
+        if caller.session is None:
+            await self._activity.enter(caller, looks_on=True)
+        elif not await self._sessions_of(caller).lasts(caller.session):
             raise TokenRefused("the session is over")
 
     async def until_ended(self, caller: Caller) -> None:
@@ -47,7 +62,7 @@ class Callers:
                 elif caller.session is not None:
                     await self._sessions_of(caller).until_over(caller.session)
                 else:
-                    await asyncio.Event().wait()
+                    await self._activity.until_idle(caller)
         except TimeoutError:
             return
 

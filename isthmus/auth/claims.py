@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import hashlib
 import json
 import re
 from collections.abc import Iterable, Mapping
@@ -14,7 +15,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, NoReturn
 
-from isthmus.auth.caller import Caller
+from isthmus.auth.caller import Caller, SignedIn
 from isthmus.auth.scopes import allowed, known_roles, known_scopes
 from isthmus.domain.identifiers import person_id
 from isthmus.settings import IssuerSettings
@@ -101,6 +102,7 @@ def caller_of(claims: Mapping[str, Any], settings: IssuerSettings, issuer: str, 
         roles=roles,
         scopes=scopes & allowed(roles),
         expires_at=datetime.fromtimestamp(expires, UTC),
+        signed_in=_signed_in(claims, subject),
     )
 
 
@@ -171,6 +173,14 @@ def _check_times(claims: Mapping[str, Any], settings: IssuerSettings, now: float
     if not 0 < expires - issued <= settings.access_token_minutes * 60 + leeway:
         raise TokenRefused("lives too long")
     return expires
+
+
+def _signed_in(claims: Mapping[str, Any], subject: str) -> SignedIn:
+    """By `sid` (OpenID Connect Front-Channel Logout 1.0, 3). Where an issuer tells none each token is a session of its own."""
+    issued, session = _time(claims, "iat"), claims.get("sid")
+    known = [session] if isinstance(session, str) else [subject, claims.get("jti"), issued]
+    digest = hashlib.sha256(json.dumps([claims.get("iss"), *known], default=str).encode()).hexdigest()
+    return SignedIn(digest, datetime.fromtimestamp(issued, UTC))
 
 
 def _time(claims: Mapping[str, Any], name: str) -> float:

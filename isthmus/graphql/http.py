@@ -23,7 +23,7 @@ from isthmus.graphql import metrics
 from isthmus.graphql.admission import UNTOLD, Overloaded
 from isthmus.graphql.call import Call
 from isthmus.graphql.context import RequestContext
-from isthmus.graphql.cookies import PROOF, Unproven, caller_by_cookie
+from isthmus.graphql.cookies import PROOF, Unproven, caller_by_cookie, looks_on
 from isthmus.graphql.documents import Refused
 from isthmus.graphql.errors import (
     RETRYABLE,
@@ -143,7 +143,7 @@ class HttpTransport:
         if scheme.lower() != "bearer" or not token.strip():
             raise HttpError(401, Unauthenticated("Sign in: send an access token as a bearer token."), challenge)
         try:
-            return await self._executor.services.verifier.verify(token.strip())
+            return await self._executor.services.verifier.verify(token.strip(), looks_on=looks_on(request))
         except TokenRefused:
             challenge = {"WWW-Authenticate": f'{self._challenge}, error="invalid_token"'}
             if self._challenge == "Bearer":

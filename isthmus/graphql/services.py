@@ -70,8 +70,12 @@ class TrustedDocuments(Protocol):
 
 
 class Verifier(Protocol):
-    async def verify(self, token: str) -> Caller:
-        """Raises isthmus.auth.tokens.TokenRefused."""
+    async def verify(self, token: str, *, looks_on: bool = False) -> Caller:
+        """`looks_on`: nobody does anything, and their session lasts no longer for it. Raises isthmus.auth.tokens.TokenRefused."""
+        ...
+
+    async def used(self, caller: Caller) -> None:
+        """Whoever has a connection open does something by it. Raises TokenRefused, or IssuerUnavailable."""
         ...
 
     async def check(self, caller: Caller) -> None:

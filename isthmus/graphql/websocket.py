@@ -7,7 +7,7 @@ What it leaves open is closed here: messages of the wrong shape (4400), a token 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, cast
 
@@ -71,7 +71,7 @@ class Socket:
         if scheme.lower() != "bearer" or not token.strip():
             raise ConnectionRejectionError
         try:
-            self.caller = await self.executor.services.verifier.verify(token.strip())
+            self.caller = await self.executor.services.verifier.verify(token.strip(), looks_on=True)
         except TokenRefused:
             raise ConnectionRejectionError from None
         await self._enter(self.caller)
@@ -161,11 +161,10 @@ class TransportHandler(_Handler):
         assert caller is not None, "nothing is acknowledged before the token is"
         bind_contextvars(correlation_id=correlation_id, actor=caller.actor)  # this operation's own task
         await executor.admit(caller, self.context.address)
-        try:
-            await executor.services.verifier.check(caller)
-        except IssuerUnavailable:
-            raise Unavailable("Sessions cannot be checked right now.") from None
+        await self._may_go_on(executor.services.verifier.check(caller))
         prepared = await executor.prepare(call, caller)
+        if prepared.kind is not OperationType.SUBSCRIPTION:
+            await self._may_go_on(executor.services.verifier.used(caller))
         position = (call.extensions or {}).get("position")
         await executor.visible(prepared, None if position is None else parse_position(position))
         context = executor.context(caller, correlation_id, prepared)
@@ -178,6 +177,13 @@ class TransportHandler(_Handler):
         payload: Any = answer.shape(correlation_id)
         await operation.send_operation_message({"id": operation.id, "type": "next", "payload": payload})
         await operation.send_operation_message({"id": operation.id, "type": "complete"})
+
+    @staticmethod
+    async def _may_go_on(checked: Awaitable[None]) -> None:
+        try:
+            await checked
+        except IssuerUnavailable:
+            raise Unavailable("Sessions cannot be checked right now.") from None
 
     async def _subscribe(
         self, operation: Operation[Any, None], correlation_id: str, subscription: Subscription

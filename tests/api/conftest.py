@@ -23,10 +23,12 @@ from redis.asyncio import Redis
 
 import isthmus.runtime.serving as serving
 from isthmus.app import Running, create_app
+from isthmus.auth.activity import Activity
 from isthmus.auth.api_keys import ApiKeys
 from isthmus.auth.caller import Caller
 from isthmus.auth.callers import Callers
 from isthmus.auth.scopes import Role, allowed
+from isthmus.auth.session_store import RedisSessions
 from isthmus.auth.tokens import TokenRefused
 from isthmus.domain.identifiers import person_id, uuid7_source
 from isthmus.graphql.services import Readers, Services
@@ -225,7 +227,7 @@ def wiring_of(served: Served, servers: EmbeddedServers, template: str) -> Callab
             services = Services(
                 clock=side.clock,
                 ids=uuid7_source(side.clock.now),
-                verifier=Callers(FakeVerifier(), keys, side.clock),
+                verifier=Callers(FakeVerifier(), keys, side.clock, Activity(RedisSessions(redis), side.clock)),
                 commands=served.bus,
                 positions=positions,
                 feed=feed,
