@@ -184,10 +184,11 @@ async def wired(settings: Settings) -> AsyncIterator[Running]:
 
     from isthmus.auth.activity import Activity
     from isthmus.auth.api_keys import ApiKeys
-    from isthmus.auth.browser_sessions import BrowserSessions, Site
+    from isthmus.auth.browser_sessions import BrowserSessions
     from isthmus.auth.callers import Callers
     from isthmus.auth.metadata import protected_resource_metadata, resource_of
     from isthmus.auth.session_store import RedisSessions
+    from isthmus.auth.sites import Site
     from isthmus.auth.tokens import TokenVerifier
     from isthmus.domain.identifiers import uuid7_source
     from isthmus.read_models.accounts import AccountReader

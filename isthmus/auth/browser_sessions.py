@@ -16,13 +16,12 @@ from collections.abc import Mapping
 from copy import copy
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol
 from urllib.parse import urlencode, urlsplit
 
 import httpx
 import msgspec
 import structlog
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from isthmus.auth import pkce
 from isthmus.auth.activity import IDLE_LIFE_S
@@ -37,11 +36,11 @@ from isthmus.auth.relying_party import (
     check_id_token,
     code_of,
     issuer_metadata,
-    origin_of,
 )
+from isthmus.auth.session_vault import SessionStore, SessionVault
+from isthmus.auth.sites import Site
 from isthmus.domain.clock import Clock
 from isthmus.integrations.secrets.master_key import MasterKey
-from isthmus.integrations.secrets.sealing import seal, unsealed
 
 SESSION_LIFE_S = 8 * 3_600
 SIGN_IN_LIFE_S = 600
@@ -51,37 +50,9 @@ MARGIN = timedelta(seconds=60)
 RECHECK_S = 2.0
 _METADATA_S = 300.0
 _REFRESH_S = 10.0
-_LOOPBACK = "127.0.0.1"
 _SCOPE = "openid offline_access read write operate audit schema:read"
 
 log = structlog.get_logger(__name__)
-_Struct = TypeVar("_Struct", bound=msgspec.Struct)
-
-
-class SessionStore(Protocol):
-    """The port. Keys are digests, values are sealed; each raises IssuerUnavailable where the store does not answer."""
-
-    async def put(self, key: str, value: bytes, life_s: int) -> None: ...
-
-    async def get(self, key: str) -> bytes | None: ...
-
-    async def extend(self, key: str, life_s: int) -> bool:
-        """Its end is so far away again; False where it is over."""
-        ...
-
-    async def take(self, key: str) -> bytes | None:
-        """Read and gone, in one step."""
-        ...
-
-    async def replace(self, key: str, value: bytes) -> None:
-        """Only where it is there; its end stays."""
-        ...
-
-    async def delete(self, key: str) -> None: ...
-
-    async def lock(self, key: str, holder: str, life_s: float) -> bool: ...
-
-    async def unlock(self, key: str, holder: str) -> None: ...
 
 
 class Verifier(Protocol):
@@ -98,35 +69,6 @@ class _Kept(msgspec.Struct, frozen=True):
     access_token: str
     refresh_token: str | None
     ends_at: datetime
-
-
-@dataclass(frozen=True)
-class Site:
-    """Where browsers find us, and who we are to the issuer. `url` has no path."""
-
-    url: str
-    issuer_url: str
-    client_id: str
-
-    @property
-    def origin(self) -> str:
-        return origin_of(self.url)
-
-    @property
-    def secure(self) -> bool:
-        return self.url.startswith("https://")
-
-    @property
-    def redirect_uri(self) -> str:
-        return f"{self.url}/playground/callback"
-
-    @property
-    def signed_out_uri(self) -> str:
-        return f"{self.url}/playground/signed-out"
-
-    def by_name(self) -> Site:
-        """The same place under the name of this machine: to a device (WebAuthn) an address is nobody's name."""
-        return replace(self, url=self.url.replace(f"//{_LOOPBACK}:", "//localhost:", 1))
 
 
 @dataclass(frozen=True)
@@ -150,7 +92,7 @@ class BrowserSessions:
         self.site = site
         self.for_devices = self
         self._store = store
-        self._key = AESGCM(master.derive("browser sessions"))
+        self._vault = SessionVault(store, master)
         self._clock = clock
         self._verifier = verifier
         self._http = http
@@ -175,7 +117,7 @@ class BrowserSessions:
         metadata = await self._issuer()
         begun = _Begun(secrets.token_urlsafe(32), secrets.token_urlsafe(32), pkce.new_verifier())
         cookie = secrets.token_urlsafe(32)
-        await self._put(_key("sign-in", cookie), begun, SIGN_IN_LIFE_S)
+        await self._vault.put(_key("sign-in", cookie), begun, SIGN_IN_LIFE_S)
         query = {
             "response_type": "code",
             "client_id": self.site.client_id,
@@ -194,8 +136,7 @@ class BrowserSessions:
     async def finish(self, cookie: str | None, answer: Mapping[str, str]) -> str:
         """The new session's cookie: never one that was there before. Raises SignInFailed, or IssuerUnavailable."""
         key = _key("sign-in", cookie or "")
-        raw = await self._store.take(key)
-        begun = None if raw is None else self._open(key, raw, _Begun)
+        begun = await self._vault.take(key, _Begun)
         if begun is None:
             raise SignInFailed("this sign-in was not begun in this browser, was finished before, or took too long")
         metadata = await self._issuer()
@@ -216,14 +157,14 @@ class BrowserSessions:
             raise SignInFailed("the issuer gave an access token that this API does not take") from None
         made = secrets.token_urlsafe(32)
         await self._store.put(_used(_key("session", made)), b"1", IDLE_LIFE_S)
-        await self._put(_key("session", made), self._kept(tokens), SESSION_LIFE_S)
+        await self._vault.put(_key("session", made), self._kept(tokens), SESSION_LIFE_S)
         return made
 
     async def caller(self, cookie: str, *, looks_on: bool = False) -> Caller | None:
         """None where the session is over. `looks_on`: nobody did anything, and the session lasts no longer for it. Raises IssuerUnavailable
         where nobody can tell."""
         key = _key("session", cookie)
-        kept = await self._find(key)
+        kept = await self._vault.find(key, _Kept)
         if kept is not None and not await self._used_lately(key, looks_on=looks_on):
             await self._store.delete(key)
             return None
@@ -244,11 +185,11 @@ class BrowserSessions:
 
     async def use(self, session: str) -> bool:
         """Its person did something; False where it is over. Raises IssuerUnavailable where nobody can tell."""
-        return await self._used_lately(session, looks_on=False) and await self._find(session) is not None
+        return await self._used_lately(session, looks_on=False) and await self._vault.find(session, _Kept) is not None
 
     async def lasts(self, session: str) -> bool:
         """Whether a caller's `session` is still there. Raises IssuerUnavailable where nobody can tell."""
-        return await self._store.get(_used(session)) is not None and await self._find(session) is not None
+        return await self._store.get(_used(session)) is not None and await self._vault.find(session, _Kept) is not None
 
     async def until_over(self, session: str) -> None:
         """Returns within RECHECK_S after it has ended, in whichever process."""
@@ -263,7 +204,7 @@ class BrowserSessions:
     async def end(self, cookie: str) -> str:
         """Forget the session here, and its tokens at the issuer. Returns where the browser ends the issuer's own session."""
         key = _key("session", cookie)
-        kept = await self._find(key)
+        kept = await self._vault.find(key, _Kept)
         await self._store.delete(key)
         await self._store.delete(_used(key))
         try:
@@ -287,7 +228,7 @@ class BrowserSessions:
                 raise IssuerUnavailable("the session cannot be renewed right now")
             await asyncio.sleep(0.05)
         try:
-            found = await self._find(key)
+            found = await self._vault.find(key, _Kept)
             if found is None or not self._stale(found):
                 return found
             return await self._renew(key, found)
@@ -313,7 +254,7 @@ class BrowserSessions:
                 return kept  # still good for a moment; the next one asks again
             raise IssuerUnavailable("the session cannot be renewed right now") from error
         renewed = self._kept(tokens, kept.refresh_token)
-        await self._store.replace(key, self._seal(key, renewed))
+        await self._vault.replace(key, renewed)
         return renewed
 
     async def _tokens(self, metadata: Mapping[str, Any], form: Mapping[str, str]) -> Tokens:
@@ -337,24 +278,6 @@ class BrowserSessions:
 
     def _stale(self, kept: _Kept) -> bool:
         return kept.ends_at - MARGIN <= self._clock.now()
-
-    async def _find(self, key: str) -> _Kept | None:
-        raw = await self._store.get(key)
-        return None if raw is None else self._open(key, raw, _Kept)
-
-    async def _put(self, key: str, value: msgspec.Struct, life_s: int) -> None:
-        await self._store.put(key, self._seal(key, value), life_s)
-
-    def _seal(self, key: str, value: msgspec.Struct) -> bytes:
-        """Bound to its key: a sealed session that is moved elsewhere does not open."""
-        return seal(self._key, msgspec.json.encode(value), key.encode())
-
-    def _open(self, key: str, raw: bytes, kind: type[_Struct]) -> _Struct | None:
-        plain = unsealed(self._key, raw, key.encode())
-        try:
-            return None if plain is None else msgspec.json.decode(plain, type=kind)
-        except (msgspec.MsgspecError, ValueError):
-            return None
 
 
 def _key(kind: str, cookie: str) -> str:

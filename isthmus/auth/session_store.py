@@ -16,7 +16,7 @@ _UNLOCK = "if redis.call('get', KEYS[1]) == ARGV[1] then return redis.call('del'
 
 
 class RedisSessions:
-    """Implements `isthmus.auth.browser_sessions.SessionStore`."""
+    """Implements `isthmus.auth.session_vault.SessionStore` and `isthmus.auth.activity.UseStore`."""
 
     def __init__(self, redis: Redis) -> None:
         self._redis: Any = redis

@@ -11,8 +11,9 @@ from typing import Literal, get_args
 from starlette.requests import HTTPConnection
 from starlette.responses import Response
 
-from isthmus.auth.browser_sessions import SESSION_LIFE_S, SIGN_IN_LIFE_S, BrowserSessions, Site
+from isthmus.auth.browser_sessions import SESSION_LIFE_S, SIGN_IN_LIFE_S, BrowserSessions
 from isthmus.auth.caller import Caller
+from isthmus.auth.sites import Site
 
 PROOF = "X-Isthmus-CSRF"
 #: Sent along by a page of ours that asks by itself: a session in which nobody does anything ends, whatever its page goes on to ask.

@@ -15,8 +15,9 @@ from redis.asyncio import Redis
 from starlette.requests import Request
 from starlette.responses import Response
 
-from isthmus.auth.browser_sessions import BrowserSessions, Site
+from isthmus.auth.browser_sessions import BrowserSessions
 from isthmus.auth.relying_party import SignInFailed
+from isthmus.auth.sites import Site
 from isthmus.graphql.cookies import (
     forget_session_cookie,
     is_proven,

@@ -16,11 +16,12 @@ from redis.asyncio import Redis
 from starlette.requests import HTTPConnection
 from starlette.responses import Response
 
-from isthmus.auth.browser_sessions import BrowserSessions, Site
+from isthmus.auth.browser_sessions import BrowserSessions, _Kept
 from isthmus.auth.caller import Caller
 from isthmus.auth.issuer_keys import IssuerUnavailable
 from isthmus.auth.provider.clients import register_client
 from isthmus.auth.session_store import RedisSessions
+from isthmus.auth.sites import Site
 from isthmus.auth.tokens import TokenVerifier
 from isthmus.graphql.cookies import LOOKS_ON, PROOF, caller_by_cookie, is_proven, set_session_cookie
 from isthmus.integrations.secrets.file_master_key import FileMasterKey
@@ -213,7 +214,7 @@ async def test_the_issuer_asks_again_who_was_away_for_longer(kit: Kit, sessions:
 
 
 async def _opens(sessions: BrowserSessions, key: bytes) -> bool:
-    return await sessions._find(key.decode()) is not None
+    return await sessions._vault.find(key.decode(), _Kept) is not None
 
 
 async def test_a_proof_counts_for_the_name_that_it_was_sent_to_alone(sessions: BrowserSessions) -> None:
