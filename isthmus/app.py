@@ -332,7 +332,7 @@ async def wired(settings: Settings) -> AsyncIterator[Running]:
             return {"crashes": {part.name: part.crashes for part in parts if part.crashes}}
 
         async def lag_of(part: str) -> dict[str, Any]:
-            health = await log_health(pool)
+            health = await log_health(pool, side.clock.stamp())
             lag = getattr(health, part)
             if lag.seconds > LAG_MAX_S:
                 raise NotReady(f"{lag.behind} positions and {lag.seconds:.0f} s behind the log")
@@ -363,7 +363,7 @@ async def wired(settings: Settings) -> AsyncIterator[Running]:
                 rates=RateLimits(redis, processes=settings.api.processes),
                 read=Readers(
                     accounts=AccountReader(pool),
-                    balances=BalanceReader(pool, cache, positions),
+                    balances=BalanceReader(pool, cache, positions, side.clock.stamp),
                     transactions=TransactionReader(pool),
                     journals=JournalReader(pool),
                     audit=AuditReader(pool),

@@ -6,7 +6,7 @@ entries hold the figures after them, so it is one index descent each, however ol
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -61,10 +61,19 @@ class Positions(Protocol):
 
 
 class BalanceReader:
-    def __init__(self, pool: asyncpg.Pool, cache: Cache, positions: Positions) -> None:
+    """`stamp` gives what SQL takes for now (`Clock.stamp`)."""
+
+    def __init__(
+        self,
+        pool: asyncpg.Pool,
+        cache: Cache,
+        positions: Positions,
+        stamp: Callable[[], datetime | None] = lambda: None,
+    ) -> None:
         self._pool = pool
         self._cache = cache
         self._positions = positions
+        self._stamp = stamp
         self._seen = 0  # the log's end at the newest reading: what comes from the cache must not be older
 
     async def load_many(self, sight: Sight, keys: Sequence[UUID]) -> list[Figures | None]:
@@ -88,7 +97,9 @@ class BalanceReader:
     async def load_many_at(self, sight: Sight, keys: Sequence[tuple[UUID, datetime]]) -> list[Balance | Exception]:
         """Per (account, instant). FutureInstant in the place of a key whose instant is not over."""
         async with self._pool.acquire(timeout=ACQUIRE_TIMEOUT_S) as connection:
-            clocks = await connection.fetchrow("select committed_at as head, clock_timestamp() as now from log_head")
+            clocks = await connection.fetchrow(
+                "select committed_at as head, coalesce($1, clock_timestamp()) as now from log_head", self._stamp()
+            )
             assert clocks is not None, "log_head has its one row"
             limit = max(clocks["head"], clocks["now"])
             if any(clocks["head"] < instant <= limit for _, instant in keys):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 
 import asyncpg
 
@@ -37,7 +38,8 @@ async def oldest_transaction_s(pool: asyncpg.Pool) -> float:
     return max(age, 0.0)
 
 
-async def log_health(pool: asyncpg.Pool) -> LogHealth:
+async def log_health(pool: asyncpg.Pool, at: datetime | None = None) -> LogHealth:
+    """`at` None is now by the database's clock."""
     async with pool.acquire(timeout=ACQUIRE_TIMEOUT_S) as connection:
         head = await connection.fetchval("select position from log_head")
         relayed = await connection.fetchval("select coalesce(max(position), 0) from relay_state where name = 'relay'")
@@ -46,8 +48,10 @@ async def log_health(pool: asyncpg.Pool) -> LogHealth:
         lags: list[Lag] = []
         for position in (relayed, projected):
             seconds = await connection.fetchval(
-                "select extract(epoch from clock_timestamp() - committed_at)::float8 from event_store where position = $1 + 1",
+                "select extract(epoch from coalesce($2, clock_timestamp()) - committed_at)::float8 from event_store "
+                "where position = $1 + 1",
                 position,
+                at,
             )
             lags.append(Lag(position, max(head - position, 0), max(seconds or 0.0, 0.0)))
     return LogHealth(head, lags[0], lags[1], parked)

@@ -4,6 +4,7 @@ postgres/  valkey/          the servers' own
 sandbox/                    the sandbox's book
 secrets/                    passwords and the master key, each readable by its owner only
 logs/                       one file per process
+clock.json                  how far the clock was moved ahead (moved_clock.py)
 ports.json                  kept, so that addresses stay the same from run to run
 running.json  children.json who runs now, and where
 lock                        held by the one `up` that may run here

@@ -17,7 +17,9 @@ from urllib.parse import urlsplit
 
 from isthmus.runtime.child import Child, Spec
 from isthmus.runtime.data_directory import DataDirectory
+from isthmus.runtime.device_wiring import runs_in_development
 from isthmus.runtime.endpoints import without_password
+from isthmus.runtime.moved_clock import refuse_moved
 from isthmus.runtime.plan import Plan, is_app, make_plan
 from isthmus.runtime.servers import kafka, postgres
 from isthmus.runtime.steps import Steps
@@ -45,6 +47,8 @@ async def up(settings: Settings, *, demo: bool, steps: Steps, say: Say) -> None:
     """
     data = DataDirectory(settings.data_dir)
     data.make()
+    if not runs_in_development(settings):
+        refuse_moved(data.path)
     with data.lock():
         if ended := data.end_leftovers():
             steps.say(f"ended what an earlier run left behind: {', '.join(ended)}")
@@ -67,7 +71,12 @@ class _Run:
         loop = asyncio.get_running_loop()
         for number in _SIGNALS:
             loop.add_signal_handler(number, self._signalled, number)
-        facts = {"pid": os.getpid(), "started_at": time.time(), "endpoints": asdict(self._plan.endpoints)}
+        facts = {
+            "pid": os.getpid(),
+            "started_at": time.time(),
+            "development": runs_in_development(self._plan.settings),
+            "endpoints": asdict(self._plan.endpoints),
+        }
         self._plan.data.write_running(facts)
         starting = asyncio.create_task(self._start())
         stopped = asyncio.create_task(self._stop.wait())

@@ -6,12 +6,13 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
-from isthmus.domain.clock import Clock, SystemClock
+from isthmus.domain.clock import Clock
 from isthmus.integrations.secrets.link_keys import LinkKeys
 from isthmus.integrations.secrets.master_key import MasterKey
 from isthmus.integrations.secrets.opening import open_master_key
 from isthmus.integrations.secrets.person_keys import PersonKeys
 from isthmus.integrations.secrets.token_vault import SealedTokens
+from isthmus.runtime.moved_clock import clock_of
 from isthmus.settings import Settings
 from isthmus.write_models.commands import CommandBus, writer_pool
 from isthmus.write_models.connection import Pool
@@ -31,7 +32,7 @@ class WriteSide:
 @asynccontextmanager
 async def write_side(settings: Settings, database_url: str, clock: Clock | None = None) -> AsyncIterator[WriteSide]:
     """Started on entering; on leaving, what was accepted is finished first. Raises asyncpg's errors where there is no database."""
-    clock = clock or SystemClock()
+    clock = clock or clock_of(settings)
     master_key = await open_master_key(settings, database_url)
     texts = PersonKeys(master_key)
     links = LinkKeys(texts)

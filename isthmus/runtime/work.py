@@ -87,7 +87,7 @@ async def run(settings: Settings) -> None:
         stack.push_async_callback(positions.aclose)
         async with pool.acquire() as connection:
             identity = await log_identity(connection)
-            await make_partitions(connection, settings.work.partitions_ahead_months)
+            await make_partitions(connection, settings.work.partitions_ahead_months, side.clock.stamp())
         broker = _broker(settings, endpoints)
         broadcaster = Broadcaster(redis, identity, positions.known)
         projector = Projector(pool, lambda: KafkaLogConsumer(broker, GROUP), (BusUnavailable,), broadcaster.applied)
@@ -103,7 +103,7 @@ async def run(settings: Settings) -> None:
         supervisor.add("notification timers", lambda: _later(sending), DATABASE_AWAY)
         supervisor.add("timers", lambda: _later(_timers(settings, endpoints, side, banks, pays, books)), DATABASE_AWAY)
         supervisor.add("verifier", lambda: _watch(settings, endpoints, pool), (*DATABASE_AWAY, LeaseLost))
-        health = Health(settings, pool, redis, supervisor, projector)
+        health = Health(settings, pool, redis, supervisor, projector, side.clock.stamp)
         supervisor.add("lag", health.watch_lag, DATABASE_AWAY)
         supervisor.add("health", health.serve)
         supervisor.add("cases", books.tell, DATABASE_AWAY)
@@ -190,7 +190,7 @@ def _timers(
 
     async def partitions() -> None:
         async with side.pool.acquire() as connection:
-            await make_partitions(connection, settings.work.partitions_ahead_months)
+            await make_partitions(connection, settings.work.partitions_ahead_months, side.clock.stamp())
 
     async def verify_ledger() -> None:
         connection = await _connect(endpoints)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from typing import Any
 
 import asyncpg
@@ -57,7 +58,9 @@ class Health:
         redis: Redis,
         supervisor: Supervisor,
         projector: Projector,
+        stamp: Callable[[], datetime | None],
     ) -> None:
+        self._stamp = stamp
         self._host, self._port = settings.api.host, settings.work.health_port
         self._metrics_token = settings.api.metrics_token
         self._pool = pool
@@ -67,7 +70,7 @@ class Health:
 
     async def watch_lag(self) -> None:
         while True:
-            health = await log_health(self._pool)
+            health = await log_health(self._pool, self._stamp())
             _outbox_seconds.set(health.bus.seconds)
             _outbox_events.set(health.bus.behind)
             _projection_seconds.set(health.projections.seconds)
@@ -114,7 +117,7 @@ class Health:
     async def _database(self) -> dict[str, dict[str, Any]]:
         try:
             async with asyncio.timeout(_CHECK_S):
-                health = await log_health(self._pool)
+                health = await log_health(self._pool, self._stamp())
         except Exception as error:  # noqa: BLE001 - whatever it is, the database does not answer
             return {"database": {"ready": False, "reason": type(error).__name__}}
         parts = {"database": {"ready": True, "position": health.head}, **_lags(health)}

@@ -49,13 +49,14 @@ class BankUpkeep:
         """Consents that are over for good, of which something is left to do. Returns how many are done."""
         async with self._pool.acquire() as connection:
             rows = await connection.fetch(
-                "select c.id, e.committed_at < now() - $1::interval as waited from consents c "
+                "select c.id, e.committed_at < coalesce($3, now()) - $1::interval as waited from consents c "
                 "join lateral (select committed_at from event_store e where e.aggregate_id = c.id order by version desc limit 1) e on true "
                 "where c.status in ('REVOKED', 'REJECTED', 'FAILED') and (exists (select from provider_tokens t where t.link_id = c.id) "
                 "or (c.deleted and (exists (select from link_keys k where k.link_id = c.id) "
                 "or exists (select from bank_accounts a where a.consent_id = c.id and a.linked)))) limit $2",
                 PATIENCE,
                 _BATCH,
+                self._clock.stamp(),
             )
         done = [
             await self._mirror.end(UUID(str(row["id"])), self._providers, patient=not row["waited"]) for row in rows

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -151,10 +151,26 @@ def every_minutes(minutes: int) -> str:
     return f"0 */{hours} * * *" if hours < 24 else "0 0 * * *"
 
 
-async def make_partitions(connection: Connection, months_ahead: int) -> None:
-    """Of this month and those ahead, wherever they are missing."""
+async def bring_forward(connection: Connection, by: timedelta) -> int:
+    """Have all that waits wait so much less, since the clock was moved (`isthmus clock`): it is due by the database's, which was not.
+
+    Returns how many jobs. Whoever looks too early for that looks again, as ever.
+    """
+    moved = await connection.fetch(
+        "update pgqueuer set execute_after = execute_after - $1::interval where status = 'queued' and execute_after > now() returning id",
+        by,
+    )
+    await connection.execute(
+        "update pgqueuer_schedules set next_run = next_run - $1::interval where status = 'queued' and next_run > now()",
+        by,
+    )
+    return len(moved)
+
+
+async def make_partitions(connection: Connection, months_ahead: int, at: datetime | None = None) -> None:
+    """Of the month that `at` is in (None: now by the database's clock) and those ahead, wherever they are missing."""
     made = await connection.fetchval(
-        "select make_entries_partitions((now() at time zone 'UTC')::date, $1)", months_ahead
+        "select make_entries_partitions((coalesce($2, now()) at time zone 'UTC')::date, $1)", months_ahead, at
     )
     if made:
         log.info("partitions made", partitions=made)

@@ -148,9 +148,9 @@ class UnitOfWork:
             await spending.lock(self._connection, sorted(spenders))
         if streams := {stream for need in needs for stream in need.streams}:
             loaded.streams = await event_store.load_streams(self._connection, sorted(streams))
-        if any(need.time for need in needs) and self._clock.stamp() is None:
+        if any(need.time for need in needs):
             # After the locks, whose wait takes time as well. Most batches do without this round trip.
-            loaded.now = await self._connection.fetchval("select clock_timestamp()")
+            loaded.now = self._clock.stamp() or await self._connection.fetchval("select clock_timestamp()")
         if spenders:
             loaded.spent = await spending.load(self._connection, sorted(spenders), loaded.now)
             loaded.exempted = await exempted.load(self._connection, sorted(spenders))

@@ -34,9 +34,10 @@ from isthmus.auth.provider.messages import Answer, FormRequest
 from isthmus.auth.provider.pages import SecureHeaders
 from isthmus.auth.provider.server import Server
 from isthmus.auth.provider.store import User
-from isthmus.domain.clock import Clock, SystemClock
+from isthmus.domain.clock import Clock
 from isthmus.ending import end_if_cancelled
 from isthmus.runtime.endpoints import resolve
+from isthmus.runtime.moved_clock import clock_of
 from isthmus.settings import Settings
 
 log = structlog.get_logger(__name__)
@@ -70,7 +71,7 @@ def create_provider_app(
         issuer_url = issuer_url or endpoints.issuer_url
     # authlib prints whole tokens when it debugs.
     logging.getLogger("authlib").setLevel(logging.INFO)
-    provider = Provider(settings, database_url, redis_url, issuer_url, clock or SystemClock(), hasher)
+    provider = Provider(settings, database_url, redis_url, issuer_url, clock or clock_of(settings), hasher)
     browser, apps = Browser(provider), _Apps(provider)
     app = Starlette(
         routes=[

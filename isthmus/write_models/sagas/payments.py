@@ -45,10 +45,10 @@ _SWEEP = 200
 _KEY_LASTS = timedelta(days=7)
 _STRAY = f"""
 select p.id from payments p where (p.parked is null or p.state = 'SUBMITTED'
-        or (p.parked = 'UNKNOWN_STATUS' and (p.source = 'BANK' or p.made_at > now() - interval '7 days')))
+        or (p.parked = 'UNKNOWN_STATUS' and (p.source = 'BANK' or p.made_at > coalesce($4, now()) - interval '7 days')))
     and (p.state = any($1) or
         (p.state = 'EXECUTED' and p.source = 'BANK' and (p.provider = any($3) or p.credits_account_id is not null)
-            and p.made_at > now() - interval '7 days'))
+            and p.made_at > coalesce($4, now()) - interval '7 days'))
     and case when p.state = 'AWAITING_SCA' then {RUNNER.unlooked(ADVANCE_PAYMENT, "p.id")}
         else {RUNNER.unlooked(ADVANCE_PAYMENT, "p.id", besides=AT_EXPIRY)} end
 order by random() limit $2"""
@@ -111,7 +111,7 @@ class PaymentSaga:
         """Have those looked at that nobody is about to look at: a job that failed stays so, and is not tried again by itself."""
         async with self._pool.acquire() as connection, connection.transaction():
             settling = self._banks.settling if self._banks is not None else []
-            rows = await connection.fetch(_STRAY, list(_MOVING), _SWEEP, settling)
+            rows = await connection.fetch(_STRAY, list(_MOVING), _SWEEP, settling, self._clock.stamp())
             for row in rows:
                 await advance(connection, row["id"])
         return len(rows)
