@@ -60,11 +60,13 @@ def serve(host: Host = None, port: Port = None) -> None:
     """
     from isthmus.runtime.data_directory import DataDirectory
     from isthmus.runtime.endpoints import base_url, resolve
+    from isthmus.runtime.moved_clock import clock_of
     from isthmus.runtime.serving import listening_socket, serve_application
     from isthmus.runtime.telemetry import configure_logging
 
     settings = load_settings()
     resolve(settings)  # a sentence now rather than a failed start
+    clock_of(settings)  # so, too
     configure_logging(settings, "serve")
     _arm_fail_points(settings)
     host = settings.api.host if host is None else host
@@ -108,10 +110,12 @@ def issuer() -> None:
     """
     from isthmus.auth.provider.asgi import create_provider_app
     from isthmus.runtime.endpoints import resolve
+    from isthmus.runtime.moved_clock import clock_of
     from isthmus.runtime.serving import listening_socket, serve_application
     from isthmus.runtime.telemetry import configure_logging
 
     settings = load_settings()
+    clock_of(settings)  # a sentence now rather than a failed start
     if settings.issuer.url is not None:
         raise SettingsError("ISTHMUS_ISSUER__URL names another issuer: unset it to run the embedded one")
     url = resolve(settings, need=("database", "redis", "issuer")).issuer_url
