@@ -7,6 +7,9 @@ from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from functools import partial
+from itertools import count
+from pathlib import Path
+from unittest.mock import Mock
 from uuid import UUID, uuid4
 
 from isthmus.auth.api_keys import ApiKeys, digest_of, new_key
@@ -22,9 +25,12 @@ from isthmus.domain.sca import CodeProof, Method
 from isthmus.domain.sca_answers import AnswerScaChallenge
 from isthmus.domain.step_up import Asked
 from isthmus.read_models.api_keys import ApiKeyTable
-from isthmus.read_models.database import read_pool
+from isthmus.read_models.balances import Balance, BalanceReader
+from isthmus.read_models.database import Sight, read_pool
+from isthmus.read_models.health import log_health
+from isthmus.runtime.moved_clock import MovedClock, clock_file, write_ahead
 from isthmus.runtime.wiring import WriteSide, write_side
-from isthmus.settings import Settings
+from isthmus.settings import Settings, load_settings
 from isthmus.write_models.asks import Ask
 from isthmus.write_models.commands import Done, Envelope, Refused
 from isthmus.write_models.connection import Pool
@@ -143,6 +149,39 @@ async def test_f24_two_nodes_30_s_apart_agree_at_every_instant_whether_something
         questions = {what for what, _ in node.said}
         assert node.said == {(what, over) for what in questions for over in (False, True)}, "before and after the end"
     await assert_sound(side.pool)
+
+
+async def test_f24_a_clock_that_is_moved_ahead_moves_what_ends_and_every_stamp_and_nothing_goes_back(
+    tmp_path: Path, database: Database
+) -> None:
+    """One node's is, while another lives by the real one, as every node does for the instant that it has not looked."""
+    moved = MovedClock(clock_file(tmp_path), monotonic=count(step=1).__next__)
+    async with (
+        write_side(load_settings(data_dir=tmp_path), database.url, moved) as ahead,
+        write_side(load_settings(data_dir=tmp_path), database.url, SystemClock()) as real,
+        await read_pool(database.url, size=1, statement_timeout_ms=5_000, lock_timeout_ms=5_000) as reading,
+    ):
+        ledger, others = Driver(ahead.commands), Driver(real.commands)
+        source, target = await ledger.funded(ADA, "10"), await others.open(GRACE)
+        end = await reading.fetchval("select clock_timestamp() + interval '5 minutes'")
+        await ledger.done(ReserveFunds(_one_euro(source, target), expires_at=end))
+        assert await expire_due_holds(ahead.pool, ahead.commands, moved) == 0
+
+        write_ahead(clock_file(tmp_path), timedelta(minutes=6))
+        assert await expire_due_holds(ahead.pool, ahead.commands, moved) == 1
+        await others.open(GRACE)
+        await ledger.open(GRACE)
+
+        stamps = [row["committed_at"] for row in await reading.fetch("select * from event_store order by position")]
+        assert stamps == sorted(set(stamps)), "they rise with the positions, whoever wrote"
+        assert stamps[0] < end < stamps[-1]
+        balances = BalanceReader(reading, Mock(), Mock(), moved.stamp)
+        (now,) = await balances.load_many_at(Sight(ADA, False), [(source, moved.now())])
+        assert isinstance(now, Balance), "what is now there is not to come"
+        assert (now.posted, now.pending_out) == (10, 0)
+        late = moved.now() + timedelta(minutes=1)
+        assert (await log_health(reading, late)).bus.seconds > 60, "nothing was published"
+        await assert_sound(ahead.pool)
 
 
 async def test_f24_what_ends_nowhere_is_decided_without_asking_for_the_time(

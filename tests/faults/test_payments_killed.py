@@ -2,6 +2,8 @@
 
 The books: the payer's account, what is on its way (clearing), the bank's statement of our account there, and the payee's account at
 their bank.
+
+F24, on the same product: its clock is moved while it runs.
 """
 
 from __future__ import annotations
@@ -29,16 +31,16 @@ from isthmus.runtime.endpoints import resolve
 from isthmus.settings import load_settings
 from tests.end_to_end.client import Client
 from tests.end_to_end.product import Product, isthmus
-from tests.end_to_end.test_payments import Bank, answer, funded, initiate
+from tests.end_to_end.test_payments import Bank, answer, figures, funded, initiate, states_of
 
 #: How many payments, and how often `work` is killed meanwhile.
 PAYMENTS = int(os.environ.get("FAULT_PAYMENTS", "12"))
 KILLS = int(os.environ.get("FAULT_KILLS", "2"))
 
 
-@pytest.fixture
-def product(tmp_path: Path) -> Iterator[Product]:
-    made = Product(tmp_path / "data", options=["--no-demo"])
+@pytest.fixture(scope="module")
+def product(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Product]:
+    made = Product(tmp_path_factory.mktemp("killed") / "data", options=["--no-demo"])
     made.start()
     yield made
     made.kill_everything()
@@ -91,6 +93,38 @@ async def test_f38_work_killed_while_payments_are_on_their_way_pays_each_once(pr
     assert states
     verified = await asyncio.to_thread(isthmus, product.data_dir, "verify", "--json")
     assert verified.returncode == 0, verified.stdout + verified.stderr
+
+
+@pytest.mark.timeout(120)
+async def test_f24_the_clock_of_a_running_product_is_moved_and_what_is_over_then_ends(product: Product) -> None:
+    """The README's way: nothing is started again, and whoever signs in again goes on as before, at the bank as well."""
+    ada, olga = [Client(product.url, await _token(product, name)) for name in ("ada", "olga")]
+    bank = Bank(str(product.running["sandbox_url"]))
+    account, theirs = await funded(ada, olga, "50.00"), await bank.account("nordlicht", "maria")
+    late = await initiate(ada, account, "5.01", theirs["iban"])
+    assert await figures(ada, account, late["id"]) == ("50.00", "44.99")
+
+    moved = await asyncio.to_thread(isthmus, product.data_dir, "clock", "advance", "6m")
+
+    assert (moved.returncode, moved.stderr) == (0, "")
+    assert moved.stdout.endswith("Z  0:06:00 ahead\n")
+    assert (await ada.ask("{ viewer { id } }")).code == "UNAUTHENTICATED", "a token lasts five minutes"
+    ada = Client(product.url, await _token(product, "ada"))
+    assert await states_of(ada, late["id"], "EXPIRED") == ["AWAITING_SCA", "EXPIRED"]
+    assert await figures(ada, account, late["id"]) == ("50.00", "50.00")
+
+    before = len(await _hooks(bank))
+    paid = await initiate(ada, account, "5.02", theirs["iban"])
+    assert (await answer(ada, paid["challenge"]["id"], await bank.code_for("Pay 5.02 EUR")))["errors"] == []
+    await states_of(ada, paid["id"], "EXECUTED")
+    assert await figures(ada, account, paid["id"]) == ("44.98", "44.98")
+    statuses = {status for hook in (await _hooks(bank))[before:] for status in hook["statuses"]}
+    assert statuses <= {202}, "none is too old, or from the future"
+
+
+async def _hooks(bank: Bank) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = (await bank.http.get(f"{bank.url}/sandbox/webhooks")).json()
+    return found
 
 
 async def _token(product: Product, name: str) -> str:

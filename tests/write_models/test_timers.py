@@ -10,7 +10,15 @@ import asyncpg
 import pytest
 from pgqueuer.queries import Queries
 
-from isthmus.write_models.timers import Schedule, Timers, enqueue, every_minutes, every_seconds, make_partitions
+from isthmus.write_models.timers import (
+    Schedule,
+    Timers,
+    bring_forward,
+    enqueue,
+    every_minutes,
+    every_seconds,
+    make_partitions,
+)
 from tests.conftest import Database
 
 
@@ -124,8 +132,29 @@ async def test_our_tables_are_those_that_the_library_wants(database: Database) -
     assert not list(plan.statements)
 
 
-async def test_partitions_are_made_ahead(connection: asyncpg.Connection[asyncpg.Record]) -> None:
-    await make_partitions(connection, 14)
+async def test_what_waits_is_brought_forward_where_the_clock_is_moved(
+    connection: asyncpg.Connection[asyncpg.Record],
+) -> None:
+    for name, after in (("later", timedelta(minutes=5)), ("much later", timedelta(minutes=15)), ("due", None)):
+        await enqueue(connection, name, None, after)
+    await connection.execute(
+        "insert into pgqueuer_schedules (expression, entrypoint, next_run) values ('0 0 * * *', 'nightly', now() + interval '5 minutes')"
+    )
+    due = await connection.fetchval("select execute_after from pgqueuer where entrypoint = 'due'")
+
+    assert await bring_forward(connection, timedelta(minutes=6)) == 2
+
+    waits = (
+        "select entrypoint from pgqueuer where execute_after > now() "
+        "union select entrypoint from pgqueuer_schedules where next_run > now()"
+    )
+    assert [row["entrypoint"] for row in await connection.fetch(waits)] == ["much later"]
+    assert due == await connection.fetchval("select execute_after from pgqueuer where entrypoint = 'due'")
+
+
+@pytest.mark.parametrize(("at", "months"), [("now()", 14), ("now() + interval '9 months'", 5)])
+async def test_partitions_are_made_ahead(connection: asyncpg.Connection[asyncpg.Record], at: str, months: int) -> None:
+    await make_partitions(connection, months, await connection.fetchval(f"select {at}"))
 
     ahead = await connection.fetchval(
         "select to_regclass('entries_' || to_char((now() at time zone 'UTC') + interval '14 months', 'YYYY_MM')) is not null"
