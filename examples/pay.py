@@ -30,11 +30,11 @@ ANSWER = """mutation($input: AnswerScaChallengeInput!) { answerScaChallenge(inpu
 PROGRESSED = """subscription($paymentId: ID!, $after: Position) { paymentProgressed(paymentId: $paymentId, after: $after)
   { state position failure { message } } }"""
 OVER = ("EXECUTED", "SETTLED", "REJECTED", "CANCELLED", "EXPIRED", "FAILED")
-FORBIDDEN = 4403  # the token has ended: sign in again
+FORBIDDEN = 4403  # the session has ended: sign in again
 
 
 class Api:
-    """Who signs in again where the token has ended, as it does after five minutes."""
+    """Who signs in again where the session has ended, as it does when nobody does anything for five minutes."""
 
     def __init__(self, base: str, email: str) -> None:
         self.base, self.email, self.token = base, email, ""

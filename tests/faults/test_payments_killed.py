@@ -108,7 +108,7 @@ async def test_f24_the_clock_of_a_running_product_is_moved_and_what_is_over_then
 
     assert (moved.returncode, moved.stderr) == (0, "")
     assert moved.stdout.endswith("Z  0:06:00 ahead\n")
-    assert (await ada.ask("{ viewer { id } }")).code == "UNAUTHENTICATED", "a token lasts five minutes"
+    assert (await ada.ask("{ viewer { id } }")).code == "UNAUTHENTICATED", "nobody did anything for five minutes"
     ada = Client(product.url, await _token(product, "ada"))
     assert await states_of(ada, late["id"], "EXPIRED") == ["AWAITING_SCA", "EXPIRED"]
     assert await figures(ada, account, late["id"]) == ("50.00", "50.00")
