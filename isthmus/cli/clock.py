@@ -49,7 +49,7 @@ def show(context: typer.Context) -> None:
     context_settings={"ignore_unknown_options": True},
     help="""Move the clock of the running product on, and that of its sandbox, at once. It never goes back.
 
-What is over by then ends within seconds, by the same work that ends it otherwise. Tokens and sessions are over by their time as well: sign in again.
+What is over by then ends within seconds, by the same work that ends it otherwise. Sessions and tokens, too: sign in again.
 
 \b
 Example:
