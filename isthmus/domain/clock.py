@@ -1,7 +1,8 @@
 """Time is a port: UTC, and settable by tests.
 
 Processes on several machines do not agree on what time it is, so they ask the one that they share: the database's clock stamps what is
-committed, and says whether a hold or an API key is over. A test's clock takes its place there, by `stamp`.
+committed, and says whether a hold or an API key is over. A test's clock takes its place there, by `stamp`, and so does one that is moved
+ahead for development (`runtime/moved_clock.py`).
 """
 
 from __future__ import annotations
