@@ -208,6 +208,7 @@ async def wired(settings: Settings) -> AsyncIterator[Running]:
     from isthmus.read_models.journals import JournalReader
     from isthmus.read_models.log import LogReader
     from isthmus.read_models.notices import NoticeFeed, NoticeReader
+    from isthmus.read_models.parked import ParkedReader
     from isthmus.read_models.payees import PayeeReader
     from isthmus.read_models.payments import PaymentReader, payment_feed_of
     from isthmus.read_models.personal_limits import LimitReader
@@ -226,6 +227,7 @@ async def wired(settings: Settings) -> AsyncIterator[Running]:
         batch_desk,
         device_desk,
         limit_desk,
+        parked_desk,
         payment_desk,
         sca_desk,
     )
@@ -278,6 +280,7 @@ async def wired(settings: Settings) -> AsyncIterator[Running]:
         banks = await stack.enter_async_context(banking(settings, side, endpoints.database_url))
         payees = await stack.enter_async_context(payee_desk(settings, side, redis))
         at_banks = await stack.enter_async_context(bank_paying(settings, side))
+        parked = await stack.enter_async_context(parked_desk(settings, side, at_banks))
         documents = PublishedDocuments(pool)
         await documents.start()
         stack.push_async_callback(documents.aclose)
@@ -349,6 +352,7 @@ async def wired(settings: Settings) -> AsyncIterator[Running]:
                 feed=feed,
                 banking=banks.links,
                 payments=payment_desk(settings, side, redis, at_banks, payees),
+                parked=parked,
                 payees=payees,
                 sca=answers,
                 devices=device_desk(settings, side),
@@ -376,6 +380,7 @@ async def wired(settings: Settings) -> AsyncIterator[Running]:
                     consents=consents,
                     institutions=InstitutionReader(pool),
                     payments=payments,
+                    parked=ParkedReader(pool, payments),
                     devices=DeviceReader(pool, side.clock.stamp),
                     payees=PayeeReader(pool, side.clock.stamp),
                     notices=notices,

@@ -46,6 +46,7 @@ POINTS: Mapping[str, str] = {
     "bank_payments.answered": "the provider has told what became of a payment, nothing of that is written",
     "bank_payments.submitting": "a submission is written down, the provider has not heard of it",
     "bank_payments.submitted": "the provider has the payment, nothing of that is written",
+    "parked.recorded": "what a provider tells of a parked payment is written, not that an operator looked into it",
     "relay.published": "the broker has acknowledged, the position is not kept",
     "relay.kept": "the position is kept",
     "projector.before_apply": "records are polled, nothing is applied",

@@ -38,6 +38,7 @@ from isthmus.domain.events import Event
 from isthmus.domain.ledger import HoldVoided, JournalPosted, JournalReserved
 from isthmus.domain.money import text_of
 from isthmus.domain.payment_asks import PaymentAsked, PaymentAskStarted
+from isthmus.domain.payment_decisions import PaymentDecided, PaymentDecisionProposed, PaymentLookedInto
 from isthmus.domain.payment_events import (
     PaymentAuthorised,
     PaymentCancelled,
@@ -140,6 +141,9 @@ EVENT_TYPES: Mapping[str, tuple[type, int, str]] = {
     "PaymentFailed": (PaymentFailed, 1, PAYMENT),
     "PaymentEvidenceKept": (PaymentEvidenceKept, 1, PAYMENT),
     "PaymentParked": (PaymentParked, 1, PAYMENT),
+    "PaymentDecisionProposed": (PaymentDecisionProposed, 1, PAYMENT),
+    "PaymentDecided": (PaymentDecided, 1, PAYMENT),
+    "PaymentLookedInto": (PaymentLookedInto, 1, PAYMENT),
     "ScaChallengeIssued": (ScaChallengeIssued, 1, SCA_CHALLENGE),
     "ScaAnsweredWrongly": (ScaAnsweredWrongly, 1, SCA_CHALLENGE),
     "ScaPassed": (ScaPassed, 1, SCA_CHALLENGE),

@@ -83,6 +83,37 @@ class AssignPayIn:
         return self.operator
 
 
+@dataclass(frozen=True)
+class ReturnPayIn:
+    """It was sent back to whoever sent it, outside the platform. `provider`, `asset_code`: the case's. `entry_id`: what the bank calls
+    the entry by which it left."""
+
+    case_id: UUID
+    provider: str
+    asset_code: str
+    entry_id: str
+    operator: UUID
+    reason: PersonalText
+
+    @property
+    def person(self) -> UUID:
+        """Whose key seals the text."""
+        return self.operator
+
+    @property
+    def journal_id(self) -> UUID:
+        """The statement's entry leads to it: both are found to be the same, whichever is there first."""
+        return pay_in_journal_id(self.provider, self.entry_id)
+
+    @property
+    def bank_id(self) -> UUID:
+        return house_account_id(bank_account_code(self.provider, self.asset_code))
+
+    @property
+    def suspense_id(self) -> UUID:
+        return suspense_account_id(self.provider, self.asset_code)
+
+
 Decision = Sequence[LedgerEvent | cases.CaseEvent] | Refusal
 
 
@@ -133,11 +164,9 @@ def _parked(book: Book, wish: ReceivePayIn, why: str) -> Decision:
 
 
 def assign(book: Book, case: Case | None, wish: AssignPayIn) -> Decision:
-    if case is None or case.opened.difference is not Difference.UNASSIGNED:
-        return cases.missing()
-    if case.closed_by is not None:
-        # It may be closed without, or with another's account: who is told that it is done believes that this one has the money.
-        return InvalidInput("The case is closed already: nothing was credited by this.", ("input", "caseId"))
+    fault = _case_fault(case)
+    if fault is not None or case is None:
+        return fault or cases.missing()
     amount, asset = case.opened.ours, case.opened.asset
     assert amount is not None, "what is in suspense was booked"
     state = book.get(wish.account_id)
@@ -147,6 +176,34 @@ def assign(book: Book, case: Case | None, wish: AssignPayIn) -> Decision:
     if isinstance(decided, Refusal):
         return decided
     return [*decided, ReconciliationCaseClosed(wish.case_id, ClosedBy.OPERATOR, wish.reason.ciphertext())]
+
+
+def give_back(book: Book, booked: bool, case: Case | None, wish: ReturnPayIn) -> Decision:
+    """`booked`: the log has a journal of that entry of the bank's."""
+    fault = _case_fault(case)
+    if fault is not None or case is None:
+        return fault or cases.missing()
+    if booked:
+        return InvalidInput("That entry of the bank's is booked already.", ("input", "returnEntry"))
+    amount, asset = case.opened.ours, case.opened.asset
+    assert amount is not None, "what is in suspense was booked"
+    legs = (
+        Leg(wish.suspense_id, Direction.DEBIT, amount, asset),
+        Leg(wish.bank_id, Direction.CREDIT, amount, asset),
+    )
+    decided = post(book, JournalDraft(wish.journal_id, JournalKind.PAYMENT, legs))
+    if isinstance(decided, Refusal):
+        return decided
+    return [*decided, ReconciliationCaseClosed(wish.case_id, ClosedBy.OPERATOR, wish.reason.ciphertext())]
+
+
+def _case_fault(case: Case | None) -> Refusal | None:
+    if case is None or case.opened.difference is not Difference.UNASSIGNED:
+        return cases.missing()
+    if case.closed_by is not None:
+        # It may be closed with another's account: who is told that it is done believes that this one has the money.
+        return InvalidInput("The case is closed already: nothing was booked by this.", ("input", "caseId"))
+    return None
 
 
 def _deposit(journal_id: UUID, debit: UUID, credit: UUID, amount: Decimal, asset: str) -> JournalDraft:

@@ -15,6 +15,7 @@ from isthmus.domain.compliance import Ruling
 from isthmus.domain.lookalikes import PayeeWarning
 from isthmus.domain.payee_checks import PayeeMatch
 from isthmus.domain.payment_asks import PaymentAsked, PaymentAskStarted
+from isthmus.domain.payment_decisions import Finding, PaymentDecided, PaymentDecisionProposed, PaymentLookedInto
 from isthmus.domain.personal import Sealed
 
 #: Parked until an operator judged it; nothing else may move it on.
@@ -228,6 +229,9 @@ PaymentEvent = (
     | PaymentFailed
     | PaymentEvidenceKept
     | PaymentParked
+    | PaymentDecisionProposed
+    | PaymentDecided
+    | PaymentLookedInto
 )
 _MOVES: dict[type, PaymentState] = {
     PaymentAuthorised: S.AUTHORISED,
@@ -258,6 +262,11 @@ class Payment:
     to_review: bool = False
     #: Nobody was asked for it, and there is no challenge.
     exempted: bool = False
+    #: The latest of the evidence.
+    last_told: str | None = None
+    #: What an operator proposed on what is known now; and what two agreed on last.
+    proposed: PaymentDecisionProposed | None = None
+    found: PaymentDecided | None = None
 
     @property
     def payment_id(self) -> UUID:
@@ -271,6 +280,29 @@ class Payment:
     def unknown(self) -> bool:
         """It may lie at the provider, or not."""
         return self.state is S.AUTHORISED and self.attempts > 0
+
+    @property
+    def moved(self) -> Decimal:
+        """How much the bank moved for it, by our book."""
+        if self.found is not None:
+            return self.found.moved
+        booked = {S.SETTLED} if self.initiated.credits is not None else {S.EXECUTED, S.SETTLED}
+        return self.initiated.amount if self.state in booked else Decimal(0)
+
+    @property
+    def charged(self) -> Decimal:
+        """How much of that its payer bears, or was credited."""
+        return self.moved if self.found is None else self.found.charged
+
+    @property
+    def found_moved(self) -> bool:
+        """Operators found that money moved."""
+        return self.found is not None and self.found.finding is Finding.EXECUTED
+
+    @property
+    def found_void(self) -> bool:
+        """Operators found that none did, or that it came back."""
+        return self.found is not None and self.found.finding is Finding.NOT_EXECUTED
 
 
 def hold_id_of(payment_id: UUID) -> UUID:
@@ -290,6 +322,8 @@ def evolve(payment: Payment | None, event: PaymentEvent) -> Payment:
         # What was not known of it is known by that.
         parked = None if payment.parked == UNKNOWN_STATUS else payment.parked
         payment = replace(payment, state=_MOVES[type(event)], parked=parked)
+    if type(event) in _MOVES or isinstance(event, PaymentEvidenceKept | PaymentParked | PaymentLookedInto):
+        payment = replace(payment, proposed=None)  # it was proposed on what was known before
     match event:
         case PaymentAskStarted():
             return replace(payment, asks=event.attempt)
@@ -300,7 +334,7 @@ def evolve(payment: Payment | None, event: PaymentEvent) -> Payment:
         case PaymentSubmitted():
             return replace(payment, provider_reference=event.provider_reference)
         case PaymentEvidenceKept():
-            return replace(payment, evidence=payment.evidence | {event.told})
+            return replace(payment, evidence=payment.evidence | {event.told}, last_told=event.told)
         case PaymentScreened():
             return replace(payment, to_review=payment.to_review or event.ruling is Ruling.REVIEW)
         case PaymentExempted():
@@ -309,6 +343,15 @@ def evolve(payment: Payment | None, event: PaymentEvent) -> Payment:
             return replace(payment, to_review=False, parked=None)
         case PaymentParked():
             return replace(payment, parked=event.why)
+        case PaymentSettled() if payment.initiated.credits is not None:
+            return replace(payment, found=None)  # it arrived after all
+        case PaymentDecisionProposed():
+            return replace(payment, proposed=event)
+        case PaymentDecided():
+            reference = payment.provider_reference or event.provider_reference
+            return replace(payment, parked=None, proposed=None, found=event, provider_reference=reference)
+        case PaymentLookedInto() if event.in_order:
+            return replace(payment, parked=None)
         case _:
             return payment
 

@@ -44,8 +44,8 @@ from isthmus.domain.refusals import (
     Refusal,
 )
 
-#: Parked since it is not what was asked for.
-OTHER_AMOUNT, OTHER_PAYEE = "OTHER_AMOUNT", "OTHER_PAYEE"
+#: Parked since it is not what was asked for, or the contrary of what is known.
+OTHER_AMOUNT, OTHER_PAYEE, CONTRADICTION = "OTHER_AMOUNT", "OTHER_PAYEE", "CONTRADICTION"
 _TOLD_MAX = 64
 
 
@@ -99,7 +99,7 @@ def record_news(
     kept = _evidence(payment, news)
     if news.state is ProviderPayment.UNKNOWN:
         return [*kept, *_parked(payment, UNKNOWN_STATUS)]
-    if _other_money(payment, news):
+    if other_money(payment, news):
         return [*kept, *_parked(payment, OTHER_AMOUNT)]
     if wish.other_payee:
         return [*kept, *_parked(payment, OTHER_PAYEE)]
@@ -110,12 +110,17 @@ def record_news(
         if payment.state in VOID:
             return kept if target is not payment.state else []
         if payment.state in (S.EXECUTED, S.SETTLED):
-            return [*kept, *_parked(payment, "CONTRADICTION")]
+            return [*kept, *([] if payment.found_void else _parked(payment, CONTRADICTION))]
         return ended(book, hold, _ending(payment, target, _code(news)), now)
     if payment.state in VOID:
-        # It was over for us, and the money has moved all the same: nobody may overlook that.
-        moved = RANK[target] >= RANK[S.EXECUTED]
-        return [*kept, *(_parked(payment, "CONTRADICTION") if moved else [])]
+        # It was over for us, and the money has moved all the same, or may yet after an operator's word that it never will: nobody may
+        # overlook that.
+        moves = RANK[target] >= RANK[S.SUBMITTED if payment.found_void else S.EXECUTED]
+        return [*kept, *(_parked(payment, CONTRADICTION) if moves and not payment.found_moved else [])]
+    if payment.found_void and RANK[target] >= RANK[S.EXECUTED]:
+        arrives = payment.initiated.credits is not None and payment.state is S.EXECUTED
+        if not arrives:
+            return [*kept, *_parked(payment, CONTRADICTION)]  # it came back, we believe
     if RANK[target] <= RANK[payment.state]:
         return kept if RANK[target] < RANK[payment.state] else []
     return _moved_on(book, hold, payment, target, wish, now, about)
@@ -167,18 +172,20 @@ def _ending(payment: Payment, target: PaymentState, code: str) -> PaymentEvent:
             assert_never(target)
 
 
-def _other_money(payment: Payment, news: PaymentNews) -> bool:
+def other_money(payment: Payment, news: PaymentNews) -> bool:
+    """Not what was asked for, or not what operators found to have moved."""
     mine = payment.initiated
-    return (news.amount is not None and news.amount != mine.amount) or (
-        news.asset is not None and news.asset != mine.asset
-    )
+    amount = payment.moved if payment.found_moved else mine.amount
+    return (news.amount is not None and news.amount != amount) or (news.asset is not None and news.asset != mine.asset)
 
 
 def _evidence(payment: Payment, news: PaymentNews) -> list[PaymentEvent]:
     """Once each: a provider may repeat itself for ever."""
     said = f"{news.state} {_word(news.told)}"
-    if news.amount is not None and _other_money(payment, news):
+    if news.amount is not None and other_money(payment, news):
         said += f" {text_of(news.amount)} {_word(news.asset or '')}"
+    if news.reference and not payment.provider_reference:
+        said += f" as {_word(news.reference)}"  # whoever is to ask again needs it
     return [] if said in payment.evidence else [PaymentEvidenceKept(payment.payment_id, payment.owner, said)]
 
 

@@ -176,6 +176,8 @@ def start_submission(
         return missing()
     if payment.state is not S.AUTHORISED or payment.parked not in (None, UNKNOWN_STATUS):
         return []
+    if payment.proposed is not None:
+        return []  # while operators decide what became of it nothing more is sent
     about = (payment.payment_id, payment.owner)
     same = wish.digest == payment.initiated.digest
     if challenge is not None:

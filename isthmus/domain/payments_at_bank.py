@@ -171,9 +171,11 @@ def record_bank_news(
     for event in decided:
         match event:
             case PaymentAuthorised():
-                events += _passed(challenge)
+                events += passed(challenge)
             case PaymentExecuted() if payment.initiated.credits is None:
-                events += _memo(book, payment)
+                events += memo(
+                    book, uuid5(payment.payment_id, "memo"), payment.initiated.asset, payment.initiated.amount
+                )
             case PaymentSettled() if payment.initiated.credits is not None:
                 # Money first: whoever has seen that it arrived has seen the balance that belongs to it.
                 events += top_ups.credit(book, credited, payment, wish.name, now)
@@ -189,27 +191,25 @@ def record_bank_news(
     return events
 
 
-def _passed(challenge: sca.Challenge) -> Sequence[sca.ScaEvent]:
+def passed(challenge: sca.Challenge) -> Sequence[sca.ScaEvent]:
     """By the provider's word alone, and whatever our clock says: the bank let its customer in."""
     if challenge.state is not sca.ChallengeState.PENDING:
         return []
     return [sca.ScaPassed(challenge.challenge_id, challenge.owner, challenge.issued.method)]
 
 
-def _memo(book: Book, payment: Payment) -> Sequence[LedgerEvent]:
-    mine = payment.initiated
+def memo(book: Book, journal_id: UUID, asset: str, amount: Decimal) -> Sequence[LedgerEvent]:
+    """`amount`: what moved; below zero takes back what was noted."""
     after, opened = dict(book), list[LedgerEvent]()
     kinds = (AccountType.ASSET, AccountType.LIABILITY)
-    ids = [house_account_id(code) for code in memo_codes(mine.asset)]
-    for account_id, code, kind in zip(ids, memo_codes(mine.asset), kinds, strict=True):
+    ids = [house_account_id(code) for code in memo_codes(asset)]
+    for account_id, code, kind in zip(ids, memo_codes(asset), kinds, strict=True):
         if account_id not in after:
-            made = open_house_account(account_id, code, kind, mine.asset, may_overdraw=True)
+            made = open_house_account(account_id, code, kind, asset, may_overdraw=True)
             opened += made
             apply(after, made)
-    legs = (
-        Leg(ids[0], Direction.DEBIT, mine.amount, mine.asset),
-        Leg(ids[1], Direction.CREDIT, mine.amount, mine.asset),
-    )
-    posted = journals.post(after, JournalDraft(uuid5(payment.payment_id, "memo"), JournalKind.PAYMENT, legs))
+    debit, credit = (Direction.DEBIT, Direction.CREDIT) if amount > 0 else (Direction.CREDIT, Direction.DEBIT)
+    legs = (Leg(ids[0], debit, amount.copy_abs(), asset), Leg(ids[1], credit, amount.copy_abs(), asset))
+    posted = journals.post(after, JournalDraft(journal_id, JournalKind.PAYMENT, legs))
     assert not isinstance(posted, Refusal), "nothing limits what is only noted"
     return [*opened, *posted]

@@ -15,7 +15,7 @@ from typing import ClassVar
 from uuid import UUID, uuid5
 
 from isthmus.domain.personal import PersonalText, Sealed
-from isthmus.domain.refusals import ReconciliationCaseNotFound, Refusal
+from isthmus.domain.refusals import MoneyInSuspense, ReconciliationCaseNotFound, Refusal
 
 _NAMESPACE = UUID("3d0b5b5e-53f1-5c0e-8b0e-6c9a3f3f0f17")
 
@@ -91,6 +91,8 @@ class ResolveReconciliationCase:
 
 @dataclass(frozen=True)
 class CloseReconciliationCase:
+    """Of a difference. Money in suspense leaves it with its case (`pay_ins.py`)."""
+
     case_id: UUID
     operator: UUID
     reason: PersonalText
@@ -140,6 +142,11 @@ def close(case: Case | None, wish: CloseReconciliationCase) -> Decision:
         return missing()
     if case.closed_by is not None:
         return []
+    if case.opened.difference is Difference.UNASSIGNED:
+        return MoneyInSuspense(
+            "Its money is in suspense: say whose it is, or by which entry of the bank's it went back.",
+            ("input", "caseId"),
+        )
     return [ReconciliationCaseClosed(wish.case_id, ClosedBy.OPERATOR, wish.reason.ciphertext())]
 
 

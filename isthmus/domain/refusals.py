@@ -45,6 +45,10 @@ class RefusalCode(StrEnum):
     PAYMENT_NOT_CANCELLABLE = "PAYMENT_NOT_CANCELLABLE"
     PAYEE_ACCOUNT_INVALID = "PAYEE_ACCOUNT_INVALID"
     PAYMENT_NOT_IN_REVIEW = "PAYMENT_NOT_IN_REVIEW"
+    PAYMENT_NOT_PARKED = "PAYMENT_NOT_PARKED"
+    PAYMENT_CONTRADICTED = "PAYMENT_CONTRADICTED"
+    PAYMENT_PROPOSAL_OVER = "PAYMENT_PROPOSAL_OVER"
+    SECOND_OPERATOR_NEEDED = "SECOND_OPERATOR_NEEDED"
     LIMIT_EXCEEDED = "LIMIT_EXCEEDED"
     SCA_REJECTED = "SCA_REJECTED"
     SCA_BLOCKED = "SCA_BLOCKED"
@@ -56,6 +60,7 @@ class RefusalCode(StrEnum):
     PAYEE_NOT_FOUND = "PAYEE_NOT_FOUND"
     PAYEE_EXISTS = "PAYEE_EXISTS"
     RECONCILIATION_CASE_NOT_FOUND = "RECONCILIATION_CASE_NOT_FOUND"
+    MONEY_IN_SUSPENSE = "MONEY_IN_SUSPENSE"
 
 
 @dataclass(frozen=True)
@@ -249,6 +254,46 @@ class PaymentNotInReview(Refusal):
     """It waits for nobody's judgement, or for another's: nobody judges their own."""
 
     code: ClassVar[RefusalCode] = RefusalCode.PAYMENT_NOT_IN_REVIEW
+    sticks: ClassVar[bool] = False
+
+
+@dataclass(frozen=True)
+class PaymentNotParked(Refusal):
+    """Nobody need look at it, or another operator has to: nobody decides on their own. What waits for a review is judged elsewhere."""
+
+    code: ClassVar[RefusalCode] = RefusalCode.PAYMENT_NOT_PARKED
+    sticks: ClassVar[bool] = False
+
+
+@dataclass(frozen=True)
+class PaymentContradicted(Refusal):
+    """The provider definitely says otherwise."""
+
+    code: ClassVar[RefusalCode] = RefusalCode.PAYMENT_CONTRADICTED
+    sticks: ClassVar[bool] = False
+
+
+@dataclass(frozen=True)
+class PaymentProposalOver(Refusal):
+    """It was confirmed, another took its place, or something was heard of the payment since."""
+
+    code: ClassVar[RefusalCode] = RefusalCode.PAYMENT_PROPOSAL_OVER
+    sticks: ClassVar[bool] = False
+
+
+@dataclass(frozen=True)
+class SecondOperatorNeeded(Refusal):
+    """Who proposed it does not confirm it."""
+
+    code: ClassVar[RefusalCode] = RefusalCode.SECOND_OPERATOR_NEEDED
+    sticks: ClassVar[bool] = False
+
+
+@dataclass(frozen=True)
+class MoneyInSuspense(Refusal):
+    """A case is not closed while its money is nobody's."""
+
+    code: ClassVar[RefusalCode] = RefusalCode.MONEY_IN_SUSPENSE
     sticks: ClassVar[bool] = False
 
 

@@ -12,6 +12,7 @@ from isthmus.domain.money import AmountFault, Asset, amount_fault
 from isthmus.domain.refusals import InvalidAmount, InvalidInput, Refusal, UnknownAsset
 
 KEY_LENGTH_MAX = 255
+REASON_LENGTH_MAX = 500
 _UNSTORABLE = "\x00"
 
 
@@ -33,6 +34,16 @@ def reference_fault(reference: str | None, *, required: bool = False) -> Refusal
     if len(reference) > REFERENCE_LENGTH_MAX:
         return InvalidInput(f"The reference is longer than {REFERENCE_LENGTH_MAX} characters.", path)
     return text_fault(reference, path)
+
+
+def reason_fault(reason: str) -> Refusal | None:
+    """An operator's own words: they are what explains afterwards why something was done by hand."""
+    path = ("input", "reason")
+    if not reason.strip():
+        return InvalidInput("A reason is needed.", path)
+    if len(reason) > REASON_LENGTH_MAX:
+        return InvalidInput(f"The reason is longer than {REASON_LENGTH_MAX} characters.", path)
+    return text_fault(reason, path)
 
 
 def text_fault(text: str, path: tuple[str, ...]) -> Refusal | None:

@@ -103,12 +103,32 @@ REFUSALS: Mapping[RefusalCode, tuple[str, str]] = {
         "The bank may have the payment already, or it has come to another end.",
         "Follow it with `paymentProgressed`.",
     ),
+    RefusalCode.PAYMENT_NOT_PARKED: (
+        "No payment of that id is parked, or it is your own; what waits for a review is judged elsewhere.",
+        "Look at `paymentsParked`; `paymentsForReview` has those that wait for a review.",
+    ),
+    RefusalCode.PAYMENT_CONTRADICTED: (
+        "The provider definitely says otherwise: the message says what, `path` whether it is the state or the amount.",
+        "Find out at the provider; `lookAtPaymentAgain` records what it says now.",
+    ),
+    RefusalCode.PAYMENT_PROPOSAL_OVER: (
+        "The proposal was confirmed or replaced, or something was heard of the payment since.",
+        "Look at the payment in `paymentsParked`, and propose anew what is still right.",
+    ),
+    RefusalCode.SECOND_OPERATOR_NEEDED: (
+        "Who proposes a decision does not confirm it.",
+        "Ask another operator to confirm it.",
+    ),
+    RefusalCode.MONEY_IN_SUSPENSE: (
+        "The case is about money in suspense, which closing it would leave there.",
+        "Give `accountId`, whose it is, or `returnEntry`, the bank's entry by which it was sent back.",
+    ),
     RefusalCode.PAYEE_ACCOUNT_INVALID: (
         "The payee's account cannot be one: not an IBAN by its check digits, or not a sort code and an account number.",
         "Look at the digits again and send it with the same key.",
     ),
     RefusalCode.RECONCILIATION_CASE_NOT_FOUND: (
-        "There is no such case; or an account was given, and the case is not about money in suspense.",
+        "There is no such case; or an account or an entry was given, and the case is not about money in suspense.",
         "Check the id.",
     ),
     RefusalCode.SCA_REJECTED: (

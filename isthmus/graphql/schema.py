@@ -33,6 +33,8 @@ from isthmus.resolvers.limits import LimitMutations
 from isthmus.resolvers.money_mutations import MoneyMutations
 from isthmus.resolvers.notification_mutations import NotificationMutations
 from isthmus.resolvers.notification_subscriptions import NotificationSubscriptions
+from isthmus.resolvers.parked_payments import ParkedPaymentQueries
+from isthmus.resolvers.payment_decisions import PaymentDecisionMutations
 from isthmus.resolvers.payment_mutations import PaymentMutations
 from isthmus.resolvers.payment_reviews import PaymentReviewMutations, PaymentReviewQueries
 from isthmus.resolvers.payment_subscriptions import PaymentSubscriptions
@@ -54,6 +56,7 @@ class Query(
     ApiKeyQueries,
     InstitutionQueries,
     PaymentReviewQueries,
+    ParkedPaymentQueries,
     ReconciliationQueries,
 ):
     pass
@@ -70,6 +73,7 @@ class Mutation(
     PaymentMutations,
     TopUpMutations,
     PaymentReviewMutations,
+    PaymentDecisionMutations,
     ReconciliationMutations,
     DeviceMutations,
     NotificationMutations,

@@ -25,6 +25,7 @@ from isthmus.read_models.institutions import InstitutionReader
 from isthmus.read_models.journals import JournalReader
 from isthmus.read_models.log import LogReader
 from isthmus.read_models.notices import NoticeFeed, NoticeReader
+from isthmus.read_models.parked import ParkedReader
 from isthmus.read_models.payees import PayeeReader
 from isthmus.read_models.payments import PaymentReader, PaymentRow
 from isthmus.read_models.personal_limits import LimitReader
@@ -42,6 +43,7 @@ from isthmus.write_models.device_desk import DeviceDesk
 from isthmus.write_models.envelope import Envelope, Outcome
 from isthmus.write_models.limit_desk import LimitDesk
 from isthmus.write_models.notice_desk import NoticeDesk
+from isthmus.write_models.parked_desk import ParkedDesk
 from isthmus.write_models.payee_desk import PayeeDesk
 from isthmus.write_models.payment_desk import PaymentDesk
 from isthmus.write_models.sca_desk import ScaDesk
@@ -157,6 +159,7 @@ class Readers:
     consents: ConsentReader
     institutions: InstitutionReader
     payments: PaymentReader
+    parked: ParkedReader
     devices: DeviceReader
     notices: NoticeReader
     apps: AppReader
@@ -175,6 +178,7 @@ class Services:
     feed: Feed
     banking: BankLinks
     payments: PaymentDesk
+    parked: ParkedDesk
     sca: ScaDesk
     devices: DeviceDesk
     apps: AppDesk

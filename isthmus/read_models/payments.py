@@ -18,7 +18,7 @@ from isthmus.read_models.sca import ChallengeRow
 
 _ROWS = """
 select p.id as payment_id, p.owner, p.source, p.from_account_id, p.provider, p.asset, p.amount, p.payee_name, p.payee_account, p.reference,
-    p.state, p.failure_code, p.retryable, p.parked, p.version, p.screened_by, p.screened_against,
+    p.state, p.failure_code, p.retryable, p.parked, p.moved, p.version, p.screened_by, p.screened_against,
     p.review_since, p.exempted_by, p.batch_id, p.credits_account_id, c.purpose,
     m.committed_at as created_at, m.position as created_position,
     (select position from event_store where aggregate_id = p.id order by version desc limit 1) as payment_position,
@@ -76,6 +76,7 @@ class PaymentRow:
     failure_code: str | None
     retryable: bool
     parked: str | None
+    moved: Decimal | None
     version: int
     screened_by: str | None
     screened_against: str | None

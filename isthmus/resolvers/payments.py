@@ -52,6 +52,7 @@ class PaymentStep:
 _MESSAGES = {
     "SCA_FAILED": "It was answered for wrongly too often.",
     "COMPLIANCE": "This payment cannot be made.",
+    "NOT_EXECUTED": "The bank did not carry it out. The money is free again.",
     "CHANGED_AFTER_SCA": "What would have been sent is not what was answered for. Nothing was sent.",
 }
 
@@ -69,6 +70,12 @@ class Payment(Node):
     @strawberry.field(description="How much.")
     async def amount(self, info: AppInfo) -> Money:
         return await money(info.context, self.row.amount, self.row.asset)
+
+    @strawberry.field(
+        description="What the bank moved for it as it was found when somebody had to look into it; null where nobody had to."
+    )
+    async def moved(self, info: AppInfo) -> Money | None:
+        return None if self.row.moved is None else await money(info.context, self.row.moved, self.row.asset)
 
     @strawberry.field(description="Who is paid.")
     def payee(self) -> Payee:

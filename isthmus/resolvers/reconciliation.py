@@ -11,11 +11,11 @@ import strawberry
 from strawberry import UNSET
 
 from isthmus.domain.identifiers import NOWHERE
-from isthmus.domain.pay_ins import AssignPayIn, suspense_account_id
+from isthmus.domain.pay_ins import AssignPayIn, ReturnPayIn, suspense_account_id
 from isthmus.domain.personal import PersonalText
 from isthmus.domain.reconciliation_cases import CloseReconciliationCase, missing
 from isthmus.domain.refusals import InvalidInput, Refusal
-from isthmus.domain.validation import first_fault, key_fault, text_fault
+from isthmus.domain.validation import first_fault, key_fault, reason_fault, text_fault
 from isthmus.graphql.connections import (
     AFTER,
     FIRST,
@@ -36,7 +36,7 @@ from isthmus.resolvers.wishes import INPUT, KEY, Payload, refused, run
 from isthmus.write_models.envelope import Refused
 
 _CURSOR = "case"
-_REASON_LENGTH_MAX = 500
+_ENTRY_LENGTH_MAX = 128
 
 
 @strawberry.enum(description="What is wrong between our book and a bank's.")
@@ -114,6 +114,10 @@ class CloseReconciliationCaseInput:
     account_id: strawberry.ID | None = strawberry.field(
         default=UNSET, description="Of what is UNASSIGNED: whose account the money is credited to."
     )
+    return_entry: str | None = strawberry.field(
+        default=UNSET,
+        description="Of what is UNASSIGNED: the bank's own name for the entry by which the money went back to whoever sent it.",
+    )
     idempotency_key: str = strawberry.field(description=KEY)
 
 
@@ -150,12 +154,13 @@ class ReconciliationQueries:
 @strawberry.type
 class ReconciliationMutations:
     @strawberry.mutation(
-        description="Close a case that is dealt with. Money in suspense is credited to `accountId` where that is given. For operators."
+        description="Close a case that is dealt with. Money in suspense is credited to `accountId`, or booked as sent back by "
+        "`returnEntry`: a case of it is closed with one of the two. For operators."
     )
     async def close_reconciliation_case(
         self, info: AppInfo, input: Annotated[CloseReconciliationCaseInput, strawberry.argument(description=INPUT)]
     ) -> CloseReconciliationCasePayload:
-        fault = first_fault(key_fault(input.idempotency_key), _reason_fault(input.reason))
+        fault = first_fault(key_fault(input.idempotency_key), reason_fault(input.reason), _return_fault(input))
         if fault is not None:
             return await refused(info, CloseReconciliationCasePayload, fault, "case")
         row = await info.context.services.read.cases.find(case_key(input.case_id))
@@ -166,7 +171,7 @@ class ReconciliationMutations:
             await _wish(info, row, input),
             mutation="closeReconciliationCase",
             key=input.idempotency_key,
-            body={"caseId": input.case_id, "accountId": input.account_id or None, "reason": input.reason},
+            body=_body(input),
         )
         if isinstance(outcome, Refused):
             return await refused(info, CloseReconciliationCasePayload, outcome.refusal, "case", outcome)
@@ -179,8 +184,10 @@ class ReconciliationMutations:
 
 async def _wish(
     info: AppInfo, row: CaseRow, given: CloseReconciliationCaseInput
-) -> CloseReconciliationCase | AssignPayIn:
+) -> CloseReconciliationCase | AssignPayIn | ReturnPayIn:
     operator, reason = info.context.caller.person_id, PersonalText(given.reason)
+    if given.return_entry:
+        return ReturnPayIn(row.case_id, row.provider, row.asset, given.return_entry, operator, reason)
     if not given.account_id:
         return CloseReconciliationCase(row.case_id, operator, reason)
     account_id = account_key(given.account_id)
@@ -196,13 +203,24 @@ async def _wish(
     )
 
 
-def _reason_fault(reason: str) -> Refusal | None:
-    path = ("input", "reason")
-    if not reason.strip():
-        return InvalidInput("A reason is needed.", path)
-    if len(reason) > _REASON_LENGTH_MAX:
-        return InvalidInput(f"The reason is longer than {_REASON_LENGTH_MAX} characters.", path)
-    return text_fault(reason, path)
+def _body(given: CloseReconciliationCaseInput) -> dict[str, object]:
+    body: dict[str, object] = {
+        "caseId": given.case_id,
+        "accountId": given.account_id or None,
+        "reason": given.reason,
+    }
+    return body | ({"returnEntry": given.return_entry} if given.return_entry else {})
+
+
+def _return_fault(given: CloseReconciliationCaseInput) -> Refusal | None:
+    path = ("input", "returnEntry")
+    if not given.return_entry:
+        return None
+    if given.account_id:
+        return InvalidInput("Money is somebody's, or was sent back: not both.", path)
+    if len(given.return_entry) > _ENTRY_LENGTH_MAX:
+        return InvalidInput(f"No entry is called by more than {_ENTRY_LENGTH_MAX} characters.", path)
+    return text_fault(given.return_entry, path)
 
 
 async def _money(info: AppInfo, amount: Decimal | None, asset: str) -> Money | None:

@@ -67,6 +67,21 @@ class UserErrorCode(Enum):
     PAYMENT_NOT_IN_REVIEW = strawberry.enum_value(
         "PAYMENT_NOT_IN_REVIEW", description="No payment of that id waits for your judgement."
     )
+    PAYMENT_NOT_PARKED = strawberry.enum_value(
+        "PAYMENT_NOT_PARKED", description="No payment of that id waits for you to look into it."
+    )
+    PAYMENT_CONTRADICTED = strawberry.enum_value(
+        "PAYMENT_CONTRADICTED", description="The provider definitely says otherwise."
+    )
+    PAYMENT_PROPOSAL_OVER = strawberry.enum_value(
+        "PAYMENT_PROPOSAL_OVER", description="The proposal waits for nobody any more."
+    )
+    SECOND_OPERATOR_NEEDED = strawberry.enum_value(
+        "SECOND_OPERATOR_NEEDED", description="Another operator is to confirm what you proposed."
+    )
+    MONEY_IN_SUSPENSE = strawberry.enum_value(
+        "MONEY_IN_SUSPENSE", description="The case's money is in suspense: say whose it is, or that it was sent back."
+    )
     RECONCILIATION_CASE_NOT_FOUND = strawberry.enum_value(
         "RECONCILIATION_CASE_NOT_FOUND", description="There is no such case, or not one of that kind."
     )
@@ -259,6 +274,33 @@ class ReconciliationCaseNotFound(UserError):
     pass
 
 
+@strawberry.type(description="No payment of that id waits for you to look into it: nobody decides on their own.")
+class PaymentNotParked(UserError):
+    pass
+
+
+@strawberry.type(description="The provider definitely says otherwise. Not remembered.")
+class PaymentContradicted(UserError):
+    pass
+
+
+@strawberry.type(
+    description="It was confirmed or replaced, or something was heard of the payment since. Propose it anew."
+)
+class PaymentProposalOver(UserError):
+    pass
+
+
+@strawberry.type(description="Another operator is to confirm what you proposed.")
+class SecondOperatorNeeded(UserError):
+    pass
+
+
+@strawberry.type(description="A case is not closed while its money is in suspense. Not remembered.")
+class MoneyInSuspense(UserError):
+    pass
+
+
 @strawberry.type(description="More than may be paid at once, or in a day. Not remembered.")
 class LimitExceeded(UserError):
     limit: Money = strawberry.field(
@@ -353,6 +395,11 @@ TYPES: Mapping[type[Refusal], type[UserError]] = {
     refusals.PaymentNotCancellable: PaymentNotCancellable,
     refusals.PayeeAccountInvalid: PayeeAccountInvalid,
     refusals.PaymentNotInReview: PaymentNotInReview,
+    refusals.PaymentNotParked: PaymentNotParked,
+    refusals.PaymentContradicted: PaymentContradicted,
+    refusals.PaymentProposalOver: PaymentProposalOver,
+    refusals.SecondOperatorNeeded: SecondOperatorNeeded,
+    refusals.MoneyInSuspense: MoneyInSuspense,
     refusals.LimitExceeded: LimitExceeded,
     refusals.ScaRejected: ScaRejected,
     refusals.ScaBlockedRefusal: ScaBlocked,

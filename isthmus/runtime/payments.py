@@ -39,6 +39,7 @@ from isthmus.write_models.code_delivery import CodeDelivery
 from isthmus.write_models.device_desk import DeviceDesk
 from isthmus.write_models.limit_desk import LimitDesk
 from isthmus.write_models.one_time_codes import OneTimeCodes
+from isthmus.write_models.parked_desk import ParkedDesk
 from isthmus.write_models.payee_desk import PayeeDesk
 from isthmus.write_models.payment_desk import PaymentDesk
 from isthmus.write_models.sagas.bank_payments import BankPaymentSaga
@@ -115,6 +116,19 @@ def payment_desk(
         banks,
         settings.sca.rp_name,
     )
+
+
+@asynccontextmanager
+async def parked_desk(settings: Settings, side: WriteSide, banks: BankPaying) -> AsyncIterator[ParkedDesk]:
+    """Where operators look into payments, for `serve`: where payouts cannot be asked for, as in `bank_paying`, they decide without."""
+    async with httpx.AsyncClient(timeout=settings.banking.deadline_s, trust_env=False) as http:
+        try:
+            payouts = _payouts(settings, side, http)
+        except CertificateError as error:
+            log.error("no payout can be looked up", why=str(error))
+            payouts = {}
+        ids = uuid7_source(side.clock.now)
+        yield ParkedDesk(side.pool, side.commands, side.texts, payouts, banks, ids)
 
 
 def limit_desk(settings: Settings, side: WriteSide, sca: ScaDesk) -> LimitDesk:

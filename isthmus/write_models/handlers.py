@@ -23,6 +23,7 @@ from isthmus.domain.internal_transfers import TransferInternally
 from isthmus.domain.refusals import UnknownAsset
 from isthmus.write_models.bank_handlers import BANK_HANDLERS
 from isthmus.write_models.handling import Decision, Handler, Loaded, Needs
+from isthmus.write_models.parked_handlers import PARKED_HANDLERS
 from isthmus.write_models.payment_handlers import PAYMENT_HANDLERS, guard
 from isthmus.write_models.reconciliation_handlers import RECONCILIATION_HANDLERS
 
@@ -100,5 +101,6 @@ HANDLERS: Mapping[type, Handler] = {
     ),
     **BANK_HANDLERS,
     **PAYMENT_HANDLERS,
+    **PARKED_HANDLERS,
     **RECONCILIATION_HANDLERS,
 }

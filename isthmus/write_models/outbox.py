@@ -77,6 +77,10 @@ _PUBLIC: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "PaymentFailed": ("payments.payment.failed.v1", ("payment_id", "owner", "code", "retryable")),
     "PaymentEvidenceKept": ("payments.payment.evidence_kept.v1", ("payment_id", "owner", "told")),
     "PaymentParked": ("payments.payment.parked.v1", ("payment_id", "owner", "why")),
+    # Which operators, and why, is for the platform's own eyes.
+    "PaymentDecisionProposed": ("payments.payment.decision_proposed.v1", ("payment_id", "owner")),
+    "PaymentDecided": ("payments.payment.decided.v1", ("payment_id", "owner", "finding", "moved")),
+    "PaymentLookedInto": ("payments.payment.looked_into.v1", ("payment_id", "owner", "in_order")),
     "ScaChallengeIssued": (
         "sca.challenge.issued.v1",
         ("challenge_id", "owner", "purpose", "subject_id", "method", "expires_at"),

@@ -13,6 +13,7 @@ from prometheus_client import Counter
 from isthmus.domain.dynamic_link import Purpose
 from isthmus.domain.events import Event
 from isthmus.domain.payment_asks import PaymentAsked
+from isthmus.domain.payment_decisions import PaymentDecided, PaymentLookedInto
 from isthmus.domain.payment_events import (
     REVIEW,
     UNKNOWN_STATUS,
@@ -147,7 +148,7 @@ async def _payment(connection: Connection, event: PaymentEvent, now: datetime) -
     if isinstance(event, PaymentFailed):
         changes["retryable"] = event.retryable
     if isinstance(event, PaymentParked):
-        changes["parked"] = event.why
+        changes |= {"parked": event.why, "parked_since": now}
         _parked.labels(event.why).inc()
         if event.why == REVIEW:
             changes["review_since"] = now
@@ -155,8 +156,10 @@ async def _payment(connection: Connection, event: PaymentEvent, now: datetime) -
         changes |= {"screened_by": event.rule, "screened_against": event.list_version}
     if isinstance(event, PaymentExempted):
         changes |= {"exempted_by": event.rule, "exempted_under": event.rules_version}
-    if isinstance(event, PaymentReleased):
+    if isinstance(event, PaymentReleased | PaymentDecided) or (isinstance(event, PaymentLookedInto) and event.in_order):
         changes["parked"] = None
+    if isinstance(event, PaymentDecided):
+        changes["moved"] = event.moved
     if isinstance(event, PaymentAsked):
         changes["provider_reference"] = event.provider_reference
     sets = "".join(f", {name} = ${n}" for n, name in enumerate(changes, 2))
@@ -170,7 +173,13 @@ async def _payment(connection: Connection, event: PaymentEvent, now: datetime) -
     )
     if isinstance(event, PaymentAsked):
         await _asked(connection, event, now)
-    if isinstance(event, PaymentAuthorised | PaymentReleased):
+    if isinstance(event, PaymentDecided) and event.provider_reference is not None:
+        await connection.execute(
+            "update payments set provider_reference = coalesce(provider_reference, $2) where id = $1",
+            event.payment_id,
+            event.provider_reference,
+        )
+    if isinstance(event, PaymentAuthorised | PaymentReleased | PaymentLookedInto):
         await advance(connection, event.payment_id)
     moved = type(event) in _STATES or isinstance(event, PaymentAsked)
     if moved and row is not None and row["state"] in VOID and row["at_bank"]:

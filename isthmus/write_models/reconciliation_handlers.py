@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from isthmus.domain import pay_ins, reconciliation_cases
-from isthmus.domain.pay_ins import AssignPayIn, ReceivePayIn
+from isthmus.domain.pay_ins import AssignPayIn, ReceivePayIn, ReturnPayIn
 from isthmus.domain.reconciliation_cases import (
     Case,
     CloseReconciliationCase,
@@ -30,9 +30,12 @@ def _receive_needs(wish: ReceivePayIn) -> Needs:
 
 
 def _receive(loaded: Loaded, wish: ReceivePayIn) -> Decision:
-    # In the log, or a moment ago by a command of the same batch.
-    booked = bool(loaded.streams.get(wish.journal_id)) or wish.journal_id in loaded.posted
-    return pay_ins.receive(loaded.book, booked, wish)
+    return pay_ins.receive(loaded.book, _booked(loaded, wish), wish)
+
+
+def _booked(loaded: Loaded, wish: ReceivePayIn | ReturnPayIn) -> bool:
+    """In the log, or a moment ago by a command of the same batch."""
+    return bool(loaded.streams.get(wish.journal_id)) or wish.journal_id in loaded.posted
 
 
 RECONCILIATION_HANDLERS: Mapping[type, Handler] = {
@@ -51,5 +54,13 @@ RECONCILIATION_HANDLERS: Mapping[type, Handler] = {
             frozenset({wish.suspense_id, wish.account_id}), streams=frozenset({wish.case_id}), time=True
         ),
         lambda loaded, wish: pay_ins.assign(loaded.book, _case(loaded, wish), wish),
+    ),
+    ReturnPayIn: Handler(
+        lambda wish: Needs(
+            frozenset({wish.suspense_id, wish.bank_id}),
+            streams=frozenset({wish.case_id, wish.journal_id}),
+            time=True,
+        ),
+        lambda loaded, wish: pay_ins.give_back(loaded.book, _booked(loaded, wish), _case(loaded, wish), wish),
     ),
 }

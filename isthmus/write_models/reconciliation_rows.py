@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
+from dataclasses import replace
+from datetime import datetime, timedelta
 from decimal import Decimal
 from uuid import UUID
 
@@ -22,17 +23,19 @@ values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) on conflict (id) do update
     ours = excluded.ours, theirs = excluded.theirs, booked_at = excluded.booked_at, closed_at = null, closed_by = null, reason = null"""
 #: A journal may touch both of our accounts at the bank: what counts is what it moved there in all.
 _MOVED = """
-select e.journal_id, min(e.posted_at) as at, j.resolves, j.event_id,
+select e.journal_id, min(e.posted_at) as at, coalesce(j.resolves, j.linked) as hold, j.event_id,
     sum(case e.direction when 'DEBIT' then e.amount else -e.amount end) as amount
 from entries e join journal_entries j on j.id = e.journal_id
 where e.account_id = any($1) and e.posted_at >= $2 and e.posted_at < $3
-group by e.journal_id, j.resolves, j.event_id"""
-#: The events of one command lie together, and a payment's money is posted just before it is executed.
+group by e.journal_id, hold, j.event_id"""
+#: The events of one command lie together, and a payment's money is posted just before it is executed, or decided on.
 _PAYMENTS = """
 select p.id, p.provider_reference from event_store m
-join event_store x on x.position between m.position and m.position + 16 and x.type = 'PaymentExecuted'
+join event_store x on x.position between m.position and m.position + 16 and x.type in ('PaymentExecuted', 'PaymentDecided')
 join payments p on p.id = x.aggregate_id
 where m.event_id = any($1) and p.provider_reference is not null"""
+#: The events of one command are a microsecond apart.
+_TOGETHER = timedelta(milliseconds=1)
 _LAY = """
 select coalesce(sum(posted_after), 0) from unnest($1::uuid[]) as a (id) cross join lateral (
     select posted_after from entries e where e.account_id = a.id and e.posted_at < $2
@@ -80,18 +83,22 @@ async def our_entries(
 ) -> list[Entry]:
     """What we booked at the bank. Known to it by its own name for the payment, or by the journal that follows from its name."""
     rows = await connection.fetch(_MOVED, accounts_at(provider, asset), since, until)
-    payments = await connection.fetch(_PAYMENTS, [row["event_id"] for row in rows if row["resolves"] is not None])
+    payments = await connection.fetch(_PAYMENTS, [row["event_id"] for row in rows if row["hold"] is not None])
     named = {hold_id_of(row["id"]): str(row["provider_reference"]) for row in payments}
-    return [
-        Entry(
-            str(row["journal_id"]),
-            row["at"],
-            row["amount"],
-            frozenset({str(row["journal_id"]), *([named[row["resolves"]]] if row["resolves"] in named else [])}),
-        )
-        for row in rows
-        if row["amount"]
-    ]
+    entries: list[Entry] = []
+    last: dict[UUID, int] = {}
+    for row in sorted(rows, key=lambda row: row["at"]):
+        hold, key = row["hold"], str(row["journal_id"])
+        names = frozenset({key, *([named[hold]] if hold in named else [])})
+        before = entries[last[hold]] if hold in last else None
+        if before is not None and row["at"] - before.at < _TOGETHER:
+            # What its payer bears and what nobody does: the bank moved it at once.
+            entries[last[hold]] = replace(before, amount=add(before.amount, row["amount"]), names=before.names | names)
+            continue
+        if hold is not None:
+            last[hold] = len(entries)
+        entries.append(Entry(key, row["at"], row["amount"], names))
+    return [entry for entry in entries if entry.amount]
 
 
 async def lay_there(connection: Connection, provider: str, asset: str, at: datetime) -> Decimal:

@@ -13,11 +13,16 @@ from asyncpg.pool import PoolConnectionProxy
 from isthmus.domain.events import Event
 from isthmus.domain.ledger import Figures, HoldVoided, JournalPosted, JournalReserved
 from isthmus.domain.log import LoggedEvent, Metadata, Record
+from isthmus.domain.payment_decisions import PaymentDecided, PaymentDecisionProposed, PaymentLookedInto
 from isthmus.domain.payment_events import PaymentParked, PaymentReleased, PaymentScreened
 
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record] | PoolConnectionProxy[asyncpg.Record]"
 
 _PERSON = "person:"
+#: That a payment is looked at.
+_UNTOLD = (
+    PaymentScreened | PaymentParked | PaymentReleased | PaymentDecisionProposed | PaymentDecided | PaymentLookedInto
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +48,7 @@ class Fact:
             people = set() if self.event.owner is None else {self.event.owner}
         if self.written.actor.startswith(_PERSON):
             people.add(UUID(self.written.actor.removeprefix(_PERSON).partition("/")[0]))
-        if isinstance(self.event, PaymentScreened | PaymentParked | PaymentReleased):
+        if isinstance(self.event, _UNTOLD):
             people.discard(self.event.owner)
         return people
 
