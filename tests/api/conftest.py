@@ -48,6 +48,7 @@ from isthmus.read_models.institutions import InstitutionReader
 from isthmus.read_models.journals import JournalReader
 from isthmus.read_models.log import LogReader
 from isthmus.read_models.notices import NoticeFeed, NoticeReader
+from isthmus.read_models.parked import ParkedReader
 from isthmus.read_models.payees import PayeeReader
 from isthmus.read_models.payments import PaymentReader, payment_feed_of
 from isthmus.read_models.personal_limits import LimitReader
@@ -66,6 +67,7 @@ from isthmus.runtime.payments import (
     batch_desk,
     device_desk,
     limit_desk,
+    parked_desk,
     paying,
     payment_desk,
     sca_desk,
@@ -216,6 +218,7 @@ def wiring_of(served: Served, servers: EmbeddedServers, template: str) -> Callab
                 consents=consents,
                 institutions=InstitutionReader(reading),
                 payments=payments,
+                parked=ParkedReader(reading, payments),
                 devices=DeviceReader(reading, side.clock.stamp),
                 notices=notices,
                 apps=AppReader(reading, side.clock.stamp),
@@ -234,6 +237,7 @@ def wiring_of(served: Served, servers: EmbeddedServers, template: str) -> Callab
                 banking=served.banking.links,
                 sca=answers,
                 payments=payment_desk(settings, side, redis, at_banks, payees),
+                parked=await stack.enter_async_context(parked_desk(settings, side, at_banks)),
                 payees=payees,
                 devices=device_desk(settings, side),
                 apps=app_desk(settings, side, answers),

@@ -171,3 +171,26 @@ def test_money_sent_to_us_is_credited_by_its_reference_and_what_is_nobodys_by_an
     assert ([one["errors"] for one in given], given[1]["replayed"]) == ([[], []], True)
     assert given[0]["case"]["closedBy"] == "OPERATOR"
     assert balance(ada, account) == ("37.00", "37.00")
+
+
+def test_money_that_is_nobodys_is_sent_back_and_the_statement_agrees_and_no_case_is_closed_over_it(
+    served: Served, books: Books, ada: Person, olga: Person
+) -> None:
+    begun, nobodys = today(), books.came(1300, "hello")
+    case = case_of(olga, nobodys)["id"]
+    refused = close(olga, case)["errors"]
+    assert refused == [{"code": "MONEY_IN_SUSPENSE", "path": ["input", "caseId"]}]
+    back = books.act("payout_behind", currency="EUR", amount_in_minor=1300)
+    books.run({begun, today()})
+    assert case_of(olga, back)["difference"] == "EXTRA", "the bank has sent something that we know nothing of"
+
+    both = close(olga, case, returnEntry=back, accountId=ada.open())["errors"]
+    known = close(olga, case, returnEntry=nobodys)["errors"]
+    key = uuid4().hex
+    done = [close(olga, case, returnEntry=back, idempotencyKey=key) for _ in range(2)]
+    books.run({begun, today()})
+
+    assert both == known == [{"code": "INVALID_INPUT", "path": ["input", "returnEntry"]}]
+    assert ([one["errors"] for one in done], done[1]["replayed"]) == ([[], []], True)
+    assert done[0]["case"]["closedBy"] == "OPERATOR"
+    assert case_of(olga, back, "CLOSED")["closedBy"] == "RUN", "now both books have it"

@@ -246,6 +246,30 @@ CALLS: Mapping[str, Call] = {
         Role.OPERATOR,
         ids={"input.paymentId": "payment"},
     ),
+    "Query.paymentsParked": Call(
+        "{ paymentsParked { edges { node { payment { id } why evidence { told } } } } }", role=Role.OPERATOR
+    ),
+    "Mutation.lookAtPaymentAgain": _wish(
+        "lookAtPaymentAgain",
+        {"paymentId": MINE, "idempotencyKey": FRESH},
+        "payment { id state } told",
+        Role.OPERATOR,
+        ids={"input.paymentId": "payment"},
+    ),
+    "Mutation.proposePaymentDecision": _wish(
+        "proposePaymentDecision",
+        {"paymentId": MINE, "finding": "NOT_EXECUTED", "reason": "x", "idempotencyKey": FRESH},
+        "parked { payment { id state } }",
+        Role.OPERATOR,
+        ids={"input.paymentId": "payment"},
+    ),
+    "Mutation.confirmPaymentDecision": _wish(
+        "confirmPaymentDecision",
+        {"paymentId": MINE, "proposalId": FRESH, "idempotencyKey": FRESH},
+        "payment { id state }",
+        Role.OPERATOR,
+        ids={"input.paymentId": "payment", "input.proposalId": "proposal"},
+    ),
     "Mutation.markNotificationsRead": _wish("markNotificationsRead", {"through": "1"}, "unreadCount"),
     "Mutation.setNotificationPreference": _wish(
         "setNotificationPreference",

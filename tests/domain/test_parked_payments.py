@@ -1,0 +1,487 @@
+"""Payments that are parked: whatever a bank says, and whatever operators find, in any order, the book says what the bank moved, nobody is
+charged more than they answered for, and no payment is brought back."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from enum import Enum
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from isthmus.domain import parked_payments, payment_events, payment_initiation, payment_news, payments_at_bank, sca
+from isthmus.domain.accounts import Account, AccountType
+from isthmus.domain.compliance import Limits, Ruling, Verdict
+from isthmus.domain.deposits import bank_account_code
+from isthmus.domain.identifiers import house_account_id
+from isthmus.domain.ledger import (
+    AccountState,
+    Hold,
+    HoldVoided,
+    JournalPosted,
+    JournalReserved,
+    LedgerEvent,
+    apply,
+    evolve_hold,
+)
+from isthmus.domain.parked_books import differences_account_id
+from isthmus.domain.parked_payments import ConfirmDecision, LookIntoPayment, ProposeDecision
+from isthmus.domain.pay_ins import pay_in_journal_id, suspense_account_id
+from isthmus.domain.payment_decisions import Finding
+from isthmus.domain.payment_events import RANK, VOID, Payment, PaymentState, Source, clearing_code
+from isthmus.domain.payment_initiation import InitiatePayment
+from isthmus.domain.payment_news import PaymentNews, ProviderPayment, RecordPaymentNews
+from isthmus.domain.payments import StartSubmission, start_submission
+from isthmus.domain.payments_at_bank import RecordBankNews
+from isthmus.domain.personal import PersonalText, Sealed
+from isthmus.domain.reconciliation_cases import ReconciliationCaseOpened
+from isthmus.domain.refusals import Refusal, RefusalCode
+
+NOW = datetime(2026, 11, 29, 12, tzinfo=UTC)
+ADA, ACCOUNT, PAYMENT, CHALLENGE, OLGA, OTTO = (uuid4() for _ in range(6))
+TEXT = PersonalText("", Sealed(f"sealed:v1:{ADA}:t"))
+P, S, CODE = ProviderPayment, PaymentState, RefusalCode
+CLEARING = house_account_id(clearing_code("truelayer", "GBP"))
+BANK = house_account_id(bank_account_code("truelayer", "GBP"))
+DIFFERENCES = differences_account_id("truelayer", "GBP")
+MEMO = house_account_id("memo:user-bank:GBP")
+EXECUTED, NOT_EXECUTED = Finding.EXECUTED, Finding.NOT_EXECUTED
+
+
+class Rail(Enum):
+    OWN = "OWN"
+    LINKED = "LINKED"
+    TOP_UP = "TOP_UP"
+
+
+class World:
+    """An account with 100.00, a payment of 30.00, authorised; news of it, and what operators do."""
+
+    def __init__(self, rail: Rail) -> None:
+        self.rail = rail
+        owned = Account(ACCOUNT, "user", AccountType.LIABILITY, "GBP", ADA, may_overdraw=False)
+        self.book: dict[UUID, AccountState] = {ACCOUNT: AccountState(owned, posted=Decimal(100))}
+        self.hold: Hold | None = None
+        self.events: list[Any] = []
+        self.journals: set[UUID] = set()
+        own = rail is Rail.OWN
+        wish = InitiatePayment(
+            PAYMENT,
+            CHALLENGE,
+            ADA,
+            Source.OWN if own else Source.BANK,
+            ACCOUNT,
+            "truelayer",
+            Decimal(30),
+            "GBP",
+            TEXT,
+            TEXT,
+            TEXT,
+            "d" * 64,
+            sca.Method.ONE_TIME_CODE if own else sca.Method.REDIRECT,
+            NOW + timedelta(minutes=15),
+            Verdict(Ruling.ALLOW, "sanctions-name-clear", "1"),
+            Limits(Decimal(1_000), Decimal(1_000)),
+            credits=ACCOUNT if rail is Rail.TOP_UP else None,
+        )
+        made = payment_initiation.initiate if own else payments_at_bank.initiate
+        assert self.take(made(self.book, sca.fold_guard((), NOW), Decimal(0), wish, NOW)) is None
+        if own:
+            self.events.append(sca.ScaPassed(CHALLENGE, ADA, "code"))
+            self.events.append(payment_events.PaymentAuthorised(PAYMENT, ADA, "code"))
+
+    def take(self, decided: Any) -> RefusalCode | None:
+        if isinstance(decided, Refusal):
+            return decided.code
+        for event in decided:
+            if isinstance(event, LedgerEvent):
+                apply(self.book, [event])
+            if isinstance(event, JournalReserved | JournalPosted | HoldVoided):
+                self.hold = evolve_hold(self.hold, event)
+            if isinstance(event, JournalPosted):
+                assert event.journal_id not in self.journals, "a journal is posted once"
+                self.journals.add(event.journal_id)
+        self.events += decided
+        return None
+
+    @property
+    def payment(self) -> Payment:
+        found = payment_events.fold(self.events)
+        assert found is not None
+        return found
+
+    @property
+    def challenge(self) -> sca.Challenge | None:
+        return sca.fold(self.events)
+
+    def news(self, state: ProviderPayment, amount: str | None = "30") -> PaymentNews:
+        return PaymentNews(state, state, "p1", amount=None if amount is None else Decimal(amount), asset="GBP")
+
+    def hear(self, state: ProviderPayment, amount: str | None = "30", *, other_payee: bool = False) -> None:
+        news = self.news(state, amount)
+        if self.rail is Rail.OWN:
+            told = RecordPaymentNews(PAYMENT, news, uuid4())
+            assert self.take(payment_news.record_news(self.book, self.hold, self.payment, told, NOW)) is None
+            return
+        credits = ACCOUNT if self.rail is Rail.TOP_UP else None
+        wish = RecordBankNews(PAYMENT, CHALLENGE, "truelayer", "GBP", news, other_payee, "p1", credits)
+        credited = wish.credit_id in self.journals
+        done = payments_at_bank.record_bank_news(self.book, self.payment, self.challenge, wish, NOW, credited)
+        assert self.take(done) is None
+
+    def look(self, news: PaymentNews | None, *, other_payee: bool | None = None) -> RefusalCode | None:
+        """As the desk does: what is told is recorded first."""
+        parked = self.payment.parked is not None
+        if news is not None:
+            self.hear(news.state, None if news.amount is None else str(news.amount), other_payee=bool(other_payee))
+        return self.take(
+            parked_payments.look_into(self.payment, LookIntoPayment(PAYMENT, OTTO, parked, news, other_payee))
+        )
+
+    def propose(
+        self, finding: Finding, amount: str = "0", news: PaymentNews | None = None, operator: UUID = OLGA, **more: Any
+    ) -> RefusalCode | None:
+        told: dict[str, Any] = {"in_asset": "GBP", "provider_reference": "p1"} | more
+        wish = ProposeDecision(PAYMENT, uuid4(), operator, finding, Decimal(amount), reason=TEXT, news=news, **told)
+        return self.take(parked_payments.propose(self.payment, wish))
+
+    def confirm(
+        self, news: PaymentNews | None = None, operator: UUID = OTTO, proposal: UUID | None = None
+    ) -> RefusalCode | None:
+        payment = self.payment
+        known = proposal or (payment.proposed.proposal_id if payment.proposed is not None else uuid4())
+        mine = payment.initiated
+        name = payment.provider_reference or (payment.proposed.provider_reference if payment.proposed else None) or ""
+        wish = ConfirmDecision(
+            PAYMENT,
+            CHALLENGE,
+            known,
+            operator,
+            news,
+            uuid4(),
+            mine.source,
+            ACCOUNT,
+            "truelayer",
+            "GBP",
+            mine.credits,
+            name,
+        )
+        credited = pay_in_journal_id("truelayer", name) in self.journals
+        return self.take(parked_payments.confirm(self.book, self.hold, payment, self.challenge, wish, NOW, credited))
+
+    def decide(self, finding: Finding, amount: str = "0", news: PaymentNews | None = None) -> RefusalCode | None:
+        return self.propose(finding, amount, news) or self.confirm(news)
+
+    def lies(self, account: UUID) -> Decimal:
+        return self.book[account].posted if account in self.book else Decimal(0)
+
+    @property
+    def mine(self) -> tuple[Decimal, Decimal]:
+        """(posted, reserved)."""
+        return self.book[ACCOUNT].posted, self.book[ACCOUNT].pending_out
+
+
+def submitted(rail: Rail = Rail.OWN) -> World:
+    world = World(rail)
+    world.hear(P.SUBMITTED)
+    assert world.payment.state is S.SUBMITTED
+    return world
+
+
+@pytest.mark.parametrize(
+    ("amount", "charged", "beside"), [("30", 30, 0), ("29.50", Decimal("29.50"), 0), ("31", 30, 1)]
+)
+def test_what_the_bank_moved_is_booked_and_beyond_what_they_answered_for_nobody_is_charged(
+    amount: str, charged: Any, beside: Any
+) -> None:
+    world = submitted()
+    world.hear(P.EXECUTED, "35")
+    world.hear(P.UNKNOWN, None)
+
+    assert world.decide(EXECUTED, amount) is None
+
+    assert (world.payment.state, world.payment.parked) == (S.EXECUTED, None)
+    assert world.mine == (100 - charged, 0), "what was reserved beyond it is free"
+    assert (world.lies(CLEARING), world.lies(DIFFERENCES)) == (-Decimal(amount), beside)
+
+
+def test_what_was_not_done_and_never_will_be_is_free_again() -> None:
+    world = submitted()
+    world.hear(P.UNKNOWN, None)
+
+    assert world.decide(NOT_EXECUTED, news=world.news(P.FAILED)) is None
+
+    assert (world.payment.state, world.mine) == (S.FAILED, (100, 0))
+    assert world.confirm() is CODE.PAYMENT_NOT_PARKED, "once"
+
+
+def test_it_was_over_here_and_moved_all_the_same_it_stays_over_and_what_moved_is_seen() -> None:
+    world = submitted()
+    world.hear(P.REJECTED)
+    world.hear(P.EXECUTED)
+    assert (world.payment.state, world.payment.parked) == (S.REJECTED, "CONTRADICTION")
+
+    assert world.decide(EXECUTED, "30", world.news(P.EXECUTED)) is None
+
+    assert (world.payment.state, world.mine) == (S.REJECTED, (100, 0))
+    assert (world.lies(CLEARING), world.lies(DIFFERENCES)) == (-30, 30)
+    world.hear(P.EXECUTED)
+    assert world.payment.parked is None, "the same again is no news"
+
+
+def test_what_left_and_came_back_is_given_back_and_the_payment_stays_what_it_was() -> None:
+    world = submitted()
+    world.hear(P.EXECUTED)
+    world.hear(P.FAILED)
+
+    assert world.decide(NOT_EXECUTED, news=world.news(P.FAILED)) is None
+
+    assert (world.payment.state, world.mine, world.lies(CLEARING)) == (S.EXECUTED, (100, 0), 0)
+    world.hear(P.FAILED)
+    assert world.payment.parked is None
+    world.hear(P.EXECUTED)
+    assert world.payment.parked == "CONTRADICTION", "it did not come back, then"
+
+
+def test_what_its_payers_account_does_not_take_any_more_is_in_suspense_with_a_case() -> None:
+    world = submitted()
+    world.hear(P.EXECUTED)
+    world.hear(P.FAILED)
+    state = world.book[ACCOUNT]
+    world.book[ACCOUNT] = replace(state, account=replace(state.account, closed=True))
+
+    assert world.decide(NOT_EXECUTED) is None
+
+    (case,) = [event for event in world.events if isinstance(event, ReconciliationCaseOpened)]
+    assert (case.why, case.ours) == (CODE.ACCOUNT_CLOSED, 30)
+    assert world.lies(suspense_account_id("truelayer", "GBP")) == 30
+
+
+def test_what_was_brought_here_is_credited_as_much_as_arrived() -> None:
+    less, late = submitted(Rail.TOP_UP), submitted(Rail.TOP_UP)
+    less.hear(P.SETTLED, "29")
+    late.hear(P.CANCELLED)
+    late.hear(P.SETTLED)
+    assert (less.payment.parked, late.payment.parked) == ("OTHER_AMOUNT", "CONTRADICTION")
+
+    assert less.propose(EXECUTED, "29", less.news(P.EXECUTED, "29")) is CODE.PAYMENT_CONTRADICTED, "it left, no more"
+    assert less.decide(EXECUTED, "29", less.news(P.SETTLED, "29")) is None
+    assert late.decide(EXECUTED, "30") is None
+
+    assert (less.payment.state, less.lies(ACCOUNT), less.lies(BANK)) == (S.SETTLED, 129, 29)
+    assert (late.payment.state, late.lies(ACCOUNT), late.lies(BANK)) == (S.CANCELLED, 130, 30)
+    for world in (less, late):
+        assert pay_in_journal_id("truelayer", "p1") in world.journals, "the bank's statement finds its way to it"
+
+
+def test_what_was_credited_and_taken_back_by_the_bank_is_taken_as_far_as_it_is_there() -> None:
+    there, spent = submitted(Rail.TOP_UP), submitted(Rail.TOP_UP)
+    for world in (there, spent):
+        world.hear(P.SETTLED)
+        world.hear(P.FAILED)
+    spent.book[ACCOUNT] = replace(spent.book[ACCOUNT], posted=Decimal(10))
+
+    assert there.decide(NOT_EXECUTED) is spent.decide(NOT_EXECUTED) is None
+
+    assert (there.lies(ACCOUNT), there.lies(BANK), there.lies(DIFFERENCES)) == (100, 0, 0)
+    assert (spent.lies(ACCOUNT), spent.lies(BANK), spent.lies(DIFFERENCES)) == (10, 0, 30)
+
+
+def test_of_other_peoples_money_what_is_noted_says_what_moved() -> None:
+    world = submitted(Rail.LINKED)
+    world.hear(P.EXECUTED, "29")
+    assert world.decide(EXECUTED, "29", world.news(P.EXECUTED, "29")) is None
+    assert (world.payment.state, world.lies(MEMO), world.lies(ACCOUNT)) == (S.EXECUTED, 29, 100)
+    world.hear(P.SETTLED, "29")
+    assert (world.payment.state, world.payment.parked) == (S.SETTLED, None), "that amount is what is known now"
+    world.hear(P.SETTLED, "30")
+    assert world.payment.parked == "OTHER_AMOUNT"
+    assert world.decide(EXECUTED, "30") is None
+    assert world.lies(MEMO) == 30
+
+
+@pytest.mark.parametrize(
+    ("finding", "amount", "said", "told"),
+    [
+        (EXECUTED, "30", P.REJECTED, "30"),
+        (EXECUTED, "30", P.SUBMITTED, "30"),
+        (EXECUTED, "30", P.AWAITING, None),
+        (EXECUTED, "30", P.EXECUTED, "29"),
+        (EXECUTED, "30", P.UNKNOWN, "29"),
+        (NOT_EXECUTED, "0", P.EXECUTED, "30"),
+        (NOT_EXECUTED, "0", P.SETTLED, None),
+        (NOT_EXECUTED, "0", P.SUBMITTED, "30"),
+        (NOT_EXECUTED, "0", P.AUTHORISED, None),
+        (NOT_EXECUTED, "0", P.AWAITING, None),
+    ],
+)
+def test_nothing_is_decided_against_what_the_provider_definitely_says_then_or_when_it_is_confirmed(
+    finding: Finding, amount: str, said: ProviderPayment, told: str | None
+) -> None:
+    world = submitted()
+    world.hear(P.UNKNOWN, None)
+    news = world.news(said, told)
+
+    assert world.propose(finding, amount, news) is CODE.PAYMENT_CONTRADICTED
+    assert world.propose(finding, amount) is None
+    assert world.confirm(news) is CODE.PAYMENT_CONTRADICTED
+    assert (world.payment.state, world.mine) == (S.SUBMITTED, (100, 30))
+
+
+def test_where_it_does_not_answer_what_it_said_last_counts() -> None:
+    moved, over = submitted(), submitted()
+    moved.hear(P.EXECUTED, "29")
+    over.hear(P.EXECUTED)
+    over.hear(P.FAILED)
+
+    assert moved.propose(NOT_EXECUTED) is CODE.PAYMENT_CONTRADICTED
+    assert over.propose(EXECUTED, "30") is CODE.PAYMENT_CONTRADICTED
+
+
+def test_two_operators_decide_neither_of_them_its_payer_and_on_what_is_known() -> None:
+    world = submitted()
+    assert world.propose(NOT_EXECUTED) is CODE.PAYMENT_NOT_PARKED
+    world.hear(P.UNKNOWN, None)
+    assert world.propose(NOT_EXECUTED, operator=ADA) is CODE.PAYMENT_NOT_PARKED, "nobody decides on their own"
+    assert world.propose(EXECUTED, "30", in_asset="EUR") is CODE.ASSET_MISMATCH
+    assert world.propose(EXECUTED, "30", provider_reference="p2") is CODE.INVALID_INPUT
+    assert world.confirm() is CODE.PAYMENT_PROPOSAL_OVER, "nobody proposed anything"
+    assert world.propose(NOT_EXECUTED) is None
+    first = world.payment.proposed
+    assert first is not None
+    assert world.confirm(operator=OLGA) is CODE.SECOND_OPERATOR_NEEDED
+    assert world.confirm(operator=ADA) is CODE.PAYMENT_NOT_PARKED
+    assert world.propose(NOT_EXECUTED, operator=OTTO) is None
+    assert world.confirm(operator=OLGA, proposal=first.proposal_id) is CODE.PAYMENT_PROPOSAL_OVER, "it was replaced"
+    world.hear(P.UNKNOWN, "7")
+    assert world.confirm(operator=OLGA) is CODE.PAYMENT_PROPOSAL_OVER, "something was heard since"
+    assert world.payment.state is S.SUBMITTED
+
+
+def test_of_a_decision_and_of_news_at_the_same_moment_the_first_counts_and_the_other_is_seen() -> None:
+    news_first, decision_first = submitted(), submitted()
+    for world in (news_first, decision_first):
+        world.hear(P.UNKNOWN, None)
+        assert world.propose(NOT_EXECUTED) is None
+
+    news_first.hear(P.EXECUTED)
+    assert news_first.confirm() is CODE.PAYMENT_NOT_PARKED
+    assert (news_first.payment.state, news_first.mine) == (S.EXECUTED, (70, 0))
+
+    assert decision_first.confirm() is None
+    decision_first.hear(P.EXECUTED)
+    assert (decision_first.payment.state, decision_first.mine) == (S.FAILED, (100, 0))
+    assert decision_first.payment.parked == "CONTRADICTION"
+
+
+def test_nothing_is_sent_while_it_is_decided_and_what_is_on_its_way_after_that_is_seen() -> None:
+    world = World(Rail.OWN)
+
+    def start() -> int:
+        wish = StartSubmission(PAYMENT, CHALLENGE, "d" * 64)
+        assert world.take(start_submission(world.book, world.hold, world.payment, world.challenge, wish, NOW)) is None
+        return world.payment.attempts
+
+    assert start() == 1
+    world.take([payment_events.PaymentParked(PAYMENT, ADA, "UNKNOWN_STATUS")])
+    assert start() == 2, "what is unknown is asked for again"
+    assert world.propose(NOT_EXECUTED) is None
+    assert start() == 2
+    assert world.look(None) is None
+    assert start() == 3, "whoever looks again does not believe it"
+
+    assert world.propose(NOT_EXECUTED, provider_reference=None) is world.confirm() is None
+    world.hear(P.SUBMITTED)
+    assert (world.payment.state, world.payment.parked) == (S.FAILED, "CONTRADICTION")
+    assert world.payment.last_told == "SUBMITTED SUBMITTED as p1", "by that it can be asked for"
+
+
+def test_money_of_ours_is_not_said_to_have_moved_without_the_name_that_the_statement_has() -> None:
+    own, linked = World(Rail.OWN), World(Rail.LINKED)
+    for world in (own, linked):
+        world.take([payment_events.PaymentParked(PAYMENT, ADA, "UNKNOWN_STATUS")])
+    assert own.propose(EXECUTED, "30", provider_reference=None) is CODE.INVALID_INPUT
+    assert linked.propose(EXECUTED, "30", provider_reference=None) is None
+    assert own.decide(EXECUTED, "30") is None
+    assert own.payment.provider_reference == "p1"
+
+
+@pytest.mark.parametrize(
+    ("before", "said", "told", "parked"),
+    [
+        ([(P.UNKNOWN, None)], P.SUBMITTED, "30", None),
+        ([(P.UNKNOWN, None)], P.UNKNOWN, None, "UNKNOWN_STATUS"),
+        ([(P.EXECUTED, "29")], P.EXECUTED, "30", None),
+        ([(P.EXECUTED, "29")], P.EXECUTED, "29", "OTHER_AMOUNT"),
+        ([(P.EXECUTED, "29")], P.SUBMITTED, None, "OTHER_AMOUNT"),
+        ([(P.EXECUTED, "30"), (P.FAILED, "30")], P.EXECUTED, "30", None),
+        ([(P.EXECUTED, "30"), (P.FAILED, "30")], P.FAILED, "30", "CONTRADICTION"),
+        ([(P.FAILED, "30"), (P.EXECUTED, "30")], P.FAILED, "30", None),
+        ([(P.FAILED, "30"), (P.EXECUTED, "30")], P.EXECUTED, "30", "CONTRADICTION"),
+    ],
+)
+def test_whoever_looks_again_finds_it_in_order_or_it_stays_parked(
+    before: list[tuple[ProviderPayment, str | None]], said: ProviderPayment, told: str | None, parked: str | None
+) -> None:
+    world = submitted()
+    for state, amount in before:
+        world.hear(state, amount)
+    assert world.payment.parked is not None
+
+    assert world.look(world.news(said, told)) is None
+
+    assert world.payment.parked == parked
+
+
+def test_another_payee_is_in_order_once_the_provider_names_the_right_one() -> None:
+    world = submitted(Rail.LINKED)
+    world.hear(P.EXECUTED, other_payee=True)
+    assert world.look(world.news(P.SUBMITTED)) is None
+    assert world.payment.parked == "OTHER_PAYEE", "it says nothing of the payee"
+    assert world.look(world.news(P.EXECUTED), other_payee=False) is None
+    assert (world.payment.state, world.payment.parked) == (S.EXECUTED, None)
+
+
+STEPS = st.one_of(
+    st.tuples(st.just("hear"), st.sampled_from(P), st.sampled_from(["30", "30", "29", "31", None])),
+    st.tuples(st.just("decide"), st.sampled_from(Finding), st.sampled_from(["30", "29", "31"])),
+    st.tuples(st.just("look"), st.sampled_from(P), st.sampled_from(["30", "29", None])),
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.sampled_from(Rail), st.lists(STEPS, max_size=12))
+def test_after_any_decisions_and_any_news_the_book_says_what_moved_and_nothing_is_overlooked(
+    rail: Rail, steps: list[Any]
+) -> None:
+    world = World(rail)
+    for what, which, amount in steps:
+        before = world.payment
+        if what == "hear":
+            world.hear(which, amount)
+        elif what == "look":
+            world.look(world.news(which, amount))
+        else:
+            world.decide(which, amount if which is EXECUTED else "0")
+
+        payment = world.payment
+        assert before.state not in VOID or payment.state is before.state, "over is over"
+        assert payment.state in VOID or RANK[payment.state] >= RANK[before.state]
+        assert not (before.state in (S.EXECUTED, S.SETTLED) and payment.state in VOID)
+        moved, charged, differs = payment.moved, payment.charged, world.lies(DIFFERENCES)
+        if rail is Rail.OWN:
+            waits = payment.state in (S.AWAITING_SCA, S.AUTHORISED, S.SUBMITTED)
+            assert world.mine == (100 - charged, 30 if waits else 0)
+            assert (world.lies(CLEARING), differs, charged <= 30) == (-moved, moved - charged, True)
+        elif rail is Rail.LINKED:
+            assert (world.lies(MEMO), world.lies(ACCOUNT), differs) == (moved, 100, 0)
+        else:
+            assert (world.lies(BANK), world.lies(ACCOUNT), differs) == (moved, 100 + charged, charged - moved)
+        if what == "hear" and which in ((P.SETTLED,) if rail is Rail.TOP_UP else (P.EXECUTED, P.SETTLED)):
+            told = moved if amount is None else Decimal(amount)
+            assert payment.parked is not None or (moved == told and moved > 0), "it moved, and is not booked so"
