@@ -34,6 +34,8 @@ from isthmus.write_models.connection import Pool
 from isthmus.write_models.event_store import load_stream
 from isthmus.write_models.payment_rows import PaymentRow, find_payment
 
+_REFERENCE = ("input", "providerReference")
+
 log = structlog.get_logger(__name__)
 
 
@@ -164,14 +166,14 @@ class ParkedDesk:
                 news = await self._ask(seen, name)
         except ProviderRefused as refusal:
             log.warning("a provider will not tell of a payment", payment=str(seen.row.payment_id), why=str(refusal))
-            return None
+            return None if known else InvalidInput("The provider tells of no payment by that name.", _REFERENCE)
         except (TimeoutError, ProviderFault) as fault:
             if must:
                 raise Unavailable(str(fault)) from None
             log.warning("a parked payment cannot be looked up", payment=str(seen.row.payment_id), why=str(fault))
             return None
         if not known and news.our_payment != seen.row.payment_id:
-            return InvalidInput("The provider does not say that this is the payment.", ("input", "providerReference"))
+            return InvalidInput("The provider does not say that this is the payment.", _REFERENCE)
         return news
 
     async def _ask(self, seen: _Seen, name: str) -> PaymentNews:
