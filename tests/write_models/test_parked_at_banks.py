@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from decimal import Decimal
 from uuid import UUID, uuid4
 
@@ -12,6 +13,7 @@ from isthmus.domain.payment_decisions import Finding
 from isthmus.domain.personal import PersonalText
 from isthmus.domain.refusals import RefusalCode
 from isthmus.write_models.envelope import Outcome, Refused
+from isthmus.write_models.notices import Notices
 from isthmus.write_models.parked_desk import FindingWish, ParkedDesk
 from tests.write_models.bank_payment_rig import Elsewhere, P, S, bank, both, office
 from tests.write_models.driver import assert_sound
@@ -56,6 +58,16 @@ async def parked(office: Office, bank: Elsewhere, payment: UUID, **lies: object)
     await office.on(payment)
 
 
+async def told_of(office: Office, payment: UUID) -> Decimal:
+    """How much its payer is told has left."""
+    pool = office.side.pool
+    executed = "select position from event_store where aggregate_id = $1 and type = 'PaymentExecuted'"
+    notices = Notices(pool, (), timedelta(days=1), office.clock)
+    assert await notices.take([await pool.fetchval(executed, payment)]) == 1
+    found: Decimal = await pool.fetchval("select amount from listed_notifications where subject_id = $1", payment)
+    return found
+
+
 async def test_what_left_from_a_persons_own_bank_is_noted_as_it_was_found(office: Office, bank: Elsewhere) -> None:
     before, payment = await office.noted(), await office.initiate()
     await parked(office, bank, payment, amount=Decimal("29.50"))
@@ -68,6 +80,7 @@ async def test_what_left_from_a_persons_own_bank_is_noted_as_it_was_found(office
         Decimal("29.50"),
         Decimal("29.50"),
     )
+    assert await told_of(office, payment) == Decimal("29.50"), "its payer reads what moved"
     bank.states[str(payment)] = P.SETTLED
     await office.on(payment)
     assert await office.stands(payment) == (S.SETTLED, None), "with the amount that is known by now"
