@@ -23,7 +23,7 @@ from isthmus.write_models.bank_mirror import system_envelope
 from isthmus.write_models.verifier import verify
 from tests.api.banking import on_loop
 from tests.api.conftest import Person, Served
-from tests.api.test_payment_compliance import codes, trail
+from tests.api.test_payment_compliance import codes, events, trail
 from tests.api.test_payments import answer, balance, code_of, funded, initiate, shown
 
 P = ProviderPayment
@@ -142,7 +142,7 @@ def proposed(operator: Person, payment: str, amount: str | None = None, **more: 
 
 
 def test_another_amount_is_seen_with_what_was_told_and_booked_as_two_operators_find_it(
-    desk: Desk, ada: Person, olga: Person, otto: Person, alan: Person
+    desk: Desk, ada: Person, olga: Person, otto: Person
 ) -> None:
     account = funded(ada, olga)
     payment, before = desk.parked(ada, account), desk.posted(clearing_code("truelayer", "EUR"))
@@ -171,8 +171,12 @@ def test_another_amount_is_seen_with_what_was_told_and_booked_as_two_operators_f
     assert listed(olga, payment) is None
     made = ["PaymentInitiated", "PaymentPayeeChecked", "PaymentAuthorised", "PaymentSubmitted", "PaymentEvidenceKept"]
     assert trail(desk.served, ada, payment) == [*made, "PaymentExecuted"], "no word of who looked at it"
-    whole = trail(desk.served, alan, payment)
-    assert whole[-4:] == ["PaymentParked", "PaymentDecisionProposed", "PaymentExecuted", "PaymentDecided"]
+    assert [one["type"] for one in events(desk.served, payment)][-4:] == [
+        "PaymentParked",
+        "PaymentDecisionProposed",
+        "PaymentExecuted",
+        "PaymentDecided",
+    ]
 
 
 def test_more_than_they_answered_for_is_charged_to_nobody_and_the_statement_is_one_movement(
@@ -320,10 +324,10 @@ def _without(operator: Person, payment: str) -> Any:
 
 def test_what_is_parked_is_paged_longest_first(desk: Desk, ada: Person, olga: Person) -> None:
     account = funded(ada, olga)
-    made = [desk.parked(ada, account, f"p{n}") for n in range(3)]
+    made = [desk.parked(ada, account, f"p{n}") for n in range(2)]
     seen, after, total = list[str](), None, 0
     while True:
-        page = olga.ask(PARKED, {"first": 2, "after": after})["paymentsParked"]
+        page = olga.ask(PARKED, {"first": 1, "after": after})["paymentsParked"]
         seen += [edge["node"]["payment"]["id"] for edge in page["edges"]]
         total = page["totalCount"]
         if not page["pageInfo"]["hasNextPage"]:

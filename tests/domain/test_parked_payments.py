@@ -248,6 +248,30 @@ def test_what_left_and_came_back_is_given_back_and_the_payment_stays_what_it_was
     assert world.payment.parked == "CONTRADICTION", "it did not come back, then"
 
 
+def test_what_was_found_wrongly_is_found_anew_and_only_the_difference_is_booked() -> None:
+    world = submitted()
+    world.hear(P.EXECUTED, "31")
+    assert world.decide(EXECUTED, "31") is None
+    world.hear(P.EXECUTED, "29")
+    assert world.payment.parked == "OTHER_AMOUNT"
+
+    assert world.decide(EXECUTED, "29", world.news(P.EXECUTED, "29")) is None
+
+    assert (world.mine, world.lies(CLEARING), world.lies(DIFFERENCES)) == ((71, 0), -29, 0)
+
+
+def test_what_was_not_to_arrive_any_more_and_does_is_credited() -> None:
+    world = submitted(Rail.TOP_UP)
+    world.hear(P.EXECUTED)
+    world.hear(P.FAILED)
+    assert world.decide(NOT_EXECUTED) is None
+    assert (world.payment.state, world.lies(ACCOUNT)) == (S.EXECUTED, 100)
+
+    world.hear(P.SETTLED)
+
+    assert (world.payment.state, world.payment.moved, world.lies(ACCOUNT)) == (S.SETTLED, 30, 130)
+
+
 def test_what_its_payers_account_does_not_take_any_more_is_in_suspense_with_a_case() -> None:
     world = submitted()
     world.hear(P.EXECUTED)
@@ -454,7 +478,7 @@ STEPS = st.one_of(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(st.sampled_from(Rail), st.lists(STEPS, max_size=12))
 def test_after_any_decisions_and_any_news_the_book_says_what_moved_and_nothing_is_overlooked(
     rail: Rail, steps: list[Any]
