@@ -181,7 +181,7 @@ class World:
         return self.book[account].posted if account in self.book else Decimal(0)
 
     @property
-    def mine(self) -> tuple[Decimal, Decimal]:
+    def mine(self) -> Any:
         """(posted, reserved)."""
         return self.book[ACCOUNT].posted, self.book[ACCOUNT].pending_out
 
