@@ -4,7 +4,7 @@ A session is one sign-in at one client (`sid`): a token that was refreshed goes 
 What is sent to a person, and a page that polls, is nothing that they do. Programs with an API key have no session.
 
 When it was used last stands in Redis, for all processes, written every ten seconds at most: so a session may end that much sooner, and
-never later. It stands there for longer than a refresh token may lie unused (a day), so that no token that is fetched later wakes a
+never later. It stands there for longer than a sign-in can be refreshed (thirty days), so that no token that is fetched later wakes a
 session that was over. Where Redis has lost it, a token that was given out within five minutes goes on, and an older one does not.
 """
 
@@ -24,7 +24,7 @@ IDLE_LIFE_S = 300
 _IDLE = timedelta(seconds=IDLE_LIFE_S)
 #: A use that follows another sooner than this is not written down.
 _WRITTEN_EVERY = timedelta(seconds=10)
-_KEPT_S = 25 * 3_600
+_KEPT_S = 31 * 24 * 3_600
 #: How many sessions a process remembers by itself.
 _REMEMBERED_MAX = 50_000
 #: How often it is looked up, for a connection that stays open, whether its session was used elsewhere; in seconds.
@@ -57,10 +57,14 @@ class Activity:
         now = self._clock.now()
         written = self._written.get(caller.signed_in.session)
         if written is None or not timedelta(0) <= now - written < _WRITTEN_EVERY:
-            if await self._left(caller, now) <= timedelta(0):
+            used = await self._used(caller, now)
+            if (used or caller.signed_in.at) + _IDLE <= now:
                 raise TokenRefused("idle for five minutes")
             if not looks_on:
                 await self._write(caller.signed_in.session, now)
+            elif used is None:
+                # From here on it is known: the next token of somebody who does nothing but listen begins nothing anew.
+                await self._write(caller.signed_in.session, caller.signed_in.at)
 
     async def until_idle(self, caller: Caller) -> None:
         """Returns once the session is over, in whichever process it was used."""
@@ -69,7 +73,9 @@ class Activity:
         while True:
             pause = self._recheck_s
             try:
-                left = (await self._left(caller, self._clock.now())).total_seconds()
+                now = self._clock.now()
+                used = await self._used(caller, now) or caller.signed_in.at
+                left = (used + _IDLE - now).total_seconds()
                 if left <= 0:
                     return
                 pause = min(left, pause)
@@ -77,7 +83,8 @@ class Activity:
                 pass  # what the connection then asks for is refused, and its token ends it
             await asyncio.sleep(pause)
 
-    async def _left(self, caller: Caller, now: datetime) -> timedelta:
+    async def _used(self, caller: Caller, now: datetime) -> datetime | None:
+        """When it was used last; None where nobody knows of it."""
         signed_in = caller.signed_in
         assert signed_in is not None
         here = self._written.get(signed_in.session)
@@ -88,16 +95,15 @@ class Activity:
                 raise
             raw = None
         written = [datetime.fromtimestamp(float(raw), UTC)] if raw is not None else []
-        used = max([*written, *([here] if here is not None else [])], default=signed_in.at)
-        return used + _IDLE - now
+        return max([*written, *([here] if here is not None else [])], default=None)
 
-    async def _write(self, session: str, now: datetime) -> None:
-        self._written[session] = now
+    async def _write(self, session: str, used: datetime) -> None:
+        self._written[session] = used
         self._written.move_to_end(session)
         if len(self._written) > _REMEMBERED_MAX:
             self._written.popitem(last=False)
         try:
-            await self._store.put(_key(session), str(now.timestamp()).encode(), _KEPT_S)
+            await self._store.put(_key(session), str(used.timestamp()).encode(), _KEPT_S)
         except IssuerUnavailable:
             return  # this process knows it
 

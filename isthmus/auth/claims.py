@@ -176,9 +176,10 @@ def _check_times(claims: Mapping[str, Any], settings: IssuerSettings, now: float
 
 
 def _signed_in(claims: Mapping[str, Any], subject: str) -> SignedIn:
-    """By `sid` (OpenID Connect Front-Channel Logout 1.0, 3). Where an issuer tells none each token is a session of its own."""
+    """By `sid` (OpenID Connect Front-Channel Logout 1.0, 3) and `auth_time` (RFC 9068, 2.2.1): some issuers keep the `sid` when a person
+    signs in again. Where an issuer tells no `sid` each token is a session of its own."""
     issued, session = _time(claims, "iat"), claims.get("sid")
-    known = [session] if isinstance(session, str) else [subject, claims.get("jti"), issued]
+    known = [session, claims.get("auth_time")] if isinstance(session, str) else [subject, claims.get("jti"), issued]
     digest = hashlib.sha256(json.dumps([claims.get("iss"), *known], default=str).encode()).hexdigest()
     return SignedIn(digest, datetime.fromtimestamp(issued, UTC))
 

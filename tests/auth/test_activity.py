@@ -12,11 +12,12 @@ import pytest
 import pytest_asyncio
 from redis.asyncio import Redis
 
-from isthmus.auth.activity import Activity
+from isthmus.auth.activity import Activity, UseStore
 from isthmus.auth.caller import Caller
 from isthmus.auth.callers import Callers
 from isthmus.auth.claims import caller_of
 from isthmus.auth.issuer_keys import IssuerUnavailable
+from isthmus.auth.provider.store import FAMILY_LIFE
 from isthmus.auth.scopes import allowed
 from isthmus.auth.session_store import RedisSessions
 from isthmus.auth.tokens import TokenRefused
@@ -35,6 +36,7 @@ class Issued:
     def __init__(self, clock: SettableClock) -> None:
         self.clock = clock
         self.session: str | None = str(uuid4())
+        self.authenticated_at: int | None = None
         self._given: dict[str, datetime] = {}
 
     def token(self) -> str:
@@ -47,6 +49,8 @@ class Issued:
         claims = claims_of(iat=at, exp=at + 600, jti=token)
         if self.session is not None:
             claims["sid"] = self.session
+        if self.authenticated_at is not None:
+            claims["auth_time"] = self.authenticated_at
         return caller_of(claims, IssuerSettings(), ISSUER, self.clock.now().timestamp())
 
 
@@ -62,6 +66,21 @@ class Away(RedisSessions):
         if self.away:
             raise IssuerUnavailable("away")
         return await super().get(key)
+
+
+class Forgetful:
+    """As Redis is, by the test's clock: nothing is kept for longer than was asked."""
+
+    def __init__(self, clock: SettableClock) -> None:
+        self._clock = clock
+        self._kept: dict[str, tuple[bytes, datetime]] = {}
+
+    async def put(self, key: str, value: bytes, life_s: int) -> None:
+        self._kept[key] = (value, self._clock.now() + timedelta(seconds=life_s))
+
+    async def get(self, key: str) -> bytes | None:
+        value, until = self._kept.get(key, (None, NOW))
+        return value if self._clock.now() < until else None
 
 
 class Keys:
@@ -81,7 +100,7 @@ def issued() -> Issued:
     return Issued(SettableClock(NOW))
 
 
-def door(issued: Issued, store: RedisSessions) -> Callers:
+def door(issued: Issued, store: UseStore) -> Callers:
     """As one process has it."""
     return Callers(issued, Keys(), issued.clock, Activity(store, issued.clock, recheck_s=0.01))  # type: ignore[arg-type]
 
@@ -112,6 +131,37 @@ async def test_a_token_that_is_fetched_later_does_not_wake_what_is_over(issued: 
         async with refused():
             await another.verify(issued.token())
     issued.session = str(uuid4())  # signed in again
+    await callers.verify(issued.token())
+
+
+async def test_what_is_over_stays_so_for_as_long_as_it_can_be_refreshed(issued: Issued) -> None:
+    """A refresh token lies unused for a day at most, and the one that is got for it begins another day."""
+    store = Forgetful(issued.clock)
+    await door(issued, store).verify(issued.token())
+    for _ in range(int(FAMILY_LIFE / timedelta(hours=10))):
+        issued.clock.advance(timedelta(hours=10))
+        async with refused():
+            await door(issued, store).verify(issued.token())
+
+
+async def test_who_only_ever_listens_does_not_begin_anew_with_each_token(issued: Issued, store: Away) -> None:
+    for _ in range(2):
+        await door(issued, store).verify(issued.token(), looks_on=True)
+        issued.clock.advance(MINUTE * 3)
+    async with refused():
+        await door(issued, store).verify(issued.token(), looks_on=True)
+
+
+async def test_who_signs_in_again_goes_on_also_where_the_issuer_calls_it_the_same_session(
+    issued: Issued, store: Away
+) -> None:
+    issued.authenticated_at = int(NOW.timestamp())
+    callers = door(issued, store)
+    await callers.verify(issued.token())
+    issued.clock.advance(6 * MINUTE)
+    async with refused():
+        await callers.verify(issued.token())
+    issued.authenticated_at = int(issued.clock.now().timestamp())
     await callers.verify(issued.token())
 
 
