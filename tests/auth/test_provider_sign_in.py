@@ -275,3 +275,14 @@ async def test_a_session_ends_by_itself(kit: Kit) -> None:
     assert "Sign in" in (await kit.authorize(prompt=None)).text
     await kit.provider.keep()
     assert not await kit.rows("select from provider.sessions where expires_at <= $1", kit.clock.now())
+
+
+async def test_who_did_nothing_for_five_minutes_does_not_come_back_by_a_button(kit: Kit) -> None:
+    """The session at the app is over then; whoever sits at that browser later is not let in on the strength of it."""
+    web: dict[str, Any] = {"client_id": WEB, "redirect_uri": WEB_REDIRECT}
+    await kit.sign_in(**web)
+    assert "code" in redirected(await kit.authorize(**web, prompt=None))
+    kit.clock.advance(timedelta(minutes=5, seconds=1))
+    for more in ({}, {"max_age": "28800"}):
+        assert redirected(await kit.authorize(**web, prompt="none", **more))["error"] == "login_required"
+        assert "Sign in" in (await kit.authorize(prompt=None, **more)).text, "the app on this machine, too"
