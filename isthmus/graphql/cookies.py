@@ -78,12 +78,12 @@ async def caller_by_cookie(connection: HTTPConnection, sessions: BrowserSessions
         return None
     if not is_proven(connection, sessions.site):
         raise Unproven
-    return await sessions.caller(cookie, looks_on=looks_on(connection))
+    return await sessions.caller(cookie, looks_on=True)  # what it is that they ask is not known yet
 
 
 def looks_on(connection: HTTPConnection) -> bool:
-    """To listen is to do nothing: what was cut off is listened to again by the page, and not by its person."""
-    return connection.scope["type"] == "websocket" or bool(connection.headers.get(LOOKS_ON))
+    """A page asks by itself, and not its person."""
+    return bool(connection.headers.get(LOOKS_ON))
 
 
 def _name(name: str, site: Site) -> str:

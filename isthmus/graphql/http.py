@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Awaitable, Mapping
+from typing import Any, TypeVar
 
 import orjson
 from graphql import GraphQLError, OperationType
@@ -57,6 +57,9 @@ class HttpError(Exception):
         self.status = status
         self.error = error
         self.headers = dict(headers or {})
+
+
+_Checked = TypeVar("_Checked")
 
 
 class HttpTransport:
@@ -142,8 +145,11 @@ class HttpTransport:
         challenge = {"WWW-Authenticate": self._challenge}
         if scheme.lower() != "bearer" or not token.strip():
             raise HttpError(401, Unauthenticated("Sign in: send an access token as a bearer token."), challenge)
+        return await self._checked(self._executor.services.verifier.verify(token.strip(), looks_on=True))
+
+    async def _checked(self, asked: Awaitable[_Checked]) -> _Checked:
         try:
-            return await self._executor.services.verifier.verify(token.strip(), looks_on=looks_on(request))
+            return await asked
         except TokenRefused:
             challenge = {"WWW-Authenticate": f'{self._challenge}, error="invalid_token"'}
             if self._challenge == "Bearer":
@@ -204,6 +210,8 @@ class HttpTransport:
             return nothing_ran(BadUserInput(f"Subscriptions come over WebSocket, or as {EVENTS}, at the same address."))
         if request.method == "GET" and prepared.kind is OperationType.MUTATION:
             raise HttpError(405, BadUserInput("GET is for queries only."), {"Allow": "POST"})
+        if prepared.kind is not OperationType.SUBSCRIPTION and not looks_on(request):
+            await self._checked(self._executor.services.verifier.used(caller))
         try:
             await self._executor.visible(prepared, position)
         except NotYetVisible as error:

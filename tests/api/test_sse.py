@@ -13,6 +13,8 @@ from uuid import uuid4
 import httpx
 import pytest
 
+from isthmus.auth.caller import Caller
+from isthmus.auth.callers import Callers
 from isthmus.graphql import sse
 from tests.api.conftest import CONTRACT, Person, Served, deposit, token
 
@@ -94,6 +96,26 @@ async def test_a_subscription_streams_balances_and_what_changes_them(
     ]
     assert [first.id, second.id] == [one["position"] for one in changes]
     assert first.data["extensions"]["correlationId"] == stream.response.headers["x-correlation-id"]
+
+
+async def test_who_listens_anew_does_nothing_and_who_asks_does(
+    served: Served, ada: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A stream that is cut off is listened to again by the app, and not by its person: their session lasts no longer for it."""
+    account, used = ada.open(), list[str]()
+
+    async def note(self: Callers, caller: Caller) -> None:
+        used.append(caller.actor)
+
+    monkeypatch.setattr(Callers, "used", note)
+    async with streaming(served, ada.token, CHANGED, {"ids": [account]}) as stream:
+        await stream.event()
+    async with streaming(served, ada.token, "{ assets { code } }", X_Isthmus_Looks_On="1"):
+        pass
+    assert used == []
+    async with streaming(served, ada.token, "{ assets { code } }"):
+        pass
+    assert used == [f"person:{ada.id}"]
 
 
 async def test_the_id_of_the_last_event_goes_on_behind_it(served: Served, ada: Person, olga: Person) -> None:
