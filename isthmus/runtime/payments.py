@@ -179,7 +179,7 @@ async def paying(settings: Settings, side: WriteSide) -> AsyncIterator[Paying]:
         bank_saga = BankPaymentSaga(side.pool, side.commands, banks, side.clock, ids)
         saga = PaymentSaga(side.pool, side.commands, side.texts, payouts, side.clock, ids, bank_saga)
         carrier = notifier(settings, http, "onesignal", Manners(deadline_s=settings.banking.deadline_s))
-        yield Paying(saga, CodeDelivery(side.pool, side.texts, _codes(side), carrier, side.commands.assets))
+        yield Paying(saga, CodeDelivery(side.pool, side.texts, _codes(side), carrier, side.commands.assets, side.clock))
 
 
 def bank_payments_of(settings: Settings, side: WriteSide, http: httpx.AsyncClient) -> dict[str, BankPayments]:

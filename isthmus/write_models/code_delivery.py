@@ -11,8 +11,9 @@ from uuid import UUID
 import structlog
 from prometheus_client import Counter
 
+from isthmus.domain.clock import Clock, SystemClock
 from isthmus.domain.dynamic_link import Purpose
-from isthmus.domain.money import Asset, printed
+from isthmus.domain.money import Asset, add, printed
 from isthmus.domain.notifications import Message, Notifier, Undeliverable
 from isthmus.domain.payees import PayeeAccount
 from isthmus.domain.personal import PersonalTexts
@@ -35,6 +36,8 @@ _delivered = Counter(
 
 _ALONE = "It is for this alone. Never tell it to anyone. If it was not you, do nothing, and call us."
 _AGAIN = timedelta(seconds=3)
+#: What carries a message takes no more than a few thousand bytes of it: of many payees so many letters are named, with what they are paid.
+_PAYEES_MAX = 1_000
 
 log = structlog.get_logger(__name__)
 
@@ -43,8 +46,15 @@ class CodeDelivery:
     """`assets`: what each asset's amounts look like."""
 
     def __init__(
-        self, pool: Pool, texts: PersonalTexts, codes: OneTimeCodes, notifier: Notifier, assets: dict[str, Asset]
+        self,
+        pool: Pool,
+        texts: PersonalTexts,
+        codes: OneTimeCodes,
+        notifier: Notifier,
+        assets: dict[str, Asset],
+        clock: Clock | None = None,
     ) -> None:
+        self._clock = clock or SystemClock()
         self._pool = pool
         self._texts = texts
         self._codes = codes
@@ -56,8 +66,7 @@ class CodeDelivery:
         use any more."""
         async with self._pool.acquire() as connection:
             row = await find_challenge(connection, challenge_id)
-            wanted = row is not None and row.state is ChallengeState.PENDING and row.method is Method.ONE_TIME_CODE
-            told = await self._told(connection, row) if wanted and row is not None else None
+            told = await self._told(connection, row) if row is not None and self._wanted(row) else None
         if told is None or row is None:
             _delivered.labels("late").inc()
             return "late"
@@ -73,6 +82,11 @@ class CodeDelivery:
             return outcome
         _delivered.labels("delivered").inc()
         return "delivered"
+
+    def _wanted(self, row: ChallengeRow) -> bool:
+        """Only payments' challenges are ever written down as expired: what is over by the clock is of no use either."""
+        open_still = row.state is ChallengeState.PENDING and row.expires_at > self._clock.now()
+        return open_still and row.method is Method.ONE_TIME_CODE
 
     async def _told(self, connection: Connection, row: ChallengeRow) -> tuple[str, str] | None:
         """Title and text; None where nobody can tell any more what it is for."""
@@ -107,12 +121,26 @@ class CodeDelivery:
         lines = await batch_of(connection, self._texts, row.subject_id)
         if not lines or any(line.order is None for line in lines):
             return None
-        total = sum((line.amount for line in lines), Decimal(0))
-        payees = "; ".join(f"{line.payee_name} {self._printed(line.amount, line.asset)}" for line in lines)
+        total = _sum(lines)
+        payees = self._payees(lines)
         told = (
             f"Pay {self._printed(total, lines[0].asset)} in all to {len(lines)} payees ({payees}): your code is {code}."
         )
         return "Authorise payments", f"{told} It is for these payments alone. Never tell it to anyone."
+
+    def _payees(self, lines: list[PaymentRow]) -> str:
+        """In the batch's order, where there is room for all. Otherwise those come first who are paid most, and of the others there is how
+        much they are paid in all; the app shows each."""
+        asset = lines[0].asset
+        named = [f"{line.payee_name} {self._printed(line.amount, asset)}" for line in lines]
+        if len("; ".join(named)) <= _PAYEES_MAX:
+            return "; ".join(named)
+        most = sorted(range(len(lines)), key=lambda n: lines[n].amount, reverse=True)
+        shown: list[str] = []
+        while most and len("; ".join([*shown, named[most[0]]])) <= _PAYEES_MAX:
+            shown.append(named[most.pop(0)])
+        rest = self._printed(_sum([lines[n] for n in most]), asset)
+        return "; ".join([*shown, f"and {len(most)} more, {rest} in all, whom the app shows"])
 
     async def _payee(self, connection: Connection, row: ChallengeRow, code: str) -> tuple[str, str] | None:
         sealed = await connection.fetchrow("select name, account from payees where id = $1", row.subject_id)
@@ -135,6 +163,13 @@ class CodeDelivery:
             f"Pay {amount} to {row.payee_name} ({_number(row.payee_account or '')}): your code is {code}. "
             "It is for this payment alone. Never tell it to anyone."
         )
+
+
+def _sum(lines: Sequence[PaymentRow]) -> Decimal:
+    total = Decimal(0)
+    for line in lines:
+        total = add(total, line.amount)
+    return total
 
 
 def _number(text: str) -> str:

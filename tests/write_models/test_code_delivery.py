@@ -9,6 +9,7 @@ from uuid import UUID, uuid4
 
 from isthmus.auth.webauthn import WebAuthn
 from isthmus.domain.api_keys import KeyScope, MakeApiKey
+from isthmus.domain.clock import SettableClock
 from isthmus.domain.compliance import Limits
 from isthmus.domain.identifiers import uuid7_source
 from isthmus.domain.notifications import Message
@@ -81,6 +82,16 @@ async def test_the_message_says_what_the_code_is_for_and_none_comes_for_what_is_
     assert "Pay 30.00 EUR to Bob (GB29NWBK60161331926819)" in payment.body
     for message, row in zip(inbox.messages, rows, strict=True):
         assert codes.code(row["id"], row["digest"]) in message.body
+
+    late = CodeDelivery(
+        side.pool,
+        side.texts,
+        codes,
+        inbox,
+        side.commands.assets,
+        SettableClock(side.clock.now() + timedelta(minutes=6)),
+    )
+    assert {await late.deliver(row["id"]) for row in rows} == {"late"}, "over by the clock, which nobody writes down"
 
     await side.pool.execute("update sca_challenges set state = 'PASSED' where owner = $1", person)
     assert {await delivery.deliver(row["id"]) for row in rows} == {"late"}
