@@ -20,6 +20,7 @@ from isthmus.write_models.connection import Pool
 from isthmus.write_models.payment_desk import PaymentWish
 from isthmus.write_models.payment_rows import batch_link
 from isthmus.write_models.sca_desk import ScaDesk
+from isthmus.write_models.velocity import answered
 
 
 class BatchDesk:
@@ -51,7 +52,11 @@ class BatchDesk:
         """`wishes`: one at least, all from one account. The batch's id, and what was recorded."""
         asked = await self._sca.ask(person, method)
         if isinstance(asked, Refusal):
-            return Refused(asked, 0)
+            if not await answered(self._pool, envelope):
+                return Refused(asked, 0)
+            # The same again is answered as before, whatever became of the method since. Nothing is made by it.
+            asked = await self._sca.ask(person)
+            assert not isinstance(asked, Refusal), "nothing was wished for that there is not"
         orders = [
             PaymentOrder(self._ids(), one.amount, one.asset, one.payee_name, one.payee_account, one.reference)
             for one in wishes

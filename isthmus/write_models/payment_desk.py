@@ -161,12 +161,11 @@ class PaymentDesk:
         path = ("input", "fromAccountId")
         if self._banks is None:
             return Refused(AccountNotFound("There is no such account.", path), 0)
-        payer = await self._banks.payer(person, wish.from_account_id, wish.asset)
-        if isinstance(payer, Refusal):
-            return Refused(payer, 0)
-        ours = self._banks.collects(payer.provider, wish.asset)
-        if ours is None:
-            return Refused(BankRefused("Money cannot be brought here from this bank.", path), 0)
+        ours = await self._collects(person, wish, path)
+        if isinstance(ours, Refusal):
+            if not await answered(self._pool, envelope):
+                return Refused(ours, 0)
+            ours = PayeeAccount(merchant="")  # as in `initiate`: what was answered before is answered so again
         reference = funding_reference(wish.to_account_id)
         asked = PaymentWish(
             wish.from_account_id,
@@ -179,6 +178,15 @@ class PaymentDesk:
             credits=wish.to_account_id,
         )
         return await self.initiate(person, asked, envelope)
+
+    async def _collects(self, person: UUID, wish: TopUpWish, path: tuple[str, ...]) -> PayeeAccount | Refusal:
+        """Our account that can be paid into from theirs."""
+        assert self._banks is not None, "it was looked at"
+        payer = await self._banks.payer(person, wish.from_account_id, wish.asset)
+        if isinstance(payer, Refusal):
+            return payer
+        ours = self._banks.collects(payer.provider, wish.asset)
+        return ours or BankRefused("Money cannot be brought here from this bank.", path)
 
     async def cancel(self, person: UUID, payment_id: UUID, envelope: Envelope) -> Outcome:
         async with self._pool.acquire() as connection:

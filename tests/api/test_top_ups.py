@@ -12,6 +12,7 @@ import pytest
 
 from isthmus.domain.funding import funding_reference
 from isthmus.domain.reconciliation import Class
+from isthmus.domain.refusals import ConsentOver
 from isthmus.failpoints import InjectedFault, armed
 from isthmus.graphql.ids import account_key, payment_key
 from isthmus.write_models.reconciliation import Report
@@ -69,6 +70,23 @@ def pounds(served: Served, books: Books, days: set[date]) -> list[Report]:  # no
     """Mostly there is one day."""
     reports = [one for day in sorted(days) for one in on_loop(served, books.reconciler.run(day))]
     return [one for one in reports if one.asset == "GBP"]
+
+
+def test_the_same_wish_is_answered_as_before_though_the_bank_is_not_linked_any_more(
+    served: Served, jo: Person, at_jos_bank: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever did not hear the answer would otherwise bring the money twice."""
+    target, key = jo.open(asset="GBP"), uuid4().hex
+    done = top_up(jo, at_jos_bank, target, idempotencyKey=key)
+
+    async def ended(*_: Any) -> ConsentOver:
+        return ConsentOver("The bank is not linked any more.", ("input", "fromAccountId"))
+
+    monkeypatch.setattr(served.app.state.running.services.payments._banks, "payer", ended)
+    again, other = top_up(jo, at_jos_bank, target, idempotencyKey=key), top_up(jo, at_jos_bank, target)
+
+    assert (again["errors"], again["replayed"], again["payment"]["id"]) == ([], True, done["payment"]["id"])
+    assert [error["code"] for error in other["errors"]] == ["CONSENT_OVER"]
 
 
 def test_it_is_credited_once_it_has_arrived_and_both_books_have_it(

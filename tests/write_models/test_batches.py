@@ -10,6 +10,7 @@ import pytest
 
 from isthmus.domain.identifiers import uuid7_source
 from isthmus.domain.payment_events import PaymentState
+from isthmus.domain.sca import Method
 from isthmus.integrations.screening.files import limit_table, sanctions_list
 from isthmus.integrations.screening.rules import ListedCompliance
 from isthmus.runtime.wiring import WriteSide
@@ -30,13 +31,13 @@ async def office(side: WriteSide, ledger: Driver) -> Office:
     return await opened(side, ledger)
 
 
-async def initiated(office: Office, *amounts: str) -> tuple[UUID, list[UUID]]:
+async def initiated(office: Office, *amounts: str, name: str = "") -> tuple[UUID, list[UUID]]:
     """(batch, its payments)."""
     side, ids = office.side, uuid7_source(office.side.clock.now)
     compliance = ListedCompliance(sanctions_list(None), limit_table(None, "GB"))
     desk = BatchDesk(side.pool, side.commands, side.texts, office.sca, side.clock, ids, "bank", compliance)
     wishes = [
-        PaymentWish(office.account, Decimal(amount), "EUR", f"Payee {n}", BOB, "Rent")
+        PaymentWish(office.account, Decimal(amount), "EUR", f"Payee {n} {name}".strip(), BOB, "Rent")
         for n, amount in enumerate(amounts)
     ]
     made = await desk.initiate(office.person, wishes, None, office.envelope("initiateBatchPayment"))
@@ -96,6 +97,36 @@ async def test_d1_a_line_that_was_changed_stops_all_that_is_not_sent_yet(office:
     assert [await office.state(payment) for payment in payments[1:]] == [S.REJECTED] * 2
     assert [await office.parked(payment) for payment in payments[1:]] == ["CHANGED_AFTER_SCA"] * 2
     assert (await office.figures())[1] == 10, "what is not sent is free again"
+
+
+async def test_a_message_about_many_names_those_first_who_are_paid_most_and_has_room_for_the_code(
+    office: Office,
+) -> None:
+    batch, _ = await initiated(office, *["0.10"] * 99, "50.00", name="X" * 60)
+    challenge = await office.side.pool.fetchrow("select id, digest from sca_challenges where subject_id = $1", batch)
+    inbox = Inbox()
+    delivery = CodeDelivery(office.side.pool, office.side.texts, office.sca._codes, inbox, office.side.commands.assets)
+    assert await delivery.deliver(challenge["id"]) == "delivered"
+    body = inbox.messages[0].body
+
+    assert body.startswith(f"Pay 59.90 EUR in all to 100 payees (Payee 99 {'X' * 60} 50.00 EUR; Payee 0 ")
+    assert "; and 88 more, 8.80 EUR in all, whom the app shows): your code is " in body
+    assert office.sca._codes.code(challenge["id"], challenge["digest"]) in body
+    assert len(body) < 1_250
+
+
+async def test_the_same_wish_is_answered_as_before_though_its_method_is_gone(office: Office) -> None:
+    side, ids = office.side, uuid7_source(office.side.clock.now)
+    compliance = ListedCompliance(sanctions_list(None), limit_table(None, "GB"))
+    desk = BatchDesk(side.pool, side.commands, side.texts, office.sca, side.clock, ids, "bank", compliance)
+    wishes, envelope = [PaymentWish(office.account, Decimal(1), "EUR", "Bob", BOB, "")], office.envelope("x")
+    assert isinstance(await desk.initiate(office.person, wishes, Method.DEVICE, envelope), Refused)
+    made = await desk.initiate(office.person, wishes, None, envelope)
+    again = await desk.initiate(office.person, wishes, Method.DEVICE, envelope)
+
+    assert not isinstance(made, Refused)
+    assert not isinstance(again, Refused)
+    assert (again[0], again[1].replayed) == (made[0], True)
 
 
 async def test_one_that_is_taken_back_before_the_answer_takes_the_others_with_it(office: Office) -> None:
