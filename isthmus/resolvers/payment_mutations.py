@@ -158,6 +158,7 @@ class PaymentMutations:
             reference,
             Method[input.method.name] if input.method else None,
             source,
+            by_program=info.context.caller.api_key_id is not None,
         )
         answer = await info.context.services.payments.initiate(info.context.caller.person_id, wish, envelope)
         if isinstance(answer, Refused):

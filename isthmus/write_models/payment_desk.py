@@ -55,6 +55,8 @@ class PaymentWish:
     source: Source = Source.OWN
     #: The account here that it tops up.
     credits: UUID | None = None
+    #: A program wishes it, with a key of theirs.
+    by_program: bool = False
 
 
 @dataclass(frozen=True)
@@ -138,8 +140,7 @@ class PaymentDesk:
                 now + _life(wish.source, verdict),
                 verdict,
                 limits,
-                # Whoever names a method wishes to be asked; and whom a bank asks is for the bank to say.
-                self._exemptions if wish.method is None and wish.source is Source.OWN else NO_EXEMPTIONS,
+                self._exempting(wish),
                 standing,
                 *payee_check_of(told),
                 credits=wish.credits,
@@ -211,6 +212,12 @@ class PaymentDesk:
             )
         kind = ReleasePayment if release else RefusePayment
         return await self._commands.run(kind(payment_id, row.challenge_id, operator), envelope)
+
+    def _exempting(self, wish: PaymentWish) -> ExemptionRules:
+        """Whoever names a method wishes to be asked, and whom a bank asks is for the bank to say. What a program wishes nobody did at all:
+        with a key that leaked nothing leaves unasked."""
+        here = wish.method is None and wish.source is Source.OWN and not wish.by_program
+        return self._exemptions if here else NO_EXEMPTIONS
 
     async def _way(self, person: UUID, wish: PaymentWish) -> tuple[str, sca.Method] | Refusal:
         """Who pays, and how its person is asked."""

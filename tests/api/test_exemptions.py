@@ -8,6 +8,7 @@ import pytest
 
 from isthmus.domain.exemptions import ExemptionRules, LowValue
 from isthmus.graphql.ids import payee_key
+from tests.api.api_key_calls import create, program
 from tests.api.conftest import Person, Served
 from tests.api.test_payees import NOBODYS, remove, run, save
 from tests.api.test_payments import funded, initiate, shown
@@ -51,3 +52,14 @@ def test_a_saved_payee_is_paid_without_a_challenge_to_the_letter_and_until_it_is
     assert pay(ada, account) == "AWAITING_SCA"
     run(served, "update payees set state = 'SAVED' where id = $1", payee_key(payee))
     assert pay(ada, account) == "AWAITING_SCA", "whatever somebody wrote into the database"
+
+
+def test_what_a_program_wishes_to_pay_is_asked_for_whatever_is_exempted(
+    served: Served, ada: Person, olga: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With a key that leaked nothing leaves unasked."""
+    monkeypatch.setattr(served.app.state.running.services.payments, "_exemptions", RULES)
+    account, key = funded(ada, olga), create(ada, scopes=("READ", "WRITE"))["secret"]
+
+    assert initiate(program(served, ada, key), account, "1.00")["payment"]["state"] == "AWAITING_SCA"
+    assert initiate(ada, account, "1.00")["payment"]["state"] == "AUTHORISED"
