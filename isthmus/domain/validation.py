@@ -5,6 +5,7 @@ The order of the checks is the order of the fields, so that the same wrong input
 
 from __future__ import annotations
 
+import unicodedata
 from decimal import Decimal
 
 from isthmus.domain.internal_transfers import REFERENCE_LENGTH_MAX
@@ -14,6 +15,10 @@ from isthmus.domain.refusals import InvalidAmount, InvalidInput, Refusal, Unknow
 KEY_LENGTH_MAX = 255
 REASON_LENGTH_MAX = 500
 _UNSTORABLE = "\x00"
+#: Unicode's categories of controls, and of ends of lines and paragraphs.
+_UNSHOWN = ("Cc", "Zl", "Zp")
+#: What turns the direction of writing: marks, embeddings, overrides, isolates. Letters that are written from the right need none of them.
+_TURNS = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
 
 def key_fault(key: str) -> Refusal | None:
@@ -51,6 +56,14 @@ def text_fault(text: str, path: tuple[str, ...]) -> Refusal | None:
     if _UNSTORABLE in text or any("\ud800" <= character <= "\udfff" for character in text):
         return InvalidInput("The text has a character that cannot be stored.", path)
     return None
+
+
+def shown_fault(text: str, path: tuple[str, ...]) -> Refusal | None:
+    """Of a text that is shown to whoever is to authorise something, and sent to banks: it must look as it is written. What begins a line
+    anew, or turns the direction of what stands after it, could hide what the message says besides."""
+    if any(unicodedata.category(one) in _UNSHOWN or one in _TURNS for one in text):
+        return InvalidInput("The text has a character that is not shown as it is written.", path)
+    return text_fault(text, path)
 
 
 def asset_fault(code: str, asset: Asset | None, path: tuple[str, ...]) -> Refusal | None:

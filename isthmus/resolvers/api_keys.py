@@ -15,7 +15,7 @@ from isthmus.domain import api_keys as domain
 from isthmus.domain.api_keys import ApiKeyMade, KeyScope
 from isthmus.domain.personal import PersonalText
 from isthmus.domain.refusals import Refusal
-from isthmus.domain.validation import first_fault, key_fault, text_fault
+from isthmus.domain.validation import first_fault, key_fault, shown_fault
 from isthmus.graphql.connections import (
     AFTER,
     FIRST,
@@ -172,7 +172,7 @@ class ApiKeyMutations:
         fault = first_fault(
             key_fault(input.idempotency_key),
             domain.name_fault(input.name),
-            text_fault(input.name, ("input", "name")),
+            shown_fault(input.name, ("input", "name")),
             domain.scopes_fault(scopes, [scope for scope in KeyScope if caller.may(Scope[scope.name])]),
             domain.expiry_fault(input.expires_at, now) if input.expires_at else None,
         )

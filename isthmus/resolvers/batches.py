@@ -16,7 +16,7 @@ from isthmus.domain.payees import PayeeAccount
 from isthmus.domain.payment_initiation import REFERENCE_LENGTH_MAX
 from isthmus.domain.refusals import InvalidInput, Refusal
 from isthmus.domain.sca import Method
-from isthmus.domain.validation import asset_fault, first_fault, key_fault, money_fault, text_fault
+from isthmus.domain.validation import asset_fault, first_fault, key_fault, money_fault, shown_fault
 from isthmus.graphql.context import AppInfo
 from isthmus.graphql.ids import account_key
 from isthmus.graphql.scalars import Position
@@ -155,4 +155,4 @@ def _same_asset(input: InitiateBatchPaymentInput, line: BatchLineInput, place: t
 def _reference_fault(reference: str, path: tuple[str, ...]) -> Refusal | None:
     if len(reference) > REFERENCE_LENGTH_MAX:
         return InvalidInput(f"The reference is longer than {REFERENCE_LENGTH_MAX} characters.", path)
-    return text_fault(reference, path) if reference else None
+    return shown_fault(reference, path) if reference else None

@@ -14,7 +14,7 @@ from isthmus.domain.authenticators import ANSWER_LENGTH_MAX
 from isthmus.domain.dynamic_link import Purpose
 from isthmus.domain.identifiers import NOWHERE
 from isthmus.domain.refusals import DeviceNotFound, InvalidInput, Refusal
-from isthmus.domain.validation import first_fault, key_fault, text_fault
+from isthmus.domain.validation import first_fault, key_fault, shown_fault, text_fault
 from isthmus.graphql.context import AppInfo
 from isthmus.graphql.ids import Kind, device_key, encode
 from isthmus.graphql.scalars import Position
@@ -122,7 +122,7 @@ class DeviceMutations:
         fault = first_fault(
             key_fault(input.idempotency_key),
             domain.name_fault(input.name),
-            text_fault(input.name, ("input", "name")),
+            shown_fault(input.name, ("input", "name")),
         )
         if fault is not None:
             return await refused(info, BeginDeviceEnrolmentPayload, fault, "device")

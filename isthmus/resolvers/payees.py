@@ -7,7 +7,7 @@ from strawberry import UNSET
 
 from isthmus.domain.payees import PayeeAccount, name_fault, payee_account
 from isthmus.domain.refusals import Refusal
-from isthmus.domain.validation import first_fault, text_fault
+from isthmus.domain.validation import first_fault, shown_fault
 from isthmus.graphql.context import AppInfo
 from isthmus.read_models.payments import PaymentRow
 
@@ -52,7 +52,7 @@ def shown_account(text: str | None) -> str | None:
 
 
 def account_from(given: PayeeInput) -> PayeeAccount | Refusal:
-    fault = first_fault(name_fault(given.name), text_fault(given.name, ("input", "payee", "name")))
+    fault = first_fault(name_fault(given.name), shown_fault(given.name, ("input", "payee", "name")))
     if fault is not None:
         return fault
     written = given.account

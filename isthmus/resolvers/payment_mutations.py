@@ -15,7 +15,7 @@ from isthmus.domain.payment_events import Source
 from isthmus.domain.payment_initiation import REFERENCE_LENGTH_MAX
 from isthmus.domain.refusals import InvalidInput, PaymentNotFound, Refusal
 from isthmus.domain.sca import Method
-from isthmus.domain.validation import first_fault, key_fault, text_fault
+from isthmus.domain.validation import first_fault, key_fault, shown_fault
 from isthmus.graphql.context import AppInfo
 from isthmus.graphql.ids import account_key, bank_account_key, payment_key, sca_challenge_key
 from isthmus.graphql.scalars import Position
@@ -267,7 +267,7 @@ def _reference_fault(reference: str) -> Refusal | None:
     path = ("input", "reference")
     if len(reference) > REFERENCE_LENGTH_MAX:
         return InvalidInput(f"The reference is longer than {REFERENCE_LENGTH_MAX} characters.", path)
-    return text_fault(reference, path) if reference else None
+    return shown_fault(reference, path) if reference else None
 
 
 def _payer(given: str) -> tuple[Source, UUID]:

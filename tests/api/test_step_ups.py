@@ -7,8 +7,12 @@ from uuid import uuid4
 
 from tests.api.api_key_calls import begin, confirm, create, listed, program, revoke
 from tests.api.conftest import Person, Served
+from tests.api.test_batches import initiate as initiate_batch
+from tests.api.test_batches import line
+from tests.api.test_devices import begin as begin_device
 from tests.api.test_devices import codes, enrol, events
-from tests.api.test_payments import code_of, funded, initiate, shown, wrong
+from tests.api.test_payees import add
+from tests.api.test_payments import IBAN, code_of, funded, initiate, shown, wrong
 from tests.authenticator import Authenticator
 
 ANSWER = """mutation($input: AnswerScaChallengeInput!) { done: answerScaChallenge(input: $input) { payment { id }
@@ -137,3 +141,19 @@ def test_no_key_changes_a_limit(served: Served, ada: Person) -> None:
     refused = shop.post(CHANGE, {"input": wish}).json()
 
     assert refused["errors"][0]["extensions"]["code"] == "FORBIDDEN"
+
+
+def test_what_is_shown_to_whoever_authorises_hides_nothing_that_stands_beside_it(ada: Person, olga: Person) -> None:
+    """The message with the code has the payee's name before their account: whoever took over a session would write the rest of it."""
+    account, turned = funded(ada, olga), "Bob\u202e"
+    payee = {"name": turned, "account": {"iban": IBAN}}
+    tried = [
+        initiate(ada, account, payee=payee),
+        initiate(ada, account, reference="Rent\n"),
+        initiate_batch(ada, account, line("1.00", turned)),
+        begin(ada, turned),
+        begin_device(ada, turned),
+        add(ada, turned),
+    ]
+
+    assert [codes(one) for one in tried] == [["INVALID_INPUT"]] * 6
