@@ -17,11 +17,13 @@ from isthmus.domain.clock import Clock
 from isthmus.domain.paying import PaymentOrder
 from isthmus.integrations.banking.amounts import places_of
 from isthmus.integrations.banking.calls import Calls
+from isthmus.integrations.payments.accounts import reference_of
 from isthmus.integrations.payments.truelayer_client import TrueLayerClient
 
 NAME = "truelayer"
-#: TrueLayer wants a reference; where the payer wrote none the payee reads this.
-_NO_REFERENCE = "Payment"
+_REFERENCE_MAX = 18
+#: What banks there take in a reference beside letters and digits.
+_SIGNS = "/-'.:"
 
 
 class Signer(Protocol):
@@ -76,10 +78,9 @@ def major(amount_in_minor: int | None, currency: str | None) -> Decimal | None:
 
 
 def beneficiary(order: PaymentOrder) -> dict[str, Any]:
-    account = order.payee_account
+    account, reference = order.payee_account, reference_of(order.reference, _REFERENCE_MAX, _SIGNS)
     if account.merchant is not None:
         # An account of ours, which is told by its name there; whom it belongs to TrueLayer knows.
-        reference = order.reference or _NO_REFERENCE
         return {"type": "merchant_account", "merchant_account_id": account.merchant, "reference": reference}
     identifier: dict[str, str | None] = {"type": "iban", "iban": account.iban}
     if account.iban is None:
@@ -89,5 +90,5 @@ def beneficiary(order: PaymentOrder) -> dict[str, Any]:
         "type": "external_account",
         "account_holder_name": order.payee_name,
         "account_identifier": identifier,
-        "reference": order.reference or _NO_REFERENCE,
+        "reference": reference,
     }

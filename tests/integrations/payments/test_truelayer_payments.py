@@ -12,8 +12,11 @@ import pytest
 
 from isthmus.domain.banking import Malformed
 from isthmus.domain.clock import SettableClock
+from isthmus.domain.payees import PayeeAccount
+from isthmus.domain.paying import PaymentOrder
 from isthmus.domain.payment_news import PaymentNews, ProviderPayment
 from isthmus.integrations.banking.webhooks import TrueLayerWebhooks
+from isthmus.integrations.payments.truelayer_api import beneficiary
 from isthmus.integrations.payments.truelayer_payments import TrueLayerPayments
 
 OURS = UUID("01a22776-0657-7075-a846-ca1a25d04c02")
@@ -53,6 +56,22 @@ async def test_every_word_has_a_meaning(status: str, reason: str | None, state: 
     news = await told(status=status, failure_reason=reason)
 
     assert (news.state, news.told, news.amount, news.asset) == (state, status, Decimal("12.34"), "GBP")
+
+
+@pytest.mark.parametrize(
+    ("written", "sent"),
+    [
+        ("Rent 5/2026", "Rent 5/2026"),
+        ("Miete für März", "Miete fur Marz"),
+        ("(rent) ^ 日", "rent Ri"),
+        ("", "Payment"),
+        ("\n", "Payment"),
+    ],
+)
+def test_a_reference_is_sent_in_letters_that_are_not_refused_once_it_was_answered_for(written: str, sent: str) -> None:
+    order = PaymentOrder(OURS, Decimal(1), "GBP", "Bob", PayeeAccount(sort_code="200000", number="12345678"), written)
+
+    assert beneficiary(order)["reference"] == sent
 
 
 @pytest.mark.parametrize(
