@@ -16,7 +16,7 @@ from uuid import UUID
 
 import orjson
 
-from isthmus.domain.money import text_of
+from isthmus.domain.money import add, text_of
 
 _FORM, _STEP_UP = "isthmus.dynamic-link.v1", "isthmus.step-up.v1"
 
@@ -56,7 +56,10 @@ class DynamicLink:
 
     @property
     def total(self) -> Decimal:
-        return sum((line.amount for line in self.payees), Decimal(0))
+        total = Decimal(0)
+        for line in self.payees:
+            total = add(total, line.amount)  # exact: the digest is of every digit
+        return total
 
     def canonical(self) -> bytes:
         """JSON of lists and texts only, so that no field runs into its neighbour. Amounts are plain digits."""

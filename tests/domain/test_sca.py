@@ -69,6 +69,13 @@ def test_the_digest_is_of_bytes_that_stay_as_they_are() -> None:
     assert with_line(amount=Decimal("12.3400")).digest() == link().digest(), "the same value has the same text"
 
 
+def test_the_total_is_exact_however_many_digits_it_has() -> None:
+    lines = tuple(
+        PayeeLine("Bob", "IBAN X", Decimal(amount)) for amount in ("98765432109876.123456789012345678", "0.1")
+    )
+    assert link(payees=lines).total == Decimal("98765432109876.223456789012345678")
+
+
 @pytest.mark.parametrize(
     "other",
     [
