@@ -43,6 +43,19 @@ class PayeeAccount:
         return cls(sort_code=sort_code, number=number)
 
 
+def same_account(one: str, other: str) -> bool:
+    """Of two in their one form: also where the one is a British IBAN, and the other the sort code and number that it is made of."""
+    british = _british(one)
+    return one == other or (british is not None and british == _british(other))
+
+
+def _british(text: str) -> tuple[str, str] | None:
+    account = PayeeAccount.of_text(text)
+    if account.iban is not None and account.iban.startswith("GB") and len(account.iban) == 22:
+        return account.iban[8:14], account.iban[14:]
+    return (account.sort_code, account.number) if account.sort_code and account.number else None
+
+
 def payee_account(iban: str | None, sort_code: str | None, number: str | None) -> PayeeAccount | Refusal:
     """What a person wrote, as it is kept: without blanks and dashes, in capitals."""
     if iban is not None and sort_code is None and number is None:

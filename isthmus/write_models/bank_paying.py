@@ -19,7 +19,7 @@ from isthmus.domain.bank_payments import BankPayments, BankWish, Begun, GoTo
 from isthmus.domain.banking import Malformed, ProviderFault, ProviderRefused, ProviderUnavailable
 from isthmus.domain.clock import Clock
 from isthmus.domain.identifiers import IdSource
-from isthmus.domain.payees import PayeeAccount
+from isthmus.domain.payees import PayeeAccount, same_account
 from isthmus.domain.paying import PaymentOrder
 from isthmus.domain.payment_asks import PaymentAskStarted
 from isthmus.domain.payment_events import VOID, Payment, PaymentState, Source
@@ -217,7 +217,7 @@ class BankPaying:
     async def record(self, at: AtBank, news: PaymentNews) -> None:
         """With whether it is somebody else who is paid, as far as the provider says and we still know whom we asked for."""
         mine = at.row.payee_account
-        other = news.payee_account is not None and mine is not None and news.payee_account != mine
+        other = news.payee_account is not None and mine is not None and not same_account(news.payee_account, mine)
         told, name = at.payment.initiated, news.reference or at.payment.provider_reference or ""
         wish = RecordBankNews(
             at.row.payment_id, at.row.challenge_id, told.provider, told.asset, news, other, name, told.credits
