@@ -69,13 +69,14 @@ async def _payee(connection: Connection, event: SavedPayeeEvent, now: datetime) 
 async def is_trusted(
     connection: Connection, texts: PersonalTexts, owner: UUID, name: str, account: PayeeAccount
 ) -> bool:
-    """Whether the person saved exactly this payee: what is asked about is held against what they answered for, so that a row which
-    somebody changed is trusted by nobody. In the caller's transaction."""
+    """Whether the person saved exactly this payee: what is asked about is held against what they answered for, as the log has it, so that a
+    row which somebody changed is trusted by nobody. In the caller's transaction."""
     key = await _key(connection, texts, owner)
     if key is None:
         return False
     rows = await connection.fetch(
-        "select s.id, s.digest from saved_payees s where s.owner = $1 and s.fingerprint = $2 "
+        "select s.id, m.data->>'digest' as digest from saved_payees s "
+        "join event_store m on m.aggregate_id = s.id and m.type = 'PayeeRequested' where s.owner = $1 and s.fingerprint = $2 "
         "and exists (select from event_store e where e.aggregate_id = s.id and e.type = 'PayeeSaved') "
         "and not exists (select from event_store e where e.aggregate_id = s.id and e.type = 'PayeeRemoved')",
         owner,

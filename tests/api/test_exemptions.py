@@ -7,12 +7,15 @@ from decimal import Decimal
 import pytest
 
 from isthmus.domain.exemptions import ExemptionRules, LowValue
+from isthmus.domain.payees import PayeeAccount, payee_account
+from isthmus.domain.saved_payees import payee_digest
 from isthmus.graphql.ids import payee_key
 from tests.api.api_key_calls import create, program
 from tests.api.conftest import Person, Served
-from tests.api.test_payees import NOBODYS, remove, run, save
+from tests.api.test_payees import NOBODYS, add, remove, run, save, trusted
 from tests.api.test_payments import funded, initiate, shown
 
+OTHERS = "GB29NWBK60161331926819"
 RULES = ExemptionRules("v1", low_value={"EUR": LowValue(Decimal(30), Decimal(100), 5)})
 
 
@@ -52,6 +55,25 @@ def test_a_saved_payee_is_paid_without_a_challenge_to_the_letter_and_until_it_is
     assert pay(ada, account) == "AWAITING_SCA"
     run(served, "update payees set state = 'SAVED' where id = $1", payee_key(payee))
     assert pay(ada, account) == "AWAITING_SCA", "whatever somebody wrote into the database"
+
+
+def test_whom_the_tables_say_a_person_trusts_is_trusted_by_nobody_whom_the_log_does_not_know(
+    served: Served, ada: Person
+) -> None:
+    """Whoever has a session and the tables puts their own account in the place of one that was answered for."""
+    saved, theirs = payee_key(save(served, ada)), add(ada, "Mallory", OTHERS)["payee"]["id"]
+    account = payee_account(OTHERS, None, None)
+    assert isinstance(account, PayeeAccount)
+    run(
+        served,
+        "update payees set fingerprint = (select fingerprint from payees where id = $2) where id = $1",
+        saved,
+        payee_key(theirs),
+    )
+    digest = payee_digest(saved, ada.id, "Mallory", account.text())
+    run(served, "update sca_challenges set digest = $2 where subject_id = $1", saved, digest)
+
+    assert not trusted(served, ada, "Mallory", OTHERS)
 
 
 def test_what_a_program_wishes_to_pay_is_asked_for_whatever_is_exempted(
