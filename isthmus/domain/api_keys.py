@@ -183,10 +183,10 @@ def make(live: Collection[UUID], guard: sca.Guard, wish: MakeApiKey, now: dateti
         wish.expires_at,
         wish.asked.challenge_id,
     )
-    return [made, wish.asked.challenge(_link(made))]
+    return [made, wish.asked.challenge(link_of(made))]
 
 
-def _link(made: ApiKeyMade) -> StepUp:
+def link_of(made: ApiKeyMade) -> StepUp:
     """What its maker answers for: this key, with this name, for these scopes, until then."""
     ends = made.expires_at.astimezone(UTC).isoformat()
     return StepUp(
@@ -199,7 +199,7 @@ def answer(challenge: sca.Challenge, guard: sca.Guard, key: ApiKey | None, proof
     if key is None or key.revoked or key.confirmed or key.made.challenge_id is None:
         return step_up.answered(challenge, guard, proof, now, None, ())
     done = ApiKeyConfirmed(key.api_key_id, key.owner)
-    return step_up.answered(challenge, guard, proof, now, (key.made.challenge_id, _link(key.made)), [done])
+    return step_up.answered(challenge, guard, proof, now, (key.made.challenge_id, link_of(key.made)), [done])
 
 
 def revoke(key: ApiKey | None, wish: RevokeApiKey) -> Sequence[ApiKeyEvent] | Refusal:

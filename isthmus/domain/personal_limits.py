@@ -128,5 +128,9 @@ def answer(
 
 
 def _link(asked: LimitRaiseAsked) -> StepUp:
-    what = (asked.asset, text_of(asked.per_payment), text_of(asked.per_day))
-    return StepUp(Purpose.LIMIT, asked.limit_id, asked.owner, what)
+    return raise_link(asked.limit_id, asked.owner, Limits(asked.per_payment, asked.per_day), asked.asset)
+
+
+def raise_link(limit_id: UUID, owner: UUID, limits: Limits, asset: str) -> StepUp:
+    """What whoever wishes it answers for."""
+    return StepUp(Purpose.LIMIT, limit_id, owner, (asset, text_of(limits.per_payment), text_of(limits.per_day)))

@@ -138,10 +138,10 @@ def missing() -> Refusal:
 
 def begin(guard: sca.Guard, wish: BeginApp, now: datetime) -> Decision:
     made = AppRequested(wish.app_id, wish.owner, wish.secret.ciphertext(), wish.asked.challenge_id, wish.enrol_until)
-    return step_up.blocked(guard, now) or [made, wish.asked.challenge(_link(made))]
+    return step_up.blocked(guard, now) or [made, wish.asked.challenge(link_of(made))]
 
 
-def _link(made: AppRequested) -> StepUp:
+def link_of(made: AppRequested) -> StepUp:
     return StepUp(Purpose.AUTHENTICATOR, made.app_id, made.owner, (str(made.secret),))
 
 
@@ -150,7 +150,7 @@ def answer(challenge: sca.Challenge, guard: sca.Guard, app: App | None, proof: s
     waits = app is not None and app.last_step is None and not app.removed
     made = app.requested if app is not None and waits else None
     return step_up.answered(
-        challenge, guard, proof, now, (made.challenge_id, _link(made)) if made is not None else None, ()
+        challenge, guard, proof, now, (made.challenge_id, link_of(made)) if made is not None else None, ()
     )
 
 

@@ -7,7 +7,6 @@ the commit on, whatever the projections do.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import UUID
 
@@ -17,22 +16,6 @@ from isthmus.write_models.connection import Connection
 
 #: Sorts our advisory locks from everybody else's; the other half is of the person's id.
 _LOCKS = 0x4150494B
-
-
-@dataclass(frozen=True)
-class KeyRow:
-    """`name` is sealed."""
-
-    name: str = field(repr=False)
-    scopes: Sequence[str]
-
-
-async def find_key(connection: Connection, key_id: UUID) -> KeyRow | None:
-    row = await connection.fetchrow(
-        "select data->>'name' as name, data->'scopes' as scopes from event_store where aggregate_id = $1 and type = 'ApiKeyMade'",
-        key_id,
-    )
-    return None if row is None else KeyRow(row["name"], row["scopes"])
 
 
 async def load_live(connection: Connection, owners: Sequence[UUID], at: datetime | None) -> dict[UUID, set[UUID]]:

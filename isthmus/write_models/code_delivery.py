@@ -11,18 +11,21 @@ from uuid import UUID
 import structlog
 from prometheus_client import Counter
 
-from isthmus.domain.clock import Clock, SystemClock
-from isthmus.domain.dynamic_link import Purpose
+from isthmus.domain import api_keys, sca_apps
+from isthmus.domain.clock import Clock
+from isthmus.domain.compliance import Limits
+from isthmus.domain.dynamic_link import DynamicLink, Purpose, StepUp
 from isthmus.domain.money import Asset, add, printed
 from isthmus.domain.notifications import Message, Notifier, Undeliverable
 from isthmus.domain.payees import PayeeAccount
 from isthmus.domain.personal import PersonalTexts
+from isthmus.domain.personal_limits import raise_link
 from isthmus.domain.sca import ChallengeState, Method
-from isthmus.write_models.api_keys import find_key
 from isthmus.write_models.challenge_rows import ChallengeRow, find_challenge
 from isthmus.write_models.connection import Connection, Pool
+from isthmus.write_models.event_store import load_stream
 from isthmus.write_models.one_time_codes import OneTimeCodes
-from isthmus.write_models.payment_rows import PaymentRow, batch_of, find_payment
+from isthmus.write_models.payment_rows import PaymentRow, batch_link, batch_of, dynamic_link, find_payment
 from isthmus.write_models.payments import DELIVER_CODE
 from isthmus.write_models.personal_limits import RaiseRow, find_raise
 from isthmus.write_models.sca_devices import find_device
@@ -52,14 +55,14 @@ class CodeDelivery:
         codes: OneTimeCodes,
         notifier: Notifier,
         assets: dict[str, Asset],
-        clock: Clock | None = None,
+        clock: Clock,
     ) -> None:
-        self._clock = clock or SystemClock()
         self._pool = pool
         self._texts = texts
         self._codes = codes
         self._notifier = notifier
         self._assets = assets
+        self._clock = clock
 
     async def deliver(self, challenge_id: UUID) -> str:
         """Returns the outcome's name. Again is safe: it is delivered once. Where it may be delivered later it is tried until it is of no
@@ -96,30 +99,43 @@ class CodeDelivery:
                 payment = await find_payment(connection, self._texts, row.subject_id)
                 if payment is None or payment.order is None:
                     return None  # of a person whose key is destroyed nobody can tell whom they pay
+                if not _bound(dynamic_link(payment.order, payment.from_account_id), row):
+                    return None
                 return "Authorise a payment", self._payment(payment, code)
             case Purpose.BATCH:
                 return await self._batch(connection, row, code)
             case Purpose.DEVICE:
                 device = await find_device(connection, row.subject_id)
                 name = (await self._texts.open_many(connection, [device.name]))[0] if device is not None else None
-                return None if name is None else ("Add a device", _device(name, code))
+                if name is None or not _bound(StepUp(Purpose.DEVICE, row.subject_id, row.owner, (name,)), row):
+                    return None
+                return "Add a device", _device(name, code)
             case Purpose.PAYEE:
                 return await self._payee(connection, row, code)
             case Purpose.AUTHENTICATOR:
-                return "Add an authenticator app", _app(code)
+                app = sca_apps.fold(await load_stream(connection, row.subject_id))
+                bound = app is not None and _bound(sca_apps.link_of(app.requested), row)
+                return ("Add an authenticator app", _app(code)) if bound else None
             case Purpose.API_KEY:
-                key = await find_key(connection, row.subject_id)
-                name = (await self._texts.open_many(connection, [key.name]))[0] if key is not None else None
-                return None if key is None or name is None else ("Make an API key", _api_key(name, key.scopes, code))
+                key = api_keys.fold(await load_stream(connection, row.subject_id))
+                name = (await self._texts.open_many(connection, [str(key.made.name)]))[0] if key is not None else None
+                if key is None or name is None or not _bound(api_keys.link_of(key.made), row):
+                    return None
+                return "Make an API key", _api_key(name, key.made.scopes, code)
             case Purpose.LIMIT:
                 asked = await find_raise(connection, row.subject_id, row.challenge_id)
-                return None if asked is None else ("Raise your limit", self._limit(asked, code))
+                if asked is None or not _bound(_raised(asked, row), row):
+                    return None
+                return "Raise your limit", self._limit(asked, code)
             case _:
                 assert_never(row.purpose)
 
     async def _batch(self, connection: Connection, row: ChallengeRow, code: str) -> tuple[str, str] | None:
         lines = await batch_of(connection, self._texts, row.subject_id)
-        if not lines or any(line.order is None for line in lines):
+        orders = [line.order for line in lines if line.order is not None]
+        if not lines or len(orders) < len(lines):
+            return None
+        if not _bound(batch_link(row.subject_id, orders, lines[0].from_account_id), row):
             return None
         total = _sum(lines)
         payees = self._payees(lines)
@@ -147,7 +163,11 @@ class CodeDelivery:
         if sealed is None:
             return None
         name, account = await self._texts.open_many(connection, [sealed["name"], sealed["account"]])
-        return None if name is None or account is None else ("Save a payee", _saved(name, account, code))
+        if name is None or account is None:
+            return None
+        if not _bound(StepUp(Purpose.PAYEE, row.subject_id, row.owner, (name, account)), row):
+            return None
+        return "Save a payee", _saved(name, account, code)
 
     def _printed(self, amount: Decimal, asset: str) -> str:
         known = self._assets.get(asset)
@@ -170,6 +190,19 @@ def _sum(lines: Sequence[PaymentRow]) -> Decimal:
     for line in lines:
         total = add(total, line.amount)
     return total
+
+
+def _bound(link: DynamicLink | StepUp, row: ChallengeRow) -> bool:
+    """Whether the code would authorise just what its message says. Where somebody changed what is told of it no code is sent: whoever
+    changes it back once it was answered for would have had something else authorised."""
+    if link.is_of(row.digest):
+        return True
+    log.error("what a one-time code is for was changed", challenge=str(row.challenge_id), purpose=row.purpose)
+    return False
+
+
+def _raised(asked: RaiseRow, row: ChallengeRow) -> StepUp:
+    return raise_link(row.subject_id, row.owner, Limits(asked.per_payment, asked.per_day), asked.asset)
 
 
 def _number(text: str) -> str:

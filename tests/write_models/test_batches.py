@@ -57,7 +57,9 @@ async def test_each_payment_is_sent_by_itself_once_the_whole_was_answered_for(of
     assert (await office.figures())[:2] == (Decimal(100), Decimal(60))
     challenge = await office.side.pool.fetchval("select id from sca_challenges where subject_id = $1", batch)
     inbox = Inbox()
-    delivery = CodeDelivery(office.side.pool, office.side.texts, office.sca._codes, inbox, office.side.commands.assets)
+    delivery = CodeDelivery(
+        office.side.pool, office.side.texts, office.sca._codes, inbox, office.side.commands.assets, office.side.clock
+    )
     assert await delivery.deliver(challenge) == "delivered"
     assert "Pay 60.00 EUR in all to 3 payees (Payee 0 10.00 EUR; Payee 1 20.00 EUR; Payee 2 30.00 EUR)" in (
         inbox.messages[0].body
@@ -105,7 +107,9 @@ async def test_a_message_about_many_names_those_first_who_are_paid_most_and_has_
     batch, _ = await initiated(office, *["0.10"] * 99, "50.00", name="X" * 60)
     challenge = await office.side.pool.fetchrow("select id, digest from sca_challenges where subject_id = $1", batch)
     inbox = Inbox()
-    delivery = CodeDelivery(office.side.pool, office.side.texts, office.sca._codes, inbox, office.side.commands.assets)
+    delivery = CodeDelivery(
+        office.side.pool, office.side.texts, office.sca._codes, inbox, office.side.commands.assets, office.side.clock
+    )
     assert await delivery.deliver(challenge["id"]) == "delivered"
     body = inbox.messages[0].body
 

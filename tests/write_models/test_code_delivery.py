@@ -7,6 +7,8 @@ from datetime import timedelta
 from decimal import Decimal
 from uuid import UUID, uuid4
 
+import pytest
+
 from isthmus.auth.webauthn import WebAuthn
 from isthmus.domain.api_keys import KeyScope, MakeApiKey
 from isthmus.domain.clock import SettableClock
@@ -70,7 +72,7 @@ async def test_the_message_says_what_the_code_is_for_and_none_comes_for_what_is_
     assert not isinstance(begun, Refused)
     assert not isinstance(saved, Refused)
     assert not isinstance(paying, Refused)
-    delivery = CodeDelivery(side.pool, side.texts, codes, inbox, side.commands.assets)
+    delivery = CodeDelivery(side.pool, side.texts, codes, inbox, side.commands.assets, side.clock)
     rows = await side.pool.fetch("select id, digest from sca_challenges where owner = $1 order by purpose", person)
 
     assert [await delivery.deliver(row["id"]) for row in rows] == ["delivered", "delivered", "delivered"]
@@ -99,6 +101,62 @@ async def test_the_message_says_what_the_code_is_for_and_none_comes_for_what_is_
     assert len(inbox.messages) == 3
 
 
+@pytest.mark.parametrize(
+    ("purpose", "change", "back"),
+    [
+        (
+            "PAYMENT",
+            "update payments set amount = 3 where owner = $1",
+            "update payments set amount = 30 where owner = $1",
+        ),
+        (
+            "PAYMENT",
+            "update sca_challenges set purpose = 'AUTHENTICATOR' where owner = $1",
+            "update sca_challenges set purpose = 'PAYMENT' where owner = $1 and subject_id in (select id from payments)",
+        ),
+        ("PAYEE", "update payees set account = name where owner = $1", ""),
+        ("DEVICE", "update sca_devices d set name = p.name from payees p where p.owner = d.owner and d.owner = $1", ""),
+        (
+            "LIMIT",
+            "update personal_limits set asked_per_day = 21 where owner = $1",
+            "update personal_limits set asked_per_day = 40 where owner = $1",
+        ),
+    ],
+)
+async def test_d1_no_code_is_sent_for_something_else_than_it_authorises(
+    side: WriteSide, ledger: Driver, purpose: str, change: str, back: str
+) -> None:
+    """Whoever can write the tables has a person shown a smaller amount, and puts it back once they have answered."""
+    person, inbox = uuid4(), Inbox()
+    rows = await asked_for(side, ledger, person)
+    delivery = CodeDelivery(side.pool, side.texts, OneTimeCodes(b"k" * 32), inbox, side.commands.assets, side.clock)
+
+    await side.pool.execute(change, person)
+    assert (await delivery.deliver(rows[purpose]), inbox.messages) == ("late", [])
+
+    if back:
+        await side.pool.execute(back, person)
+        assert await delivery.deliver(rows[purpose]) == "delivered"
+
+
+async def asked_for(side: WriteSide, ledger: Driver, person: UUID) -> dict[str, UUID]:
+    """Challenges of theirs, by purpose."""
+    ids, now, ceiling = uuid7_source(side.clock.now), side.clock.now(), Limits(Decimal(1_000), Decimal(2_000))
+    devices, account = WebAuthn("bank.example", "Bank", ["https://bank.example"]), await ledger.funded(person, "100.00")
+    desk = DeviceDesk(side.pool, side.commands, side.texts, devices, side.clock, ids)
+    await desk.begin(person, "Blue phone", envelope(person, "beginDeviceEnrolment"))
+    bob = PayeeAccount(iban="GB29NWBK60161331926819")
+    paying = PaymentDesk(side.pool, side.commands, side.texts, side.clock, ids, "bank", COMPLIANCE)
+    await paying.initiate(person, PaymentWish(account, Decimal(30), "EUR", "Bob", bob, ""), envelope(person, "pay"))
+    payees = PayeeDesk(side.pool, side.commands, side.texts, side.clock, ids, None, Always())
+    await payees.add(person, "Grace", bob, envelope(person, "addPayee"))
+    asked, limit_id = Asked(uuid4(), Method.ONE_TIME_CODE, now + timedelta(minutes=5)), limit_id_of(person, "EUR")
+    await ledger.done(ChangeLimit(limit_id, person, "EUR", Limits(Decimal(1), Decimal(2)), ceiling, asked))
+    await ledger.done(ChangeLimit(limit_id, person, "EUR", Limits(Decimal(30), Decimal(40)), ceiling, asked))
+    rows = await side.pool.fetch("select id, purpose from sca_challenges where owner = $1", person)
+    return {row["purpose"]: row["id"] for row in rows}
+
+
 async def test_the_message_for_a_step_up_says_what_may_be_done_then(side: WriteSide, ledger: Driver) -> None:
     person, codes, inbox, now = uuid4(), OneTimeCodes(b"k" * 32), Inbox(), side.clock.now()
     ceiling = Limits(Decimal(1_000), Decimal(2_000))
@@ -109,7 +167,7 @@ async def test_the_message_for_a_step_up_says_what_may_be_done_then(side: WriteS
     await ledger.done(ChangeLimit(limit_id, person, "EUR", Limits(Decimal(30), Decimal(40)), ceiling, asked[1]))
     key = MakeApiKey(uuid4(), person, PersonalText("till"), (KeyScope.READ,), "00" * 32, ends, asked[2])
     await ledger.done(key)
-    delivery = CodeDelivery(side.pool, side.texts, codes, inbox, side.commands.assets)
+    delivery = CodeDelivery(side.pool, side.texts, codes, inbox, side.commands.assets, side.clock)
 
     assert [await delivery.deliver(one.challenge_id) for one in asked] == ["late", "delivered", "delivered"], (
         "what another wish replaced is of no use"

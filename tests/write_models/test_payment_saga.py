@@ -355,7 +355,7 @@ async def test_a_code_for_a_payee_whom_nobody_can_name_any_more_is_not_sent(offi
             sent.append(message)
 
     side, codes = office.side, office.sca._codes
-    delivery = CodeDelivery(side.pool, side.texts, codes, Ears(), {})
+    delivery = CodeDelivery(side.pool, side.texts, codes, Ears(), {}, side.clock)
     assert await delivery.deliver(challenge) == "delivered"
     async with side.pool.acquire() as connection:
         assert await side.texts.destroy(connection, office.person)
