@@ -68,13 +68,15 @@ class Activity:
 
     async def until_idle(self, caller: Caller) -> None:
         """Returns once the session is over, in whichever process it was used."""
-        if caller.signed_in is None:
+        signed_in = caller.signed_in
+        if signed_in is None:
             await asyncio.Event().wait()
+        assert signed_in is not None, "who has no session is waited for without end"
         while True:
             pause = self._recheck_s
             try:
                 now = self._clock.now()
-                used = await self._used(caller, now) or caller.signed_in.at
+                used = await self._used(caller, now) or signed_in.at
                 left = (used + _IDLE - now).total_seconds()
                 if left <= 0:
                     return
