@@ -162,7 +162,11 @@ class ProviderUnavailable(ProviderFault):
 
 
 class OutcomeUnknown(ProviderFault):
-    """It was asked and did not answer: it may have been done."""
+    """It was asked and did not answer: it may have been done. `retry_after_s` as ProviderUnavailable has it."""
+
+    def __init__(self, message: str, retry_after_s: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
 
 
 class ProviderRefused(ProviderFault):

@@ -9,11 +9,12 @@ from uuid import UUID
 
 
 class Undeliverable(Exception):
-    """It was not taken. `again`: whether it may be, later. Messages name no person and nothing of the text."""
+    """It was not taken. `again`: whether it may be, later, and not before `after_s`. Messages name no person and nothing of the text."""
 
-    def __init__(self, message: str, *, again: bool) -> None:
+    def __init__(self, message: str, *, again: bool, after_s: float = 0) -> None:
         super().__init__(message)
         self.again = again
+        self.after_s = after_s
 
 
 class Channel(StrEnum):

@@ -190,7 +190,9 @@ def _evidence(payment: Payment, news: PaymentNews) -> list[PaymentEvent]:
 
 
 def _parked(payment: Payment, why: str) -> list[PaymentEvent]:
-    return [] if payment.parked == why else [PaymentParked(payment.payment_id, payment.owner, why)]
+    """What is worse than a word that nobody knows is not forgotten for one."""
+    known = payment.parked == why or (why == UNKNOWN_STATUS and payment.parked is not None)
+    return [] if known else [PaymentParked(payment.payment_id, payment.owner, why)]
 
 
 def _code(news: PaymentNews) -> str:

@@ -176,7 +176,7 @@ async def paying(settings: Settings, side: WriteSide) -> AsyncIterator[Paying]:
         ids = uuid7_source(side.clock.now)
         payouts = _payouts(settings, side, http)
         banks = _at_banks(settings, side, bank_payments_of(settings, side, http))
-        bank_saga = BankPaymentSaga(side.pool, side.commands, banks, side.clock, ids)
+        bank_saga = BankPaymentSaga(side.pool, side.commands, banks, ids)
         saga = PaymentSaga(side.pool, side.commands, side.texts, payouts, side.clock, ids, bank_saga)
         carrier = notifier(settings, http, "onesignal", Manners(deadline_s=settings.banking.deadline_s))
         yield Paying(saga, CodeDelivery(side.pool, side.texts, _codes(side), carrier, side.commands.assets, side.clock))

@@ -86,6 +86,7 @@ def create_sandbox_app(
         "truelayer.payout": lambda told: payouts.told(
             told["payout"], told["status"], told.get("reason", "unknown_error")
         ),
+        "truelayer.payouts": lambda told: payouts.made(int(told["amount_in_minor"])),
         "truelayer.external_payment": pay_ins.receive,
         "truelayer.payout_behind": lambda told: merchant.behind(told["currency"], int(told["amount_in_minor"])),
         "truelayer.amend_movement": lambda told: merchant.amend(told["movement"], int(told["amount_in_minor"])),

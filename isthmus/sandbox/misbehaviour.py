@@ -6,7 +6,9 @@ import asyncio
 import re
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
+from typing import Any
 
+import orjson
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 #: What may go wrong. `…_before` does nothing of what was asked; `…_after` does it, and does not say so.
@@ -22,27 +24,33 @@ KINDS = (
     "many_places",
     "huge",
     "wrong_currency",
+    "says",
+    "twice",
     "page_again",
     "drip",
 )
 _HANG_S_MAX = 60.0
 #: Answers that are kept, one a route, to be given again.
 _KEPT_MAX = 1_000
-_AMOUNTS = re.compile(rb'("(?:amount|current|available|Amount|value)"\s*:\s*)"?-?[0-9.]+"?')
+_AMOUNTS = re.compile(rb'("(?:amount|amount_in_minor|current|available|Amount|value)"\s*:\s*)"?-?[0-9.]+"?')
 _SPOILED = {"nan": rb"\1NaN", "enormous": rb"\g<1>1e400", "many_places": rb"\g<1>-0.1234567890123456789"}
 _HUGE_BYTES = 10 * 1024 * 1024
+_STATUS = re.compile(rb'("status"\s*:\s*)"[^"]*"')
 _CURRENCIES = re.compile(rb'"(GBP|EUR|USD)"')
 
 
 @dataclass
 class Rule:
-    """`route` is `METHOD /path` and may hold `*`. `times` counts down; `seconds` is how long a hang or a drip's byte takes."""
+    """`route` is `METHOD /path` and may hold `*`. `times` counts down; `seconds` is how long a hang or a drip's byte takes, `retry_after`
+    what `too_many` says, and `word` the status that `says` says in place of the true one."""
 
     route: str
     kind: str
     times: int = 1
     seconds: float = 30.0
     status: int = 500
+    retry_after: int = 1
+    word: str = ""
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
@@ -97,7 +105,7 @@ class Misbehaviour:
             case "error_before":
                 await _error(send, rule.status)
             case "too_many":
-                await _error(send, 429, ((b"retry-after", b"1"),))
+                await _error(send, 429, ((b"retry-after", str(rule.retry_after).encode()),))
             case "page_again" if route in self._last:
                 await _drain(receive)
                 for message in self._last[route]:
@@ -135,10 +143,21 @@ async def _spoiled(rule: Rule, start: Message, body: bytes, receive: Receive, se
             await _whole(send, start, _AMOUNTS.sub(_SPOILED[rule.kind], body))
         case "huge":
             await _whole(send, start, body + b" " * _HUGE_BYTES)  # JSON all the same
+        case "says":
+            await _whole(send, start, _STATUS.sub(rb'\1"' + rule.word.encode() + b'"', body))
+        case "twice":
+            await _whole(send, start, orjson.dumps(_doubled(orjson.loads(body))))
         case "wrong_currency":
             await _whole(send, start, _CURRENCIES.sub(b'"JPY"', body))
         case _:
             await _whole(send, start, body)  # `page_again` where there was none before
+
+
+def _doubled(told: Any) -> Any:
+    """What is first in a list is in it once more, under the same name."""
+    if isinstance(told, dict):
+        return {name: _doubled(value) for name, value in told.items()}
+    return [told[0], *told] if isinstance(told, list) and told and isinstance(told[0], dict) else told
 
 
 async def _whole(send: Send, start: Message, body: bytes) -> None:

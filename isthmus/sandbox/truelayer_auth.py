@@ -209,9 +209,10 @@ class TrueLayerAuth:
         self._book.put("truelayer.grant", grant_id, {**grant, "status": "Revoked"})
 
     def forget_tokens(self) -> None:
-        """All access tokens are over at once, before their time; refresh tokens stay."""
-        for token in self._book.all("truelayer.access"):
-            self._book.forget("truelayer.access", token)
+        """All access tokens are over at once, before their time, the client's own too; refresh tokens stay."""
+        for kind in ("truelayer.access", "truelayer.client"):
+            for token in self._book.all(kind):
+                self._book.forget(kind, token)
 
     def _guarded(self, work: Callable[..., Body]) -> Callable[[Request], Any]:
         async def answer(request: Request) -> Response:

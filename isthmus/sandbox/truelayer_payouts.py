@@ -89,6 +89,10 @@ class TrueLayerPayouts:
         receive(self._world, _transfer(payout), "Isthmus")
         self._move(payout, "executed")
 
+    def made(self, amount: int) -> int:
+        """How many there are of that amount, whatever became of them."""
+        return sum(one["amount_in_minor"] == amount for one in self._book.all("truelayer.payout").values())
+
     def told(self, payout_id: str, status: str, reason: str = "unknown_error") -> None:
         """What becomes of a payout now. Raises ValueError where it cannot come to that."""
         payout = self._kept(payout_id)

@@ -15,6 +15,7 @@ from isthmus.write_models.commands import CommandBus, Done, Envelope, Outcome, R
 from isthmus.write_models.connection import Pool
 from isthmus.write_models.sca_apps import enrolled_app, latest_app
 from isthmus.write_models.sca_desk import ScaDesk
+from isthmus.write_models.shared_time import shared_now
 from isthmus.write_models.totp import new_secret, otpauth_uri, step_of
 
 
@@ -53,12 +54,13 @@ class AppDesk:
         asked = await self._sca.ask(person, sca.Method.ONE_TIME_CODE)
         async with self._pool.acquire() as connection:
             there = await enrolled_app(connection, person)
+            now = await shared_now(connection, self._clock)
         if there is not None:
             return Refused(TooManyDevices("There is an app already. Remove it first."), 0)
         if isinstance(asked, Refusal):
             return Refused(asked, 0)
         app_id, secret = self._ids(), new_secret()
-        wish = BeginApp(app_id, person, PersonalText(secret), asked, self._clock.now() + ENROL_WITHIN)
+        wish = BeginApp(app_id, person, PersonalText(secret), asked, now + ENROL_WITHIN)
         outcome = await self._commands.run(wish, envelope)
         if isinstance(outcome, Refused):
             return outcome
@@ -71,9 +73,10 @@ class AppDesk:
         async with self._pool.acquire() as connection:
             row = await latest_app(connection, person)
             secret = (await self._texts.open_many(connection, [row.secret]))[0] if row is not None else None
+            now = await shared_now(connection, self._clock)
         if row is None:
             return Refused(sca_apps.missing(), 0)
-        step = step_of(secret, code, self._clock.now()) if secret is not None else None
+        step = step_of(secret, code, now) if secret is not None else None
         return await self._commands.run(CompleteApp(row.app_id, row.challenge_id, person, step), envelope)
 
     async def remove(self, person: UUID, envelope: Envelope) -> Outcome:

@@ -11,6 +11,7 @@ import hashlib
 import hmac
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from uuid import UUID
 
 import structlog
@@ -46,6 +47,7 @@ from isthmus.write_models.connection import Pool
 from isthmus.write_models.envelope import Done, Unavailable
 from isthmus.write_models.event_store import load_stream
 from isthmus.write_models.payment_rows import PaymentRow, dynamic_link, find_payment
+from isthmus.write_models.shared_time import shared_now
 
 _FROM = ("input", "fromAccountId")
 
@@ -54,10 +56,11 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True)
 class AtBank:
-    """A payment from a bank, as it is now: its row, and what its events say."""
+    """A payment from a bank, as it was at `now`: its row, and what its events say."""
 
     row: PaymentRow
     payment: Payment
+    now: datetime
 
 
 class BankPaying:
@@ -92,9 +95,10 @@ class BankPaying:
         async with self._pool.acquire() as connection:
             payer = await find_payer(connection, account_id)
             consent = await bank_store.find_consent(connection, payer.consent_id) if payer is not None else None
+            now = await shared_now(connection, self._clock)
         if payer is None or consent is None or payer.owner != person or not payer.linked:
             return AccountNotFound("There is no such account.", _FROM)
-        if not consent.readable(self._clock.now()):
+        if not consent.readable(now):
             return ConsentOver("The bank is not linked any more: renew the consent first.", _FROM)
         if payer.provider not in self.providers or self._return_uri is None:
             return BankRefused("Nothing can be paid from this bank here.", _FROM)
@@ -112,9 +116,10 @@ class BankPaying:
         async with self._pool.acquire() as connection:
             row = await find_payment(connection, self._texts, payment_id)
             payment = fold_payment(await load_stream(connection, payment_id)) if row is not None else None
+            now = await shared_now(connection, self._clock)
         if row is None or payment is None or payment.initiated.source is not Source.BANK:
             return None
-        return AtBank(row, payment)
+        return AtBank(row, payment, now)
 
     # -- while a person waits --------------------------------------------------------------------------------------------
 

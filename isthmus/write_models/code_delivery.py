@@ -81,7 +81,8 @@ class CodeDelivery:
             log.warning("a one-time code is not delivered", why=str(fault), again=fault.again)
             if fault.again:
                 async with self._pool.acquire() as connection, connection.transaction():
-                    await enqueue(connection, DELIVER_CODE, str(challenge_id).encode(), _AGAIN)
+                    after = max(_AGAIN, timedelta(seconds=fault.after_s))
+                    await enqueue(connection, DELIVER_CODE, str(challenge_id).encode(), after)
             return outcome
         _delivered.labels("delivered").inc()
         return "delivered"

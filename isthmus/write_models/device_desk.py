@@ -25,6 +25,7 @@ from isthmus.domain.sca_devices import (
 from isthmus.write_models.commands import CommandBus, Done, Envelope, Outcome, Refused
 from isthmus.write_models.connection import Connection, Pool
 from isthmus.write_models.sca_devices import ENROLLED, DeviceRow, credentials_of, find_device, is_known
+from isthmus.write_models.shared_time import shared_now
 
 
 class DeviceDesk:
@@ -50,11 +51,12 @@ class DeviceDesk:
         """The device's id, and what was recorded."""
         async with self._pool.acquire() as connection:
             fault = await self._full(connection, person)
+            now = await shared_now(connection, self._clock)
         if self.authenticators is None:
             fault = ScaMethodUnavailable("No devices are set up here.")
         if fault is not None:
             return Refused(fault, 0)
-        device_id, now = self._ids(), self._clock.now()
+        device_id = self._ids()
         digest = enrolment_digest(device_id, person, name)
         wish = BeginDevice(
             device_id, self._ids(), person, PersonalText(name), digest, now + sca.CODE_LIFE, now + ENROL_WITHIN

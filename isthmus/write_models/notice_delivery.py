@@ -59,7 +59,7 @@ class NoticeDelivery:
             said = await self._words(connection, row) if row is not None and row["id"] is not None else None
         if row is None:
             return "over"
-        kind = NoticeKind(row["told_kind"])
+        kind, after = NoticeKind(row["told_kind"]), timedelta(0)
         if said is None:
             outcome = "erased"
         elif row["age"] > self._within:
@@ -68,21 +68,24 @@ class NoticeDelivery:
             outcome = "unwanted"
         else:
             message = Message(row["owner"], delivery_key(notification_id, channel), *said, channel)
-            outcome = await self._send(message, kind)
+            outcome, after = await self._send(message, kind)
         await failpoint_async("notices.sent")
-        await self._settle(notification_id, channel, outcome, row["tries"] + 1)
+        await self._settle(notification_id, channel, outcome, row["tries"] + 1, after)
         told.labels(kind, channel, outcome).inc()
         return outcome
 
-    async def _send(self, message: Message, kind: NoticeKind) -> str:
+    async def _send(self, message: Message, kind: NoticeKind) -> tuple[str, timedelta]:
+        """The outcome, and for how long the carrier wants to be left alone."""
         try:
             await self._notifier.send(message)
         except Undeliverable as fault:
             log.warning("a notification is not delivered", kind=kind, why=str(fault), again=fault.again)
-            return "again" if fault.again else "failed"
-        return "sent"
+            return "again" if fault.again else "failed", timedelta(seconds=fault.after_s)
+        return "sent", timedelta(0)
 
-    async def _settle(self, notification_id: UUID, channel: Channel, outcome: str, tries: int) -> None:
+    async def _settle(
+        self, notification_id: UUID, channel: Channel, outcome: str, tries: int, after: timedelta
+    ) -> None:
         async with self._pool.acquire() as connection, connection.transaction():
             if outcome != "again":
                 await connection.execute(
@@ -93,7 +96,7 @@ class NoticeDelivery:
                     tries,
                 )
                 return
-            wait, payload = wait_after(tries), job_of(notification_id, channel)
+            wait, payload = max(wait_after(tries), after), job_of(notification_id, channel)
             await connection.execute(
                 "update notification_deliveries set tries = $3, look_at = now() + $4::interval where notification_id = $1 and channel = $2",
                 notification_id,

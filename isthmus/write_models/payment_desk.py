@@ -37,6 +37,7 @@ from isthmus.write_models.payee_desk import PayeeDesk, payee_check_of
 from isthmus.write_models.payee_standing import standing_of
 from isthmus.write_models.payment_rows import dynamic_link, find_payment
 from isthmus.write_models.sca_methods import method_of
+from isthmus.write_models.shared_time import shared_now
 from isthmus.write_models.velocity import NoVelocity, Velocity, answered, quick_no
 
 _NOTHING = Limits(Decimal(0), Decimal(0))
@@ -110,7 +111,8 @@ class PaymentDesk:
         provider, method = way
         async with self._pool.acquire() as connection:
             standing = await standing_of(connection, self._texts, person, wish.payee_name, wish.payee_account)
-        payment_id, now = self._ids(), self._clock.now()
+            now = await shared_now(connection, self._clock)
+        payment_id = self._ids()
         no = None
         if wish.credits is None:
             no = await quick_no(self._velocity, self._pool, limits, envelope, wish.asset, wish.amount, now)

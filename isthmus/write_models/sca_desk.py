@@ -23,6 +23,7 @@ from isthmus.write_models.one_time_codes import OneTimeCodes
 from isthmus.write_models.sca_apps import enrolled_app
 from isthmus.write_models.sca_devices import find_signer
 from isthmus.write_models.sca_methods import method_of
+from isthmus.write_models.shared_time import shared_now
 from isthmus.write_models.totp import step_of
 
 
@@ -74,9 +75,10 @@ class ScaDesk:
         """How they would be asked now, for a step-up."""
         async with self._pool.acquire() as connection:
             method = await method_of(connection, person, wished)
+            now = await shared_now(connection, self._clock)
         if isinstance(method, Refusal):
             return method
-        return Asked(self._ids(), method, self._clock.now() + sca.CODE_LIFE)
+        return Asked(self._ids(), method, now + sca.CODE_LIFE)
 
     async def answer(self, person: UUID, challenge_id: UUID, given: Answer, envelope: Envelope) -> Answered | Refused:
         """One that is not accepted is refused, whatever was wrong, and counted."""
@@ -96,23 +98,27 @@ class ScaDesk:
             return Answered(row.purpose, row.subject_id, outcome)
         async with self._pool.acquire() as connection:
             row = await find_challenge(connection, challenge_id)
+            now = await shared_now(connection, self._clock)
         assert row is not None, "it was answered just now"
-        return Refused(row.rejected(self._clock.now()), outcome.position)
+        return Refused(row.rejected(now), outcome.position)
 
     async def _by_bank(self, row: ChallengeRow, given: Answer) -> Answered | Refused:
         """What comes from the bank passes nothing and counts for nothing: the provider is asked what its customer said. Where that is
         not known yet the challenge waits on, and the same may be answered again. Right or wrong, it is one answer that is looked at."""
         fits = row.purpose is Purpose.PAYMENT and row.method in (sca.Method.REDIRECT, sca.Method.DECOUPLED)
-        if self._banks is None or not fits:
-            return Refused(row.rejected(self._clock.now()), 0)
-        if given.returned is not None and not await self._banks.is_ours(row.subject_id, given.returned):
-            return Refused(row.rejected(self._clock.now()), 0)
+        ours = given.returned is None
+        if self._banks is not None and fits and given.returned is not None:
+            ours = await self._banks.is_ours(row.subject_id, given.returned)
+        if self._banks is None or not fits or not ours:
+            async with self._pool.acquire() as connection:
+                return Refused(row.rejected(await shared_now(connection, self._clock)), 0)
         await self._banks.look_now(row.subject_id)
         async with self._pool.acquire() as connection:
-            now = await find_challenge(connection, row.challenge_id)
+            after = await find_challenge(connection, row.challenge_id)
             position = await connection.fetchval("select position from log_head")
-        assert now is not None, "it was there just now"
-        refused = now.rejected(self._clock.now())
+            now = await shared_now(connection, self._clock)
+        assert after is not None, "it was there just now"
+        refused = after.rejected(now)
         if refused.challenge_state in (sca.ChallengeState.PASSED, sca.ChallengeState.PENDING):
             return Answered(row.purpose, row.subject_id, Done((), position))
         return Refused(refused, position)
@@ -141,7 +147,8 @@ class ScaDesk:
         async with self._pool.acquire() as connection:
             app = await enrolled_app(connection, row.owner)
             secret = (await self._texts.open_many(connection, [app.secret]))[0] if app is not None else None
-        step = step_of(secret, code, self._clock.now()) if secret is not None else None
+            now = await shared_now(connection, self._clock)
+        step = step_of(secret, code, now) if secret is not None else None
         return sca.TotpProof(app.app_id if app is not None else None, step is not None, step or 0)
 
     @staticmethod

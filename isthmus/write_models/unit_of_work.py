@@ -123,7 +123,7 @@ class UnitOfWork:
         if holds:
             for hold in (await event_store.load_holds(self._connection, sorted(holds))).values():
                 accounts |= event_store.accounts_of(hold.reserved)
-        loaded = Loaded(self._assets, self._clock.now())
+        loaded = Loaded(self._assets, self._clock.stamp() or self._clock.now())
         if reversing:
             loaded.posted = await event_store.load_posted(self._connection, sorted(reversing))
             for journal in loaded.posted.values():

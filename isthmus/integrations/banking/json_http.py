@@ -82,11 +82,11 @@ class JsonHttp:
         except httpx.HTTPError:
             raise silence(provider, safe=safe) from None
         if status == 429:
-            rest_s = _rest_s(answer.headers, self._rest_headers)
-            raise ProviderUnavailable(f"{provider} is asked too often", _REST_S if rest_s is None else rest_s)
+            wish_s = rest_s(answer.headers, self._rest_headers)
+            raise ProviderUnavailable(f"{provider} is asked too often", _REST_S if wish_s is None else wish_s)
         if status >= 500:
             if safe:
-                raise ProviderUnavailable(f"{provider} answered {status}", _rest_s(answer.headers, self._rest_headers))
+                raise ProviderUnavailable(f"{provider} answered {status}", rest_s(answer.headers, self._rest_headers))
             raise OutcomeUnknown(f"{provider} answered {status}: it may have done what was asked")
         if status >= 400:
             raise self._refusal(status, bytes(body))
@@ -109,7 +109,7 @@ def refusal_of(provider: str, status: int, code: str) -> ProviderRefused:
     return ProviderRefused(f"{provider} refused ({shown or status})", shown)
 
 
-def _rest_s(headers: Mapping[str, str], names: Sequence[str]) -> float | None:
+def rest_s(headers: Mapping[str, str], names: Sequence[str]) -> float | None:
     """The longest that one of them says, in seconds or (RFC 9110) as a date; None where none does."""
     told = [rest for name in names if (rest := _seconds(headers.get(name, ""))) is not None]
     return max(told, default=None)

@@ -7,7 +7,7 @@ caught: its own, urllib3's, and an AttributeError where a certificate does not f
 from __future__ import annotations
 
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 import anyio
@@ -22,11 +22,13 @@ from isthmus.domain.banking import (
     ProviderUnavailable,
 )
 from isthmus.integrations.banking.calls import Calls, silence
-from isthmus.integrations.banking.json_http import ANSWER_BYTES_MAX, where
+from isthmus.integrations.banking.json_http import ANSWER_BYTES_MAX, rest_s, where
 from isthmus.integrations.banking.plaid_answers import Error
 
 _THREADS = 16
 _SOCKET_S = (3.0, 8.0)
+#: For so long at least, by whatever it is that was asked too often.
+_REST_S = 60.0
 
 Shape = TypeVar("Shape")
 
@@ -72,7 +74,7 @@ class PlaidClient:
             answer = call(kind(_check_type=False, **body), _preload_content=False, _request_timeout=_SOCKET_S)
             data: bytes = answer.data
         except ApiException as error:
-            raise _fault(error.status, error.body, safe=safe) from None
+            raise _fault(error.status, error.body, error.headers or {}, safe=safe) from None
         except (urllib3.exceptions.ConnectTimeoutError, urllib3.exceptions.NewConnectionError):
             raise ProviderUnavailable("Plaid cannot be reached") from None
         except (urllib3.exceptions.HTTPError, AttributeError):
@@ -97,17 +99,17 @@ class PlaidClient:
         return self._api
 
 
-def _fault(status: int | None, body: object, *, safe: bool) -> Exception:
+def _fault(status: int | None, body: object, headers: Mapping[str, str], *, safe: bool) -> Exception:
     try:
         error = msgspec.json.decode(body if isinstance(body, (str, bytes)) else b"", type=Error)
     except msgspec.MsgspecError:
         error = Error("")
     if status == 429 or error.error_type == "RATE_LIMIT_EXCEEDED":
-        return ProviderUnavailable("Plaid is asked too often", 60.0)
+        return ProviderUnavailable("Plaid is asked too often", max(_REST_S, rest_s(headers, ("retry-after",)) or 0))
     if status is None or status >= 500 or error.error_type in ("API_ERROR", "INSTITUTION_ERROR"):
         return ProviderUnavailable(f"Plaid answered {status}") if safe else OutcomeUnknown(f"Plaid answered {status}")
     if error.error_code == "TRANSACTIONS_SYNC_MUTATION_DURING_PAGINATION":
         return ChangedWhilePaging("Plaid's pages changed while they were read")
     if error.error_type == "ITEM_ERROR" or error.error_code == "INVALID_ACCESS_TOKEN":
         return AccessEnded(f"the bank wants its customer to sign in ({error.error_code})", error.error_code)
-    return ProviderRefused(f"Plaid refused ({error.error_code or status})", error.error_code)
+    return ProviderRefused(f"Plaid refused ({error.error_code or status})", error.error_code or str(status))

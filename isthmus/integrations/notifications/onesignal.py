@@ -12,7 +12,7 @@ from typing import assert_never
 import httpx
 import msgspec
 
-from isthmus.domain.banking import AccessEnded, ProviderFault, ProviderRefused
+from isthmus.domain.banking import AccessEnded, ProviderFault, ProviderRefused, ProviderUnavailable
 from isthmus.domain.notifications import Channel, Message, Undeliverable
 from isthmus.integrations.banking.calls import Calls
 from isthmus.integrations.banking.json_http import JsonHttp, refusal_of
@@ -45,6 +45,8 @@ class OneSignal:
             raise Undeliverable(str(refusal), again=True) from None
         except ProviderRefused as refusal:
             raise Undeliverable(str(refusal), again=False) from None
+        except ProviderUnavailable as fault:
+            raise Undeliverable(str(fault), again=True, after_s=fault.retry_after_s or 0) from None
         except ProviderFault as fault:
             raise Undeliverable(str(fault), again=True) from None
         if not answer.id:  # taken, and made nothing of (200)

@@ -10,12 +10,13 @@ import ssl
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from decimal import Decimal
+from typing import Any, TypeVar
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 import msgspec
 
 from isthmus.domain.bank_payments import COLLECTS_NOTHING, BankPayments, BankWish, Begun, GoTo
-from isthmus.domain.banking import Malformed, ProviderRefused
+from isthmus.domain.banking import Malformed, ProviderRefused, ProviderUnavailable
 from isthmus.domain.clock import Clock
 from isthmus.domain.payees import PayeeAccount
 from isthmus.domain.paying import PaymentOrder
@@ -24,10 +25,15 @@ from isthmus.integrations.banking.calls import Calls
 from isthmus.integrations.banking.outside import Outside
 from isthmus.integrations.banking.plaid_client import PlaidClient
 from isthmus.integrations.payments.accounts import reference_of, sort_code_and_number
+from isthmus.integrations.payments.amounts import told_amount
 from isthmus.integrations.payments.statuses import payment_state
+
+Shape = TypeVar("Shape")
 
 NAME = "plaid"
 _REFERENCE_MAX = 18
+#: What says that it does not know us.
+_NOT_LET_IN = frozenset({"INVALID_API_KEYS", "UNAUTHORIZED_ENVIRONMENT", "UNAUTHORIZED_ROUTE_ACCESS", "401", "403"})
 #: How long the page can be opened: less than a person has here. Nothing takes a payment back that was made there, so it must end by itself.
 _PAGE_LASTS = timedelta(minutes=10)
 
@@ -47,7 +53,7 @@ class _Page(msgspec.Struct):
 
 class _Amount(msgspec.Struct):
     currency: str
-    value: Decimal
+    value: msgspec.Raw
 
 
 class _Error(msgspec.Struct):
@@ -99,7 +105,7 @@ class PlaidPayments:
 
     async def begin(self, wish: BankWish) -> Begun:
         amount, payee = _amount(wish.order), _recipient(wish.order)
-        recipient = await self._client.ask(
+        recipient = await self._ask(
             "payment_initiation/recipient/create",
             "payment_initiation_recipient_create",
             _Recipient,
@@ -107,7 +113,7 @@ class PlaidPayments:
             name=wish.order.payee_name,
             **payee,
         )
-        made = await self._client.ask(
+        made = await self._ask(
             "payment_initiation/payment/create",
             "payment_initiation_payment_create",
             _Created,
@@ -118,7 +124,7 @@ class PlaidPayments:
             **_options(wish),
         )
         begun_at = self._clock.now()
-        page = await self._client.ask(
+        page = await self._ask(
             "link/token/create",
             "link_token_create",
             _Page,
@@ -142,14 +148,14 @@ class PlaidPayments:
         return Begun(made.payment_id, GoTo(page.hosted_link_url), wish.state, expires_at)
 
     async def look_up(self, reference: str) -> PaymentNews:
-        told = await self._client.ask(
+        told = await self._ask(
             "payment_initiation/payment/get",
             "payment_initiation_payment_get",
             _Payment,
             safe=True,
             payment_id=reference,
         )
-        payee = await self._client.ask(
+        payee = await self._ask(
             "payment_initiation/recipient/get",
             "payment_initiation_recipient_get",
             _RecipientTold,
@@ -161,10 +167,18 @@ class PlaidPayments:
             told.status,
             told.payment_id,
             told.error.error_code if told.error is not None else None,
-            told.amount.value,
+            told_amount(told.amount.value),
             told.amount.currency,
             _payee(payee),
         )
+
+    async def _ask(self, name: str, method: str, shape: type[Shape], /, *, safe: bool, **body: Any) -> Shape:
+        try:
+            return await self._client.ask(name, method, shape, safe=safe, **body)
+        except ProviderRefused as refusal:
+            if refusal.code not in _NOT_LET_IN:
+                raise
+            raise ProviderUnavailable(str(refusal)) from None  # that our secret is no good says nothing of the payment
 
     async def submit(self, wish: BankWish, reference: str) -> PaymentNews:  # noqa: ARG002 - as the port has it
         """Plaid does so by itself, once the person has been to the bank."""

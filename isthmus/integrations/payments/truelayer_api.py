@@ -12,7 +12,7 @@ from typing import Any, Protocol
 import httpx
 import orjson
 
-from isthmus.domain.banking import OutcomeUnknown, ProviderRefused
+from isthmus.domain.banking import Malformed, OutcomeUnknown, ProviderRefused
 from isthmus.domain.clock import Clock
 from isthmus.domain.paying import PaymentOrder
 from isthmus.integrations.banking.amounts import places_of
@@ -24,6 +24,9 @@ NAME = "truelayer"
 _REFERENCE_MAX = 18
 #: What banks there take in a reference beside letters and digits.
 _SIGNS = "/-'.:"
+#: TrueLayer wants a reference; where the payer wrote none the payee reads this.
+_NO_REFERENCE = "Payment"
+_MINOR_MAX = 10**18
 
 
 class Signer(Protocol):
@@ -74,6 +77,8 @@ def minor(order: PaymentOrder) -> int:
 def major(amount_in_minor: int | None, currency: str | None) -> Decimal | None:
     if amount_in_minor is None or currency is None:
         return None
+    if abs(amount_in_minor) > _MINOR_MAX:
+        raise Malformed("the amount of a payment is none")
     return Decimal(amount_in_minor).scaleb(-places_of(currency))
 
 

@@ -40,7 +40,7 @@ class TrueLayerClient:
     ) -> None:
         asked = {"grant_type": "client_credentials", "scope": scope}
         self._grant = {**asked, "client_id": client_id, "client_secret": secret}
-        self._auth = JsonHttp(http, calls, auth_url, _refusal)
+        self._auth = JsonHttp(http, calls, auth_url, lambda *_: AccessEnded("TrueLayer gives us no token", "ACCESS"))
         self._api = JsonHttp(http, calls, api_url, _refusal)
         self._clock = clock
         self._token: tuple[str, datetime] | None = None
@@ -51,22 +51,25 @@ class TrueLayerClient:
     ) -> Any:
         """What is safe to ask twice. With a token; with a new one where that is not taken any more."""
         for last in (False, True):
-            bearer = await self._bearer()
+            token = await self._fresh()
+            bearer = {"Authorization": f"Bearer {token[0]}"}
             try:
                 return await self._api.ask(name, method, path, shape, safe=True, headers={**headers, **bearer}, **more)
             except AccessEnded:
-                self._token = None
+                if self._token is token:  # else somebody made a new one meanwhile, which may well be good
+                    self._token = None
                 if last:
                     raise
         raise AssertionError("the last of two returns or raises")
 
-    async def _bearer(self) -> dict[str, str]:
+    async def _fresh(self) -> tuple[str, datetime]:
+        """A token, and when it ends. Raises AccessEnded where we get none: that says nothing of what was to be asked with it."""
         async with self._asking:
             now = self._clock.now()
             if self._token is None or self._token[1] <= now + _LEEWAY:
                 told = await self._auth.ask("token", "POST", "/connect/token", _Token, safe=True, data=self._grant)
                 self._token = told.access_token, now + timedelta(seconds=told.expires_in)
-            return {"Authorization": f"Bearer {self._token[0]}"}
+            return self._token
 
 
 def _refusal(status: int, body: bytes) -> ProviderRefused:

@@ -89,6 +89,8 @@ class TrueLayerStatements:
             asked = {**asked, "cursor": cursor}
         else:
             raise Malformed("TrueLayer's statement has no end")
+        if len({one.entry_id for one in found}) != len(found):
+            raise Malformed("TrueLayer told of a transaction twice")  # which of them is true nobody can say
         account = await self._asked("merchant account", "GET", path, _Account, {})
         if account.currency != asset:
             raise Malformed("TrueLayer told of an account in another currency")

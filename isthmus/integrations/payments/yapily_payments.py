@@ -11,7 +11,6 @@ import base64
 from collections.abc import Collection
 from contextlib import suppress
 from datetime import datetime
-from decimal import Decimal
 from typing import Any
 from urllib.parse import quote
 from uuid import UUID
@@ -27,6 +26,7 @@ from isthmus.integrations.banking.calls import Calls
 from isthmus.integrations.banking.json_http import JsonHttp, refusal_of
 from isthmus.integrations.banking.outside import Outside
 from isthmus.integrations.payments.accounts import reference_of, sort_code_and_number, text_of_account
+from isthmus.integrations.payments.amounts import told_amount
 from isthmus.integrations.payments.statuses import payment_state, yapily_state
 
 NAME = "yapily"
@@ -35,6 +35,8 @@ _POUNDS_REFERENCE_MAX, _REFERENCE_MAX = 18, 140
 _SIGNS = "/-?:().,'+"
 #: What says that it was not done, if the consent was not used up meanwhile.
 _REFUSALS = frozenset({"BAD_REQUEST", "FORBIDDEN", "NOT_FOUND"})
+#: What says that it does not know us.
+_NOT_LET_IN = frozenset({"UNAUTHORIZED", "401"})
 _JSON = msgspec.json.Encoder(decimal_format="number")
 
 
@@ -61,7 +63,7 @@ class _StatusDetails(msgspec.Struct, rename="camel"):
 
 
 class _Amount(msgspec.Struct):
-    amount: Decimal
+    amount: msgspec.Raw
     currency: str
 
 
@@ -134,7 +136,12 @@ class YapilyPayments:
             "oneTimeToken": True,  # so that the consent's token does not come through a browser
             "paymentRequest": _request(wish),
         }
-        answer = await self._ask("begin", "POST", "/payment-auth-requests", _ConsentAnswer, body=body)
+        try:
+            answer = await self._ask("begin", "POST", "/payment-auth-requests", _ConsentAnswer, body=body)
+        except ProviderRefused as refusal:
+            if refusal.code not in _NOT_LET_IN:
+                raise
+            raise ProviderUnavailable(str(refusal)) from None  # that our secret is no good says nothing of the payment
         consent = answer.data
         if consent.authorisation_url is not None:
             return Begun(consent.id, GoTo(consent.authorisation_url), wish.state, consent.expires_at)
@@ -175,7 +182,7 @@ class YapilyPayments:
                 raise  # it was not used for anything, and never will be for this
             raise OutcomeUnknown(str(refusal)) from None
         except ProviderUnavailable as fault:
-            raise OutcomeUnknown(str(fault)) from None  # one of the attempts may have been heard
+            raise OutcomeUnknown(str(fault), fault.retry_after_s) from None  # one of the attempts may have been heard
         return self._news(consent, answer.data)
 
     async def cancel(self, reference: str) -> PaymentNews:
@@ -208,7 +215,7 @@ class YapilyPayments:
             # By its own consent: under the key there may be one that another consent made.
             f"{payment.consent_id or consent.id}:{payment.id}",
             details.status_reason if details is not None else None,
-            amount.amount if amount is not None else None,
+            told_amount(amount.amount) if amount is not None else None,
             amount.currency if amount is not None else None,
             text_of_account(told.get("IBAN"), told.get("SORT_CODE"), told.get("ACCOUNT_NUMBER")),
             _ours(payment.payment_idempotency_id),
@@ -298,4 +305,4 @@ def _refusal(status: int, body: bytes) -> ProviderRefused:
         error = msgspec.json.decode(body, type=_Error).error
     except msgspec.MsgspecError:
         error = None
-    return refusal_of("Yapily", status, error.status if error else "")
+    return refusal_of("Yapily", status, error.status if error and error.status else str(status))

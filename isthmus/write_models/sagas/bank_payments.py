@@ -11,8 +11,7 @@ from datetime import timedelta
 
 import structlog
 
-from isthmus.domain.banking import ProviderFault, ProviderRefused, ProviderUnavailable
-from isthmus.domain.clock import Clock
+from isthmus.domain.banking import ProviderFault, ProviderRefused
 from isthmus.domain.identifiers import IdSource
 from isthmus.domain.payment_events import UNKNOWN_STATUS, VOID, PaymentState, PaymentSubmissionStarted
 from isthmus.domain.payment_news import PaymentNews, ProviderPayment
@@ -26,7 +25,7 @@ from isthmus.write_models.connection import Pool
 from isthmus.write_models.envelope import Done
 from isthmus.write_models.payment_rows import dynamic_link
 from isthmus.write_models.payments import advance
-from isthmus.write_models.sagas.looking import LOOKS, UNKNOWN_MAX, next_look
+from isthmus.write_models.sagas.looking import LOOKS, UNKNOWN_MAX, next_look, rest_of
 
 #: What a provider tells of the money's arrival, or of what is over here and not there, is asked for no longer than that.
 _ARRIVES_WITHIN = timedelta(days=7)
@@ -38,11 +37,10 @@ log = structlog.get_logger(__name__)
 
 
 class BankPaymentSaga:
-    def __init__(self, pool: Pool, commands: CommandBus, paying: BankPaying, clock: Clock, ids: IdSource) -> None:
+    def __init__(self, pool: Pool, commands: CommandBus, paying: BankPaying, ids: IdSource) -> None:
         self._pool = pool
         self._commands = commands
         self._paying = paying
-        self._clock = clock
         self._ids = ids
 
     @property
@@ -77,7 +75,7 @@ class BankPaymentSaga:
         except ProviderFault as fault:
             log.warning("a payment cannot be carried on now", payment=str(at.payment.payment_id), why=str(fault))
             if self._goes_on(at):
-                await self._again(at, max(self._next(at), _rest(fault)))
+                await self._again(at, max(self._next(at), rest_of(fault)))
             return "unavailable"
 
     async def _recognised(self, at: AtBank, told: str) -> bool:
@@ -159,14 +157,15 @@ class BankPaymentSaga:
         log.warning("what became of a payment is not known", payment=str(at.payment.payment_id), why=str(fault))
         if attempts >= UNKNOWN_MAX:
             await self._paying.record(at, PaymentNews(ProviderPayment.UNKNOWN, "UNREACHABLE"))
-        wait = max(LOOKS[min(attempts, len(LOOKS) - 1)], _rest(fault))
+        wait = max(LOOKS[min(attempts, len(LOOKS) - 1)], rest_of(fault))
         await self._again(at, max(wait, self._next(at)) if attempts >= UNKNOWN_MAX else wait)
         return "unknown"
 
     async def _look(self, at: AtBank) -> str:
-        """Of what is over for us, too, until it is over there: that money moved all the same nobody may overlook."""
+        """Of what is over for us, too, until it is over there: that money moved all the same nobody may overlook. And of what is settled,
+        where somebody has reason to: what a provider takes back an operator is told."""
         payment = at.payment
-        if not payment.asked or payment.state is PaymentState.SETTLED:
+        if not payment.asked:
             return "over"
         if payment.state in VOID:
             news = await self._paying.cancel(at)
@@ -179,7 +178,7 @@ class BankPaymentSaga:
 
     def _goes_on(self, at: AtBank, news: PaymentNews | None = None) -> bool:
         """Whether there is more to come of it. `news`: what the provider said just now, if anything."""
-        state, young = at.payment.state, self._clock.now() - at.row.made_at < _ARRIVES_WITHIN
+        state, young = at.payment.state, at.now - at.row.made_at < _ARRIVES_WITHIN
         if state in VOID:
             return young and (news is None or news.state in _OPEN)
         if state is PaymentState.EXECUTED:
@@ -192,14 +191,14 @@ class BankPaymentSaga:
     def _shut(self, at: AtBank) -> bool:
         """What is not taken back there can be opened for so long after the bank was asked, however late that was."""
         asked_at = at.row.asked_at
-        return asked_at is None or asked_at + BANK_LIFE <= self._clock.now()
+        return asked_at is None or asked_at + BANK_LIFE <= at.now
 
     def _late(self, at: AtBank) -> bool:
         assert at.row.expires_at is not None, "there is a challenge where a bank is to ask"
-        return at.row.expires_at <= self._clock.now()
+        return at.row.expires_at <= at.now
 
     def _next(self, at: AtBank) -> timedelta:
-        return next_look(at.row.made_at, self._clock.now())
+        return next_look(at.row.made_at, at.now)
 
     async def _again(self, at: AtBank, after: timedelta) -> None:
         async with self._pool.acquire() as connection, connection.transaction():
@@ -210,9 +209,3 @@ class BankPaymentSaga:
         which = f"{type(wish).__name__} {payment_id} {self._ids()}"
         outcome = await self._commands.run(wish, system_envelope(wish, which, f"payment-{payment_id}"))
         return outcome if isinstance(outcome, Done) else Done((), outcome.position)
-
-
-def _rest(fault: ProviderFault) -> timedelta:
-    """For how long the provider wants to be left alone."""
-    wait_s = fault.retry_after_s if isinstance(fault, ProviderUnavailable) else None
-    return timedelta(seconds=wait_s or 0)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
+from isthmus.domain.banking import OutcomeUnknown, ProviderFault, ProviderUnavailable
+
 #: How long until a payment is sent again, by how often it was already; the last goes on.
 LOOKS = tuple(timedelta(seconds=seconds) for seconds in (1, 2, 4, 8, 15, 30, 60, 300))
 #: What is at the bank is looked at again after this part of its age, within these bounds;
@@ -17,3 +19,9 @@ UNKNOWN_MAX = 8
 def next_look(made_at: datetime, now: datetime) -> timedelta:
     age = now - made_at
     return max(min(max(age / _LOOK_PART, _LOOK_MIN), _LOOK_MAX), min(age / _OLD_PART, _OLD_MAX))
+
+
+def rest_of(fault: ProviderFault) -> timedelta:
+    """For how long the provider wants to be left alone."""
+    wait_s = fault.retry_after_s if isinstance(fault, ProviderUnavailable | OutcomeUnknown) else None
+    return timedelta(seconds=wait_s or 0)

@@ -9,7 +9,7 @@ the same time do each other no harm: the streams' versions let one of them be fi
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
 from uuid import UUID
 
 import structlog
@@ -34,8 +34,9 @@ from isthmus.write_models.event_store import load_stream
 from isthmus.write_models.payment_rows import PaymentRow, digest_of, find_payment
 from isthmus.write_models.payments import ADVANCE_PAYMENT, AT_EXPIRY, advance, advance_at_expiry
 from isthmus.write_models.sagas.bank_payments import BankPaymentSaga
-from isthmus.write_models.sagas.looking import LOOKS, UNKNOWN_MAX, next_look
+from isthmus.write_models.sagas.looking import LOOKS, UNKNOWN_MAX, next_look, rest_of
 from isthmus.write_models.sagas.runner import RUNNER
+from isthmus.write_models.shared_time import shared_now
 
 #: States in which something is still to come, without or with a look at the bank.
 _MOVING = (PaymentState.AWAITING_SCA, PaymentState.AUTHORISED, PaymentState.SUBMITTED)
@@ -87,23 +88,23 @@ class PaymentSaga:
         async with self._pool.acquire() as connection:
             row = await find_payment(connection, self._texts, payment_id)
             payment = fold_payment(await load_stream(connection, payment_id)) if row else None
+            now = await shared_now(connection, self._clock)
         if row is None or payment is None:
             return "over"
         if payment.initiated.source is Source.BANK:
-            outcome = await self._banks.advance(AtBank(row, payment), told) if self._banks is not None else "over"
+            at = AtBank(row, payment, now)
+            outcome = await self._banks.advance(at, told) if self._banks is not None else "over"
             _steps.labels(outcome).inc()
             return outcome
         match row.state:
             case PaymentState.AWAITING_SCA:
-                outcome = await self._expire(row)
+                outcome = await self._expire(row, now)
             case PaymentState.AUTHORISED if told is not None and payment.unknown:
                 outcome = await self._recognise(row, told)
             case PaymentState.AUTHORISED:
-                outcome = await self._submit(row, payment)
-            case PaymentState.SUBMITTED:
-                outcome = await self._look(row)
+                outcome = await self._submit(row, payment, now)
             case _:
-                outcome = "over"
+                outcome = await self._look(row, now)
         _steps.labels(outcome).inc()
         return outcome
 
@@ -116,7 +117,7 @@ class PaymentSaga:
                 await advance(connection, row["id"])
         return len(rows)
 
-    async def _expire(self, row: PaymentRow) -> str:
+    async def _expire(self, row: PaymentRow, now: datetime) -> str:
         if row.expires_at is None or row.challenge_state is ChallengeState.PASSED:
             return "over"  # answered for, and an operator is to judge it: their word carries it on
         wish = ExpirePayment(row.payment_id, row.challenge_id)
@@ -124,12 +125,12 @@ class PaymentSaga:
         if isinstance(done, Done) and done.events:
             return "expired"
         async with self._pool.acquire() as connection, connection.transaction():
-            await advance_at_expiry(connection, row.payment_id, max(row.expires_at - self._clock.now(), LOOKS[0]))
+            await advance_at_expiry(connection, row.payment_id, max(row.expires_at - now, LOOKS[0]))
         return "waiting"
 
-    async def _submit(self, row: PaymentRow, payment: Payment) -> str:
+    async def _submit(self, row: PaymentRow, payment: Payment, now: datetime) -> str:
         attempts, order = payment.attempts, row.order
-        if attempts and self._clock.now() - row.made_at > _KEY_LASTS:
+        if attempts and now - row.made_at > _KEY_LASTS:
             await self._record(row, PaymentNews(ProviderPayment.UNKNOWN, "UNREACHABLE"))
             return "over"
         digest = ""
@@ -146,41 +147,45 @@ class PaymentSaga:
             news = await self._payer(row).send(order)
         except ProviderRefused as refusal:
             if attempts and isinstance(refusal, NeverAsked):
-                return await self._unknown(row, attempts + 1, refusal)
+                return await self._unknown(row, attempts + 1, refusal, now)
             news = PaymentNews(ProviderPayment.REJECTED, refusal.code or "REFUSED", code=refusal.code or "REFUSED")
             await self._record(row, news)
             return "refused"
         except ProviderFault as fault:
-            return await self._unknown(row, attempts + 1, fault)
+            return await self._unknown(row, attempts + 1, fault, now)
         await failpoint_async("payment_saga.sent")
         await self._record(row, news)
         await self._again(row.payment_id, LOOKS[0])
         return "sent"
 
-    async def _unknown(self, row: PaymentRow, attempts: int, fault: ProviderFault) -> str:
+    async def _unknown(self, row: PaymentRow, attempts: int, fault: ProviderFault, now: datetime) -> str:
         """It is asked again under the same key, later and later, until it is known; after many times an operator is told, too."""
         log.warning("what became of a payment is not known", payment=str(row.payment_id), why=str(fault))
         if attempts >= UNKNOWN_MAX:
             await self._record(row, PaymentNews(ProviderPayment.UNKNOWN, "UNREACHABLE"))
         wait = LOOKS[min(attempts, len(LOOKS) - 1)]
         if attempts >= UNKNOWN_MAX:
-            wait = max(wait, self._next_look(row))
-        if isinstance(fault, ProviderUnavailable) and fault.retry_after_s is not None:
-            wait = max(wait, timedelta(seconds=fault.retry_after_s))
-        await self._again(row.payment_id, wait)
+            wait = max(wait, next_look(row.made_at, now))
+        await self._again(row.payment_id, max(wait, rest_of(fault)))
         return "unknown"
 
-    async def _look(self, row: PaymentRow) -> str:
+    async def _look(self, row: PaymentRow, now: datetime) -> str:
+        """Until it is over; and once more where somebody has reason to: what a provider takes back of its last word an operator is told."""
         if row.provider_reference is None:
             return "over"
+        moving = row.state is PaymentState.SUBMITTED
         try:
             news = await self._payer(row).look_up(row.provider_reference)
         except ProviderFault as fault:
             log.warning("a payment could not be looked up", payment=str(row.payment_id), why=str(fault))
-            await self._again(row.payment_id, max(self._next_look(row), LOOKS[4]))
+            if isinstance(fault, ProviderRefused) and moving:
+                await self._record(row, PaymentNews(ProviderPayment.UNKNOWN, "REFUSED"))
+            if moving:
+                await self._again(row.payment_id, max(next_look(row.made_at, now), LOOKS[4], rest_of(fault)))
             return "unavailable"
         await self._record(row, news)
-        await self._again(row.payment_id, self._next_look(row))
+        if moving:
+            await self._again(row.payment_id, next_look(row.made_at, now))
         return "looked"
 
     async def _recognise(self, row: PaymentRow, told: str) -> str:
@@ -201,9 +206,6 @@ class PaymentSaga:
         if payouts is None:
             raise ProviderUnavailable(f"{row.provider} is not set up here any more")
         return payouts
-
-    def _next_look(self, row: PaymentRow) -> timedelta:
-        return next_look(row.made_at, self._clock.now())
 
     async def _record(self, row: PaymentRow, news: PaymentNews) -> None:
         wish = RecordPaymentNews(row.payment_id, news, self._ids())
