@@ -172,19 +172,6 @@ def test_f41_who_does_not_come_back_is_found_by_the_webhook_and_the_bank_is_aske
     assert shown(jo, payment["id"])["state"] == "SUBMITTED", "not what the webhook says, but what the bank does"
 
 
-def test_a_bank_that_does_not_answer_asks_later_and_it_is_one_payment_there(
-    served: Served, banks: Sandbox, jo: Person, account: str
-) -> None:
-    banks.tell("misbehaviour", route="POST /truelayer/api/v3/payments", kind="error_after", times=3, status=502)
-    payment = pay(jo, account)
-    assert (payment["state"], payment["challenge"]["url"]) == ("AWAITING_SCA", None)
-
-    assert carried_on(served, payment) == "asked"
-
-    back = at_bank(banks, shown(jo, payment["id"])["challenge"]["url"])
-    assert answer(jo, payment, redirectResult=back)["payment"]["state"] == "SUBMITTED"
-
-
 def test_e6_a_bank_that_tells_of_other_money_is_not_believed(
     served: Served, banks: Sandbox, jo: Person, account: str
 ) -> None:

@@ -302,7 +302,7 @@ def test_e6_another_amount_and_a_word_that_is_new_move_nothing() -> None:
     assert world.state is PaymentState.SUBMITTED
     assert world.hear(ProviderPayment.UNKNOWN, "a new word\n<script>") is None
     assert world.payment is not None
-    assert world.payment.parked == "UNKNOWN_STATUS"
+    assert world.payment.parked == "OTHER_AMOUNT", "what is worse is not forgotten for it"
     assert "UNKNOWN anewwordscript" in world.payment.evidence
 
 

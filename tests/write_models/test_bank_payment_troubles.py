@@ -26,25 +26,6 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 S, P = PaymentState, ProviderPayment
 
 
-async def test_a_refusal_after_an_attempt_of_which_nothing_is_known_ends_nothing(
-    office: Office, bank: Elsewhere
-) -> None:
-    payment, before = await submitting(office, ["after", "refuses"]), await office.noted()
-
-    assert await office.on(payment, 2) == ["unknown", "unknown"]
-    assert await office.stands(payment) == (S.AUTHORISED, None), "it lies at the bank"
-    bank.execute(payment)
-    await office.on(payment)
-
-    assert (await office.stands(payment), await office.noted() - before, bank.book) == ((S.EXECUTED, None), 30, 30)
-
-
-async def test_a_first_refusal_ends_it(office: Office, bank: Elsewhere) -> None:
-    payment = await submitting(office, ["refuses"])
-    assert await office.saga.advance(payment) == "refused"
-    assert (await office.stands(payment), bank.book) == ((S.REJECTED, None), 0)
-
-
 async def test_what_nobody_knows_of_for_long_is_shown_to_an_operator_and_carried_on_all_the_same(
     office: Office, bank: Elsewhere
 ) -> None:

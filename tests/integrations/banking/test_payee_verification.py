@@ -38,7 +38,7 @@ def verification(
     sandbox: Sandbox, http: httpx.AsyncClient, within_s: float = 20, secret: str = "sandbox-truelayer-secret"
 ) -> TrueLayerVerification:
     told = at_sandbox(sandbox)
-    calls = Calls("truelayer_verification", Manners(deadline_s=within_s, attempts=1))
+    calls = Calls("truelayer_verification", Manners(deadline_s=within_s, attempts=1, breaker_failures=100))
     urls = told["truelayer_auth_url"], told["truelayer_data_url"]
     within = timedelta(seconds=within_s)
     return TrueLayerVerification(*urls, told["truelayer_client_id"], secret, http, calls, SystemClock(), within)
@@ -55,7 +55,7 @@ async def test_what_the_bank_says_by_sort_code_too(
     assert await asked.check(PayeeAccount(sort_code="200000", number="00000001"), "Jo Hartley") == UNAVAILABLE
 
 
-async def test_what_is_not_said_in_time_or_at_all_is_unavailable(
+async def test_f18_f19_f21_what_is_not_said_in_time_or_at_all_is_unavailable(
     sandbox: Sandbox, jos: PayeeAccount, http: httpx.AsyncClient
 ) -> None:
     asked = verification(sandbox, http)
@@ -65,11 +65,16 @@ async def test_what_is_not_said_in_time_or_at_all_is_unavailable(
     assert (await asked.check(jos, "Jo Hartley")).match is PayeeMatch.MATCH, "it is asked for until it is there"
 
     assert await verification(sandbox, http, secret="wrong").check(jos, "Jo Hartley") == UNAVAILABLE
-    path = "POST /truelayer/api/v3/account-holder-verifications/requests"
-    for kind in ({"kind": "error_before", "status": 500}, {"kind": "hang_before", "seconds": 1}):
-        sandbox.tell("misbehaviour", route=path, **kind)
-        assert await verification(sandbox, http, 0.3).check(jos, "Jo Hartley") == UNAVAILABLE
-        sandbox.http.delete(f"{sandbox.url}/sandbox/misbehaviour")
+    path = "/truelayer/api/v3/account-holder-verifications/requests"
+    sandbox.tell("misbehaviour", route=f"POST {path}", kind="hang_before", seconds=1)
+    assert await verification(sandbox, http, 0.3).check(jos, "Jo Hartley") == UNAVAILABLE
+    sandbox.http.delete(f"{sandbox.url}/sandbox/misbehaviour")
+    for route in (f"POST {path}", f"GET {path}/*"):
+        for kind in ("error_before", "error_after", "too_many", "hang_after", "truncated", "huge"):
+            sandbox.tell("misbehaviour", route=route, kind=kind, seconds=0)
+            assert await asked.check(jos, "Jo Hartley") == UNAVAILABLE, (route, kind)
+    sandbox.tell("actions", action="truelayer.forget_tokens")
+    assert (await asked.check(jos, "Jo Hartley")).match is PayeeMatch.MATCH, "well again, and let in anew"
 
 
 @pytest.mark.parametrize(
@@ -83,7 +88,7 @@ async def test_what_is_not_said_in_time_or_at_all_is_unavailable(
         [],
     ],
 )
-async def test_a_word_that_nobody_knows_says_nothing_of_the_name(jos: PayeeAccount, told: object) -> None:
+async def test_f20_a_word_that_nobody_knows_says_nothing_of_the_name(jos: PayeeAccount, told: object) -> None:
     async def answer(request: httpx.Request) -> httpx.Response:
         if request.url.path.endswith("/connect/token"):
             return httpx.Response(200, json={"access_token": "t", "expires_in": 3600})

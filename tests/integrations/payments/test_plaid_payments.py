@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
-from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
@@ -12,11 +11,9 @@ import pytest
 from isthmus.domain.bank_payments import BankPayments, PayerAccount
 from isthmus.domain.banking import ProviderRefused
 from isthmus.domain.payment_news import ProviderPayment
-from isthmus.integrations.banking.calls import Calls
 from isthmus.integrations.banking.registry import PROVIDERS
 from isthmus.integrations.payments import plaid_payments
 from tests.integrations.banking.outside import outside
-from tests.integrations.banking.test_unknown_outcomes import HANGS_S, IMPATIENT
 from tests.integrations.payments.wishes import BOBS_IBAN, STEP_S, answered, later, paid, wish
 from tests.sandbox.running import REDIRECT, Sandbox, sandbox_running
 
@@ -62,33 +59,6 @@ async def test_who_declines_pays_nothing_and_nothing_takes_a_payment_back(
         assert (await plaid.cancel(begun.reference)).state is ProviderPayment.AWAITING, "its page ends by itself"
         answered(sandbox, begun, "decline")
         assert (await plaid.look_up(begun.reference)).state is ProviderPayment.CANCELLED
-
-
-@pytest.mark.parametrize(
-    "route", ["payment_initiation/recipient/create", "payment_initiation/payment/create", "link/token/create"]
-)
-async def test_an_answer_that_is_lost_leaves_one_payment_that_can_be_paid(
-    sandbox: Sandbox, plaid: BankPayments, route: str
-) -> None:
-    sandbox.tell("misbehaviour", route=f"POST /plaid/{route}", kind="error_after", status=502)
-    with paid(sandbox, "12.34"):
-        begun = await plaid.begin(wish(BANK))
-        answered(sandbox, begun)
-        later(sandbox, 2)
-        assert (await plaid.look_up(begun.reference)).state is ProviderPayment.EXECUTED
-
-
-async def test_a_payment_whose_answer_never_came_is_made_anew(sandbox: Sandbox) -> None:
-    async with outside(sandbox, "plaid") as out:
-        plaid = plaid_payments.made(replace(out, calls=Calls("plaid", IMPATIENT)))
-        assert plaid is not None
-        route = "POST /plaid/payment_initiation/payment/create"
-        sandbox.tell("misbehaviour", route=route, kind="hang_after", seconds=HANGS_S)
-        with paid(sandbox, "12.34"):
-            begun = await plaid.begin(wish(BANK))
-            answered(sandbox, begun)
-            later(sandbox, 2)
-            assert (await plaid.look_up(begun.reference)).state is ProviderPayment.EXECUTED
 
 
 async def test_an_iban_of_the_kingdom_is_paid_in_pounds_and_told_as_it_was_given(

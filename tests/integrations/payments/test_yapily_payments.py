@@ -11,10 +11,8 @@ import pytest
 from isthmus.domain.bank_payments import BankPayments, Decoupled, PayerAccount
 from isthmus.domain.banking import OutcomeUnknown, ProviderRefused
 from isthmus.domain.payment_news import ProviderPayment
-from isthmus.integrations.banking.calls import Calls
 from isthmus.integrations.payments import yapily_payments
 from tests.integrations.banking.outside import outside
-from tests.integrations.banking.test_unknown_outcomes import HANGS_S, IMPATIENT
 from tests.integrations.payments.wishes import STEP_S, answered, later, paid, wish
 from tests.sandbox.running import REDIRECT, Sandbox, sandbox_running
 
@@ -89,19 +87,6 @@ async def test_what_was_made_is_not_taken_back(sandbox: Sandbox, yapily: BankPay
         later(sandbox, 2)
 
 
-@pytest.mark.parametrize("route", ["payment-auth-requests", "payments"])
-async def test_an_answer_that_is_lost_pays_once(sandbox: Sandbox, yapily: BankPayments, route: str) -> None:
-    sandbox.tell("misbehaviour", route=f"POST /yapily/{route}", kind="error_after", status=502)
-    with paid(sandbox, "12.34"):
-        asked = wish(BANK)
-        begun = await yapily.begin(asked)
-        answered(sandbox, begun)
-        sent = await yapily.submit(asked, begun.reference)
-        assert sent.reference is not None
-        later(sandbox, 2)
-        assert (await yapily.look_up(sent.reference)).state is ProviderPayment.SETTLED
-
-
 async def test_what_nobody_heard_of_is_unknown_and_asked_again_it_is_the_same(
     sandbox: Sandbox, yapily: BankPayments
 ) -> None:
@@ -116,20 +101,6 @@ async def test_what_nobody_heard_of_is_unknown_and_asked_again_it_is_the_same(
         sent = await yapily.submit(asked, begun.reference)
         later(sandbox, 2)
         assert (await yapily.look_up(str(sent.reference))).state is ProviderPayment.SETTLED
-
-
-async def test_a_bank_that_hangs_once_it_has_done_it_is_asked_again(sandbox: Sandbox, yapily: BankPayments) -> None:
-    async with outside(sandbox, "yapily") as out:
-        impatient = yapily_payments.made(replace(out, calls=Calls("yapily", IMPATIENT)))
-        assert impatient is not None
-        asked = wish(BANK)
-        begun = await yapily.begin(asked)
-        answered(sandbox, begun)
-        sandbox.tell("misbehaviour", route="POST /yapily/payments", kind="hang_after", seconds=HANGS_S)
-        with paid(sandbox, "12.34"):
-            sent = await impatient.submit(asked, begun.reference)
-            later(sandbox, 2)
-    assert sent.state is ProviderPayment.SUBMITTED
 
 
 async def test_two_consents_for_one_payment_pay_it_once(sandbox: Sandbox, yapily: BankPayments) -> None:
