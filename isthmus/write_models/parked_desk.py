@@ -28,7 +28,7 @@ from isthmus.domain.refusals import InvalidInput, Refusal
 from isthmus.failpoints import failpoint_async
 from isthmus.write_models.bank_balances import LOOK_S
 from isthmus.write_models.bank_mirror import system_envelope
-from isthmus.write_models.bank_paying import AtBank, BankPaying
+from isthmus.write_models.bank_paying import BankPaying
 from isthmus.write_models.commands import CommandBus, Envelope, Outcome, Refused, Unavailable
 from isthmus.write_models.connection import Pool
 from isthmus.write_models.event_store import load_stream
@@ -187,7 +187,8 @@ class ParkedDesk:
 
     async def _record(self, seen: _Seen, news: PaymentNews) -> None:
         if seen.payment.initiated.source is Source.BANK:
-            await self._banks.record(AtBank(seen.row, seen.payment), news)
+            if (at := await self._banks.find(seen.row.payment_id)) is not None:
+                await self._banks.record(at, news)
             return
         wish = RecordPaymentNews(seen.row.payment_id, news, self._ids())
         which = f"RecordPaymentNews {seen.row.payment_id} {self._ids()}"

@@ -24,7 +24,9 @@ ROUTE = "POST /onesignal/notifications"
 def delivery(wire: Wire) -> CodeDelivery:
     calls = Calls("onesignal", replace(wire.manners))  # type: ignore[arg-type]  # as patient as everybody here
     carrier = OneSignal(f"{wire.sandbox.url}/onesignal", "sandbox-onesignal", "sandbox-onesignal-key", wire.http, calls)
-    return CodeDelivery(wire.side.pool, wire.side.texts, wire.sca._codes, carrier, wire.side.commands.assets)
+    return CodeDelivery(
+        wire.side.pool, wire.side.texts, wire.sca._codes, carrier, wire.side.commands.assets, wire.side.clock
+    )
 
 
 async def asked(wire: Wire) -> UUID:

@@ -24,8 +24,6 @@ NAME = "truelayer"
 _REFERENCE_MAX = 18
 #: What banks there take in a reference beside letters and digits.
 _SIGNS = "/-'.:"
-#: TrueLayer wants a reference; where the payer wrote none the payee reads this.
-_NO_REFERENCE = "Payment"
 _MINOR_MAX = 10**18
 
 
