@@ -106,7 +106,7 @@ def initiate(book: Book, guard: sca.Guard, used: Decimal, wish: InitiateBatch, n
     for n, line in enumerate(wish.lines):
         made = payment_initiation.made(after, used, line, now, held=not refused)
         if isinstance(made, Refusal):
-            return replace(made, path=_place(n, made.path))
+            return replace(made, path=place(n, made.path))
         apply(after, [event for event in made if isinstance(event, LedgerEvent)])
         used = add(used, line.amount)
         events += made
@@ -120,7 +120,7 @@ def initiate(book: Book, guard: sca.Guard, used: Decimal, wish: InitiateBatch, n
     return [*events, challenge]
 
 
-def _place(n: int, path: tuple[str, ...]) -> tuple[str, ...]:
+def place(n: int, path: tuple[str, ...]) -> tuple[str, ...]:
     """Where in the batch's input a payment's field is."""
     return path if path[-1:] == ("fromAccountId",) or not path else ("input", "payments", str(n), *path[1:])
 

@@ -42,7 +42,8 @@ NO_EXEMPTIONS = ExemptionRules("none")
 @dataclass(frozen=True)
 class Standing:
     """What the payee is to the payer. `trusted`: put on their list of trusted payees, which was itself authorised (Art. 13).
-    `own`: the payer's own account, at the same institution as the one that is paid from (Art. 15)."""
+    `own`: the payer's own account, at the same institution as the one that is paid from (Art. 15): that is here, and is not wished but
+    read, where it is decided (`own_accounts.py`)."""
 
     trusted: bool = False
     own: bool = False

@@ -1,14 +1,16 @@
 """Payees: who is paid, and the one form of their account.
 
 An account is an IBAN (ISO 13616) or a sort code with an account number (United Kingdom); or one of our own at a provider, by its name
-there, which nobody writes: that is how money is brought here. The first two are checked as far as that can be done
-without asking anybody: an IBAN's length, check digits and the form of its country; a sort code has no check digits of its own.
+there, which nobody writes: that is how money is brought here; or one of the payer's own here, by our id. The first two are checked as
+far as that can be done without asking anybody: an IBAN's length, check digits and the form of its country; a sort code has no check
+digits of its own.
 """
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from uuid import UUID
 
 from isthmus.domain.refusals import InvalidInput, PayeeAccountInvalid, Refusal
 
@@ -19,15 +21,19 @@ _SEPARATORS = re.compile(r"[ \-]")
 
 @dataclass(frozen=True)
 class PayeeAccount:
-    """Exactly one of the three: `iban`, or `sort_code` (six digits) with `number` (eight), or `merchant`, an account of ours."""
+    """Exactly one: `iban`, or `sort_code` (six digits) with `number` (eight), or `merchant`, an account of ours, or `own`, one here."""
 
     iban: str | None = field(default=None, repr=False)
     sort_code: str | None = field(default=None, repr=False)
     number: str | None = field(default=None, repr=False)
     merchant: str | None = field(default=None, repr=False)
+    own: UUID | None = None
 
     def text(self) -> str:
-        """Its one form, which digests are made of and which is kept: `IBAN GB29…`, `SCAN 200000 12345678`, or `MERCHANT <name>`."""
+        """Its one form, which digests are made of and which is kept: `IBAN GB29…`, `SCAN 200000 12345678`, `MERCHANT <name>`, or
+        `ACCOUNT <our id>`."""
+        if self.own is not None:
+            return f"ACCOUNT {self.own}"
         if self.merchant is not None:
             return f"MERCHANT {self.merchant}"
         return f"IBAN {self.iban}" if self.iban is not None else f"SCAN {self.sort_code} {self.number}"
@@ -39,6 +45,8 @@ class PayeeAccount:
             return cls(iban=rest)
         if kind == "MERCHANT":
             return cls(merchant=rest)
+        if kind == "ACCOUNT":
+            return cls(own=UUID(rest))
         sort_code, _, number = rest.partition(" ")
         return cls(sort_code=sort_code, number=number)
 

@@ -56,7 +56,7 @@ class Source(StrEnum):
 class PaymentInitiated:
     """`digest`: of the dynamic link that the challenge is bound to. `hold_id`: the money reserved, from an account here.
     `challenge_id`: what it is answered by; of one that was refused at once there is no challenge of that name. `credits`: the
-    account here that it tops up; None where it pays a payee."""
+    payer's own account here that it is for, from a bank or from another account here; None where it pays somebody else."""
 
     payment_id: UUID
     owner: UUID

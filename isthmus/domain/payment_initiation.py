@@ -8,7 +8,7 @@ from datetime import datetime
 from decimal import Decimal
 from uuid import UUID
 
-from isthmus.domain import compliance, journals, sca
+from isthmus.domain import compliance, journals, own_accounts, sca
 from isthmus.domain.accounts import AccountType, Direction, open_house_account
 from isthmus.domain.compliance import Limits, Ruling, Verdict
 from isthmus.domain.dynamic_link import Purpose
@@ -78,8 +78,10 @@ class InitiatePayment:
     resembles_account: PersonalText | None = None
     batch_id: UUID | None = None
     line: int = 0
-    #: The payer's own account here that is topped up.
+    #: The payer's own account here that it is for.
     credits: UUID | None = None
+    #: Who is paid, where they were named by that.
+    saved_payee_id: UUID | None = None
 
     @property
     def person(self) -> UUID:
@@ -107,7 +109,8 @@ def initiate(
         return [*begun, PaymentRejected(*about, compliance.REFUSED)]
     # What a bank asks for it asks itself, and what an operator is to judge is answered for first.
     ours = wish.source is Source.OWN and verdict.ruling is Ruling.ALLOW
-    let = exempt(wish.exemptions, wish.standing, wish.asset, wish.amount, before or Unproven()) if ours else None
+    standing = replace(wish.standing, own=own_accounts.is_own(book, wish))
+    let = exempt(wish.exemptions, standing, wish.asset, wish.amount, before or Unproven()) if ours else None
     if let is not None:
         exempted = PaymentExempted(*about, wish.asset, wish.amount, let.rule, let.version)
         return [*begun, exempted, PaymentAuthorised(*about, f"EXEMPTION {let.rule}")]
@@ -133,7 +136,7 @@ def made(
     reserved = _reserve(book, wish) if own else []
     if isinstance(reserved, Refusal):
         return reserved
-    # What a person brings here is theirs before and after: limits are for what leaves them.
+    # What a person brings here, or moves here, is theirs before and after: limits are for what leaves them.
     over = compliance.limit_fault(wish.limits, wish.asset, wish.amount, used, now) if wish.credits is None else None
     if over is not None:
         return over
@@ -171,17 +174,21 @@ def _reserve(book: Book, wish: InitiatePayment) -> Sequence[LedgerEvent] | Refus
         return AccountClosedRefusal("The account is closed.", _FROM)
     if source.account.asset != wish.asset:
         return AssetMismatch(f"The account holds {source.account.asset}, not {wish.asset}.", (*_AMOUNT, "asset"))
+    fault = own_accounts.account_fault(book, wish) if wish.credits is not None else None
+    if fault is not None:
+        return fault
     after, opened = dict(book), list[LedgerEvent]()
-    if wish.clearing_id not in after:
+    if wish.credits is None and wish.clearing_id not in after:
         # What is on its way stands there below zero until the bank's account is credited for it.
         code = clearing_code(wish.provider, wish.asset)
         opened += open_house_account(wish.clearing_id, code, AccountType.ASSET, wish.asset, may_overdraw=True)
         apply(after, opened)
     legs = (
         Leg(wish.from_account_id, Direction.DEBIT, wish.amount, wish.asset),
-        Leg(wish.clearing_id, Direction.CREDIT, wish.amount, wish.asset),
+        Leg(wish.credits or wish.clearing_id, Direction.CREDIT, wish.amount, wish.asset),
     )
-    draft = JournalDraft(hold_id_of(wish.payment_id), JournalKind.PAYMENT, legs)
+    kind = JournalKind.PAYMENT if wish.credits is None else JournalKind.INTERNAL_TRANSFER
+    draft = JournalDraft(hold_id_of(wish.payment_id), kind, legs)
     decided = journals.reserve(after, draft, None)
     match decided:
         case InsufficientFunds():

@@ -54,6 +54,7 @@ class RefusalCode(StrEnum):
     SCA_BLOCKED = "SCA_BLOCKED"
     SCA_REQUIRED = "SCA_REQUIRED"
     SCA_METHOD_UNAVAILABLE = "SCA_METHOD_UNAVAILABLE"
+    TOO_MANY_CODES = "TOO_MANY_CODES"
     DEVICE_NOT_FOUND = "DEVICE_NOT_FOUND"
     DEVICE_REFUSED = "DEVICE_REFUSED"
     TOO_MANY_DEVICES = "TOO_MANY_DEVICES"
@@ -346,6 +347,15 @@ class ScaRequired(Refusal):
 class ScaMethodUnavailable(Refusal):
     code: ClassVar[RefusalCode] = RefusalCode.SCA_METHOD_UNAVAILABLE
     sticks: ClassVar[bool] = False
+
+
+@dataclass(frozen=True)
+class TooManyCodes(Refusal):
+    """`resets_at`: when the next one would be sent. Not remembered: the same wish may be granted then."""
+
+    code: ClassVar[RefusalCode] = RefusalCode.TOO_MANY_CODES
+    sticks: ClassVar[bool] = False
+    resets_at: datetime | None = None
 
 
 @dataclass(frozen=True)

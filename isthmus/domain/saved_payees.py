@@ -14,7 +14,7 @@ from uuid import UUID
 from isthmus.domain import sca
 from isthmus.domain.dynamic_link import Purpose, StepUp
 from isthmus.domain.personal import PersonalText, Sealed
-from isthmus.domain.refusals import PayeeNotFound, Refusal, ScaBlockedRefusal, ScaRejected
+from isthmus.domain.refusals import PayeeNotFound, Refusal, ScaBlockedRefusal, ScaRejected, ScaRequired
 
 
 @dataclass(frozen=True)
@@ -81,6 +81,20 @@ def fold(events: Iterable[object]) -> SavedPayee | None:
         if isinstance(event, SavedPayeeEvent):
             payee = evolve(payee, event)
     return payee
+
+
+_PAID = ("input", "payee", "savedPayeeId")
+
+
+def missing() -> Refusal:
+    return PayeeNotFound("There is no such payee.", _PAID)
+
+
+def payable(payee: SavedPayee | None, person: UUID) -> Refusal | None:
+    """Whether a payment may name it. Another person's is as one that does not exist."""
+    if payee is None or payee.owner != person or payee.removed:
+        return missing()
+    return None if payee.saved else ScaRequired("Answer the payee's challenge first.", _PAID)
 
 
 def payee_digest(payee_id: UUID, owner: UUID, name: str, account: str) -> str:

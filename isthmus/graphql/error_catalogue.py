@@ -139,6 +139,10 @@ REFUSALS: Mapping[RefusalCode, tuple[str, str]] = {
         "Five wrong answers in a row, over all challenges.",
         "Nothing can be authorised for 24 hours.",
     ),
+    RefusalCode.TOO_MANY_CODES: (
+        "As many codes were sent to you as may be in ten minutes, or in 24 hours.",
+        "Wait until `resetsAt` and send it with the same key, or answer with a device or an app (`method`).",
+    ),
     RefusalCode.SCA_REQUIRED: (
         "What is wished for needs a challenge to be answered first.",
         "Answer it (`answerScaChallenge`), then send the wish again with the same key.",

@@ -10,9 +10,9 @@ from typing import Annotated
 import strawberry
 from strawberry import UNSET
 
+from isthmus.domain import own_accounts
 from isthmus.domain.batches import PAYMENTS_MAX, count_fault
 from isthmus.domain.money import add
-from isthmus.domain.payees import PayeeAccount
 from isthmus.domain.payment_initiation import REFERENCE_LENGTH_MAX
 from isthmus.domain.refusals import InvalidInput, Refusal
 from isthmus.domain.sca import Method
@@ -22,7 +22,7 @@ from isthmus.graphql.ids import account_key
 from isthmus.graphql.scalars import Position
 from isthmus.read_models.payments import PaymentRow
 from isthmus.resolvers.money import Money, MoneyInput, canonical, money
-from isthmus.resolvers.payees import PayeeInput, account_from
+from isthmus.resolvers.payees import ChosenPayee, PayeeInput, chosen
 from isthmus.resolvers.payments import Payment, payment_of
 from isthmus.resolvers.sca import ScaChallenge, ScaMethod, challenge_of
 from isthmus.resolvers.wishes import INPUT, KEY, Payload, envelope_of, refused
@@ -104,7 +104,7 @@ class BatchMutations:
                 "payments": [
                     {
                         "amount": canonical(line.amount),
-                        "payee": {"name": wish.payee_name, "account": wish.payee_account.text()},
+                        "payee": _payee_body(wish),
                         "reference": wish.reference,
                     }
                     for line, wish in zip(input.payments, wishes, strict=True)
@@ -126,20 +126,43 @@ class BatchMutations:
 
 async def _wish(info: AppInfo, input: InitiateBatchPaymentInput, line: BatchLineInput, n: int) -> PaymentWish | Refusal:
     place, reference = ("input", "payments", str(n)), line.reference or ""
-    account = account_from(line.payee)
+    payee = chosen(line.payee)
     asset = await info.context.services.read.assets.find(line.amount.asset)
     fault = first_fault(
         asset_fault(line.amount.asset, asset, (*place, "amount", "asset")),
         money_fault(line.amount.amount, asset, (*place, "amount", "amount")) if asset is not None else None,
         _same_asset(input, line, place),
-        _placed(account, place) if isinstance(account, Refusal) else None,
+        _payee_fault(payee, place),
         _reference_fault(reference, (*place, "reference")),
     )
     if fault is not None:
         return fault
-    assert isinstance(account, PayeeAccount)
+    assert isinstance(payee, ChosenPayee)
     source = account_key(input.from_account_id)
-    return PaymentWish(source, line.amount.amount, line.amount.asset, line.payee.name, account, reference)
+    return PaymentWish(
+        source,
+        line.amount.amount,
+        line.amount.asset,
+        payee.name,
+        payee.account,
+        reference,
+        saved_payee_id=payee.saved,
+    )
+
+
+def _payee_body(wish: PaymentWish) -> dict[str, str]:
+    """As it was written: what is read of a saved payee is not part of the wish."""
+    if wish.saved_payee_id is not None:
+        return {"saved_payee": str(wish.saved_payee_id)}
+    return {"name": wish.payee_name, "account": wish.payee_account.text()}
+
+
+def _payee_fault(payee: ChosenPayee | Refusal, place: tuple[str, ...]) -> Refusal | None:
+    if isinstance(payee, Refusal):
+        return _placed(payee, place)
+    if payee.credits is not None:
+        return _placed(InvalidInput("One's own account is paid by itself.", own_accounts.PATH), place)
+    return None
 
 
 def _placed(refusal: Refusal, place: tuple[str, ...]) -> Refusal:

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
+from uuid import UUID
+
 import strawberry
 from strawberry import UNSET
 
+from isthmus.domain import own_accounts
+from isthmus.domain.funding import funding_reference
 from isthmus.domain.payees import PayeeAccount, name_fault, payee_account
-from isthmus.domain.refusals import Refusal
+from isthmus.domain.payment_events import Source
+from isthmus.domain.refusals import InvalidInput, Refusal
 from isthmus.domain.validation import first_fault, shown_fault
 from isthmus.graphql.context import AppInfo
+from isthmus.graphql.ids import account_key, payee_key
 from isthmus.read_models.payments import PaymentRow
 
 
@@ -19,10 +26,41 @@ class PayeeAccountInput:
     account_number: str | None = strawberry.field(default=UNSET, description="Eight digits (United Kingdom).")
 
 
-@strawberry.input(description="Who is to be paid.")
+@strawberry.input(
+    description="Who is to be paid: by name and account, a saved payee, or oneself. Exactly one of these."
+)
 class PayeeInput:
-    name: str = strawberry.field(description="Their name, as it is known at their bank. 140 characters at most.")
-    account: PayeeAccountInput = strawberry.field(description="Their account.")
+    name: str | None = strawberry.field(
+        default=UNSET, description="Their name, as it is known at their bank. 140 characters at most."
+    )
+    account: PayeeAccountInput | None = strawberry.field(default=UNSET, description="Their account.")
+    saved_payee_id: strawberry.ID | None = strawberry.field(
+        default=UNSET, description="One of the viewer's saved payees, whose name and account are read now."
+    )
+    own_account_id: strawberry.ID | None = strawberry.field(
+        default=UNSET, description="Another of the viewer's accounts here, in the same asset. Nothing leaves."
+    )
+
+
+@dataclass(frozen=True)
+class ChosenPayee:
+    """`saved`: who it is, name and account to be read of it. `credits`: the viewer's own account here that is paid. `body`: what was
+    written, as idempotency keys remember it."""
+
+    name: str = field(repr=False)
+    account: PayeeAccount = field(repr=False)
+    body: dict[str, str] = field(repr=False)
+    saved: UUID | None = None
+
+    @property
+    def credits(self) -> UUID | None:
+        return self.account.own
+
+    def fault(self, source: Source) -> Refusal | None:
+        """Whether it may be paid from there."""
+        if source is Source.BANK and self.credits is not None:
+            return InvalidInput("Money is brought here with `topUp`.", own_accounts.PATH)
+        return None
 
 
 @strawberry.type(description="Who is paid.")
@@ -39,7 +77,7 @@ class Payee:
 
 
 def shown_account(text: str | None) -> str | None:
-    """An IBAN as it is, or `20-00-00 12345678`, or an account of ours by its name at the provider."""
+    """An IBAN as it is, or `20-00-00 12345678`, or an account of ours by its name at the provider, or one here by its funding reference."""
     if text is None:
         return None
     account = PayeeAccount.of_text(text)
@@ -47,13 +85,42 @@ def shown_account(text: str | None) -> str | None:
         return account.iban
     if account.merchant is not None:
         return account.merchant
+    if account.own is not None:
+        return funding_reference(account.own)
     code = account.sort_code or ""
     return f"{code[:2]}-{code[2:4]}-{code[4:]} {account.number}"
 
 
+def chosen(given: PayeeInput) -> ChosenPayee | Refusal:
+    """For a payment."""
+    named = _given(given.name) or _given(given.account)
+    if named + _given(given.saved_payee_id) + _given(given.own_account_id) > 1:
+        return InvalidInput(
+            "Give a name with an account, a saved payee, or an account of your own.", ("input", "payee")
+        )
+    if _given(given.saved_payee_id):
+        saved = payee_key(given.saved_payee_id or "")
+        return ChosenPayee("", PayeeAccount(), {"saved_payee": str(saved)}, saved)
+    if _given(given.own_account_id):
+        own = PayeeAccount(own=account_key(given.own_account_id or ""))
+        return ChosenPayee(own_accounts.NAME, own, {"own_account": own.text()})
+    account = account_from(given)
+    if isinstance(account, Refusal):
+        return account
+    name = given.name or ""
+    return ChosenPayee(name, account, {"name": name, "account": account.text()})
+
+
 def account_from(given: PayeeInput) -> PayeeAccount | Refusal:
-    fault = first_fault(name_fault(given.name), shown_fault(given.name, ("input", "payee", "name")))
+    """Of somebody by name and account."""
+    if _given(given.own_account_id) or _given(given.saved_payee_id):
+        return InvalidInput("Give a name with an account.", ("input", "payee"))
+    name, written = given.name or "", given.account or PayeeAccountInput()
+    fault = first_fault(name_fault(name), shown_fault(name, ("input", "payee", "name")))
     if fault is not None:
         return fault
-    written = given.account
     return payee_account(written.iban or None, written.sort_code or None, written.account_number or None)
+
+
+def _given(value: object) -> bool:
+    return value is not None and value is not UNSET

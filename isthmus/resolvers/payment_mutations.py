@@ -26,7 +26,7 @@ from isthmus.resolvers.devices import Device, device_of
 from isthmus.resolvers.limits import PersonalLimit, limit_of
 from isthmus.resolvers.money import MoneyInput, canonical
 from isthmus.resolvers.money_mutations import amount_fault
-from isthmus.resolvers.payees import PayeeInput, account_from
+from isthmus.resolvers.payees import PayeeInput, chosen
 from isthmus.resolvers.payments import Payment, payment_of
 from isthmus.resolvers.saved_payees import SavedPayee, saved_payee_of
 from isthmus.resolvers.sca import ScaChallenge, ScaMethod
@@ -126,15 +126,16 @@ class PaymentMutations:
         self, info: AppInfo, input: Annotated[InitiatePaymentInput, strawberry.argument(description=INPUT)]
     ) -> InitiatePaymentPayload:
         reference = input.reference or ""
-        account = account_from(input.payee)
+        payee = chosen(input.payee)
+        source, account_id = _payer(input.from_account_id)
         fault = first_fault(
             key_fault(input.idempotency_key),
             await amount_fault(info, input.amount),
-            account if isinstance(account, Refusal) else None,
+            payee if isinstance(payee, Refusal) else payee.fault(source),
             _reference_fault(reference),
         )
-        if fault is not None or isinstance(account, Refusal):
-            assert fault is not None, "an account that is none is a fault"
+        if fault is not None or isinstance(payee, Refusal):
+            assert fault is not None, "a payee who is none is a fault"
             return await refused(info, InitiatePaymentPayload, fault, "payment")
         envelope = envelope_of(
             info,
@@ -143,21 +144,22 @@ class PaymentMutations:
             body={
                 "from_account_id": input.from_account_id,
                 "amount": canonical(input.amount),
-                "payee": {"name": input.payee.name, "account": account.text()},
+                "payee": payee.body,
                 "reference": reference,
                 **({"method": input.method.name} if input.method else {}),
             },
         )
-        source, account_id = _payer(input.from_account_id)
         wish = PaymentWish(
             account_id,
             input.amount.amount,
             input.amount.asset,
-            input.payee.name,
-            account,
+            payee.name,
+            payee.account,
             reference,
             Method[input.method.name] if input.method else None,
             source,
+            payee.credits,
+            payee.saved,
             by_program=info.context.caller.api_key_id is not None,
         )
         answer = await info.context.services.payments.initiate(info.context.caller.person_id, wish, envelope)

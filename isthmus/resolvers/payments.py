@@ -81,7 +81,9 @@ class Payment(Node):
     def payee(self) -> Payee:
         return Payee(row=self.row)
 
-    @strawberry.field(description="The account here that it tops up once it has settled; null where it pays a payee.")
+    @strawberry.field(
+        description="The payer's own account here that has the money once it has settled; null where somebody else is paid."
+    )
     async def to_account(self, info: AppInfo) -> Account | None:
         key = self.row.credits_account_id
         row = None if key is None else await info.context.loaders.accounts.load(key)

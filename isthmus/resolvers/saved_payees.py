@@ -143,14 +143,15 @@ class PayeeMutations:
             first = first_fault(fault, account if isinstance(account, Refusal) else None)
             assert first is not None, "one of the two is a fault"
             return await refused(info, AddPayeePayload, first, "payee")
+        name = input.payee.name or ""
         envelope = envelope_of(
             info,
             mutation="addPayee",
             key=input.idempotency_key,
-            body={"payee": {"name": input.payee.name, "account": account.text()}},
+            body={"payee": {"name": name, "account": account.text()}},
         )
         person = info.context.caller.person_id
-        answer = await info.context.services.payees.add(person, input.payee.name, account, envelope)
+        answer = await info.context.services.payees.add(person, name, account, envelope)
         if isinstance(answer, Refused):
             return await refused(info, AddPayeePayload, answer.refusal, "payee", answer)
         return await _payload(info, AddPayeePayload, *answer)

@@ -94,6 +94,9 @@ class UserErrorCode(Enum):
     SCA_METHOD_UNAVAILABLE = strawberry.enum_value(
         "SCA_METHOD_UNAVAILABLE", description="The viewer cannot be asked in that way."
     )
+    TOO_MANY_CODES = strawberry.enum_value(
+        "TOO_MANY_CODES", description="As many codes as one person is sent in a while."
+    )
     DEVICE_NOT_FOUND = strawberry.enum_value("DEVICE_NOT_FOUND", description="Not there, or not the viewer's own.")
     DEVICE_REFUSED = strawberry.enum_value("DEVICE_REFUSED", description="What the device answered is not accepted.")
     PAYEE_NOT_FOUND = strawberry.enum_value("PAYEE_NOT_FOUND", description="Not there, or not the viewer's own.")
@@ -337,6 +340,13 @@ class ScaMethodUnavailable(UserError):
     pass
 
 
+@strawberry.type(
+    description="As many codes were sent to you as may be in a while. Not remembered: wait, or answer with a device or an app."
+)
+class TooManyCodes(UserError):
+    resets_at: datetime = strawberry.field(description="When the next one would be sent.")
+
+
 @strawberry.type(description="There is no such device of yours.")
 class DeviceNotFound(UserError):
     pass
@@ -405,6 +415,7 @@ TYPES: Mapping[type[Refusal], type[UserError]] = {
     refusals.ScaBlockedRefusal: ScaBlocked,
     refusals.ScaRequired: ScaRequired,
     refusals.ScaMethodUnavailable: ScaMethodUnavailable,
+    refusals.TooManyCodes: TooManyCodes,
     refusals.DeviceNotFound: DeviceNotFound,
     refusals.DeviceRefused: DeviceRefused,
     refusals.TooManyDevices: TooManyDevices,
@@ -437,6 +448,9 @@ async def user_error(context: RequestContext, refusal: Refusal) -> UserError:
             used=await money(context, refusal.used.amount, refusal.used.asset),
             resets_at=refusal.resets_at,
         )
+    if isinstance(refusal, refusals.TooManyCodes):
+        assert refusal.resets_at is not None, "whoever refuses says until when"
+        return TooManyCodes(code=code, message=refusal.message, path=path, resets_at=refusal.resets_at)
     if isinstance(refusal, refusals.ScaRejected):
         state = ScaChallengeState(refusal.challenge_state) if refusal.challenge_state else None
         return ScaRejected(

@@ -11,6 +11,7 @@ import structlog
 from redis.asyncio import Redis
 
 from isthmus.auth.webauthn import WebAuthn
+from isthmus.domain import own_accounts
 from isthmus.domain.authenticators import Authenticators
 from isthmus.domain.bank_payments import BankPayments
 from isthmus.domain.exemptions import NO_EXEMPTIONS
@@ -199,7 +200,8 @@ def bank_payments_of(settings: Settings, side: WriteSide, http: httpx.AsyncClien
 
 def _payouts(settings: Settings, side: WriteSide, http: httpx.AsyncClient) -> dict[str, Payouts]:
     payouts = truelayer_payouts(settings, side, http)
-    return {} if payouts is None else {_PAYOUTS: payouts}
+    ours: dict[str, Payouts] = {own_accounts.HERE: own_accounts.OurBook()}
+    return ours if payouts is None else ours | {_PAYOUTS: payouts}
 
 
 def truelayer_payouts(settings: Settings, side: WriteSide, http: httpx.AsyncClient) -> TrueLayerPayouts | None:

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from isthmus.domain.clock import Clock
+from isthmus.domain.code_allowance import CodeLimits
 from isthmus.integrations.secrets.link_keys import LinkKeys
 from isthmus.integrations.secrets.master_key import MasterKey
 from isthmus.integrations.secrets.opening import open_master_key
@@ -14,6 +15,7 @@ from isthmus.integrations.secrets.person_keys import PersonKeys
 from isthmus.integrations.secrets.token_vault import SealedTokens
 from isthmus.runtime.moved_clock import clock_of
 from isthmus.settings import Settings
+from isthmus.settings.sca import CODES_PER_DAY, CODES_PER_TEN_MINUTES
 from isthmus.write_models.commands import CommandBus, writer_pool
 from isthmus.write_models.connection import Pool
 
@@ -43,7 +45,7 @@ async def write_side(settings: Settings, database_url: str, clock: Clock | None 
         idle_timeout_ms=settings.database.idle_in_transaction_timeout_ms,
     )
     try:
-        commands = CommandBus(pool, texts, master_key.derive("idempotency"), clock)
+        commands = CommandBus(pool, texts, master_key.derive("idempotency"), clock, code_limits=_code_limits(settings))
         await commands.start()
         try:
             yield WriteSide(pool, master_key, texts, links, SealedTokens(links), commands, clock)
@@ -51,3 +53,11 @@ async def write_side(settings: Settings, database_url: str, clock: Clock | None 
             await commands.aclose()
     finally:
         await pool.close()
+
+
+def _code_limits(settings: Settings) -> CodeLimits:
+    told, met = settings.sca, not settings.api.in_development
+    return CodeLimits(
+        told.codes_per_ten_minutes or (CODES_PER_TEN_MINUTES if met else None),
+        told.codes_per_day or (CODES_PER_DAY if met else None),
+    )

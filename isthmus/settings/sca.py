@@ -7,6 +7,9 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel, Field, model_validator
 
+#: In production.
+CODES_PER_TEN_MINUTES, CODES_PER_DAY = 10, 50
+
 
 class ScaSettings(BaseModel):
     rp_id: str | None = Field(
@@ -19,6 +22,16 @@ class ScaSettings(BaseModel):
         (),
         description="Pages on which a device may be asked, as a JSON list of origins of that host or under it. "
         "In `up`, by default in development: the API, at http://localhost.",
+    )
+
+    codes_per_ten_minutes: int | None = Field(
+        None,
+        ge=1,
+        description="Most one-time codes that are sent to one person in ten minutes, whatever they are for. Not set: 10 in production, "
+        "as many as are asked for in development.",
+    )
+    codes_per_day: int | None = Field(
+        None, ge=1, description="And in 24 hours. Not set: 50 in production, as many as are asked for in development."
     )
 
     @model_validator(mode="after")

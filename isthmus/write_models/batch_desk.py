@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from uuid import UUID
 
 from isthmus.domain import sca
-from isthmus.domain.batches import BatchInitiated, InitiateBatch
+from isthmus.domain.batches import BatchInitiated, InitiateBatch, place
 from isthmus.domain.clock import Clock
 from isthmus.domain.compliance import Compliance, Intent, Movement
 from isthmus.domain.identifiers import IdSource
@@ -17,6 +18,7 @@ from isthmus.domain.personal import PersonalText, PersonalTexts
 from isthmus.domain.refusals import Refusal
 from isthmus.write_models.commands import CommandBus, Done, Envelope, Refused
 from isthmus.write_models.connection import Pool
+from isthmus.write_models.payee_choice import saved_payees_of
 from isthmus.write_models.payment_desk import PaymentWish
 from isthmus.write_models.payment_rows import batch_link
 from isthmus.write_models.sca_desk import ScaDesk
@@ -57,6 +59,12 @@ class BatchDesk:
             # The same again is answered as before, whatever became of the method since. Nothing is made by it.
             asked = await self._sca.ask(person)
             assert not isinstance(asked, Refusal), "nothing was wished for that there is not"
+        named = await self._named(person, wishes)
+        if isinstance(named, Refusal):
+            if not await answered(self._pool, envelope):
+                return Refused(named, 0)
+            named = wishes  # the same again is answered as before
+        wishes = named
         orders = [
             PaymentOrder(self._ids(), one.amount, one.asset, one.payee_name, one.payee_account, one.reference)
             for one in wishes
@@ -88,6 +96,7 @@ class BatchDesk:
                     self._compliance.limits(order.asset),
                     batch_id=batch_id,
                     line=n,
+                    saved_payee_id=wishes[n].saved_payee_id,
                 )
             )
         outcome = await self._commands.run(InitiateBatch(batch_id, asked.challenge_id, person, tuple(lines)), envelope)
@@ -95,6 +104,20 @@ class BatchDesk:
             return outcome
         made = next(one.event for one in outcome.events if isinstance(one.event, BatchInitiated))
         return made.batch_id, outcome
+
+    async def _named(self, person: UUID, wishes: Sequence[PaymentWish]) -> Sequence[PaymentWish] | Refusal:
+        ids = [one.saved_payee_id for one in wishes if one.saved_payee_id is not None]
+        if not ids:
+            return wishes
+        async with self._pool.acquire() as connection:
+            found = await saved_payees_of(connection, self._texts, person, ids)
+        named = []
+        for n, wish in enumerate(wishes):
+            one = wish if wish.saved_payee_id is None else wish.to(found[wish.saved_payee_id])
+            if isinstance(one, Refusal):
+                return replace(one, path=place(n, one.path))
+            named.append(one)
+        return named
 
     async def _sealed(self, person: UUID, orders: Sequence[PaymentOrder]) -> list[PersonalText]:
         """Name, account and reference of each: what is personal in a command's parts is sealed before."""

@@ -15,6 +15,7 @@ from isthmus.domain import api_keys, sca_apps
 from isthmus.domain.clock import Clock
 from isthmus.domain.compliance import Limits
 from isthmus.domain.dynamic_link import DynamicLink, Purpose, StepUp
+from isthmus.domain.funding import funding_reference
 from isthmus.domain.money import Asset, add, printed
 from isthmus.domain.notifications import Message, Notifier, Undeliverable
 from isthmus.domain.payees import PayeeAccount
@@ -208,6 +209,8 @@ def _raised(asked: RaiseRow, row: ChallengeRow) -> StepUp:
 
 def _number(text: str) -> str:
     account = PayeeAccount.of_text(text)
+    if account.own is not None:
+        return funding_reference(account.own)
     return account.iban or f"{account.sort_code} {account.number}"
 
 

@@ -13,6 +13,7 @@ from prometheus_client import Counter
 
 from isthmus import tracing
 from isthmus.domain.clock import Clock
+from isthmus.domain.code_allowance import NO_LIMITS, CodeLimits
 from isthmus.domain.identifiers import IdSource, uuid7_source
 from isthmus.domain.money import Asset
 from isthmus.domain.personal import PersonalTexts
@@ -83,11 +84,13 @@ class CommandBus:
         idempotency_key: bytes,
         clock: Clock,
         ids: IdSource | None = None,
+        code_limits: CodeLimits = NO_LIMITS,
     ) -> None:
-        """`idempotency_key`: the secret under which inputs are hashed, the same in every process."""
+        """`idempotency_key`: the secret under which inputs are hashed, the same in every process. `code_limits`: how many one-time codes
+        a person is sent."""
         self._pool = pool
         self._secret = idempotency_key
-        self._committer = Committer(pool, clock, ids or uuid7_source(clock.now), texts)
+        self._committer = Committer(pool, clock, ids or uuid7_source(clock.now), texts, code_limits)
 
     async def start(self) -> None:
         async with self._pool.acquire() as connection:

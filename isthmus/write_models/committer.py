@@ -19,6 +19,7 @@ from prometheus_client import Counter, Histogram
 
 from isthmus import tracing
 from isthmus.domain.clock import Clock
+from isthmus.domain.code_allowance import NO_LIMITS, CodeLimits
 from isthmus.domain.identifiers import IdSource
 from isthmus.domain.money import Asset
 from isthmus.domain.personal import PersonalTexts
@@ -63,11 +64,14 @@ log = structlog.get_logger(__name__)
 class Committer:
     """`start` and `aclose` frame its life. `commit` answers once the command's transaction is durable."""
 
-    def __init__(self, pool: Pool, clock: Clock, ids: IdSource, texts: PersonalTexts) -> None:
+    def __init__(
+        self, pool: Pool, clock: Clock, ids: IdSource, texts: PersonalTexts, code_limits: CodeLimits = NO_LIMITS
+    ) -> None:
         self._pool = pool
         self._clock = clock
         self._ids = ids
         self._texts = texts
+        self.code_limits = code_limits
         self.assets: Mapping[str, Asset] = {}
         self._waiting: deque[tuple[Ask, asyncio.Future[Outcome]]] = deque()
         self._arrived = asyncio.Event()
@@ -199,7 +203,8 @@ class Committer:
         began = time.monotonic()
         await failpoint_async("committer.taken")
         async with self._pool.acquire(timeout=2.0) as connection, connection.transaction():
-            outcomes = await UnitOfWork(connection, self._clock, self._ids, self.assets, self._texts).run(asks)
+            unit = UnitOfWork(connection, self._clock, self._ids, self.assets, self._texts, self.code_limits)
+            outcomes = await unit.run(asks)
             await failpoint_async("commit.before")
         await failpoint_async("commit.after")
         if time.monotonic() - began > 1.0:

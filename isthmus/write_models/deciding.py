@@ -111,7 +111,7 @@ class Decider:
             return Decided(ask, stretch, refusal=unknown, k=writer.k)
         decision = HANDLERS[type(ask.command)].decide(loaded, ask.command)
         if not isinstance(decision, Refusal):
-            decision = _amounts_fault(decision, self.assets) or decision
+            decision = _amounts_fault(decision, self.assets) or loaded.codes.fault(decision, loaded.now) or decision
         if isinstance(decision, Refusal):
             return Decided(ask, stretch, refusal=decision, k=writer.k)
         events = []
@@ -155,6 +155,7 @@ def _bring_forward(loaded: Loaded, event: Event) -> None:
         elif isinstance(event, PaymentEvent):
             loaded.spent.bring_forward(event)
             loaded.exempted.bring_forward(event)
+        loaded.codes.bring_forward(event, loaded.now)
     if isinstance(event, JournalEvent):
         _, stream = stream_of(event)
         hold = evolve_hold(loaded.holds.get(stream), event)

@@ -13,7 +13,6 @@ from isthmus.domain import (
     internal_transfers,
     journals,
     ledger,
-    sca,
 )
 from isthmus.domain.accounts import CloseAccount, FreezeAccount, OpenAccount, RenameAccount, UnfreezeAccount
 from isthmus.domain.api_keys import MakeApiKey, RevokeApiKey
@@ -24,7 +23,7 @@ from isthmus.domain.refusals import UnknownAsset
 from isthmus.write_models.bank_handlers import BANK_HANDLERS
 from isthmus.write_models.handling import Decision, Handler, Loaded, Needs
 from isthmus.write_models.parked_handlers import PARKED_HANDLERS
-from isthmus.write_models.payment_handlers import PAYMENT_HANDLERS, guard
+from isthmus.write_models.payment_handlers import PAYMENT_HANDLERS, guard, step_up
 from isthmus.write_models.reconciliation_handlers import RECONCILIATION_HANDLERS
 
 
@@ -90,9 +89,7 @@ HANDLERS: Mapping[type, Handler] = {
     ),
     ReverseJournal: Handler(lambda wish: Needs(reversing=frozenset({wish.original_id})), _reverse),
     MakeApiKey: Handler(
-        lambda wish: Needs(
-            key_owners=frozenset({wish.owner}), streams=frozenset({sca.guard_id_of(wish.owner)}), time=True
-        ),
+        lambda wish: replace(step_up(wish), key_owners=frozenset({wish.owner})),
         lambda loaded, wish: api_keys.make(loaded.live_keys.get(wish.owner, ()), guard(loaded, wish), wish, loaded.now),
     ),
     RevokeApiKey: Handler(

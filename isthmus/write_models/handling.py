@@ -18,6 +18,7 @@ from isthmus.domain.events import Event
 from isthmus.domain.ledger import AccountState, Hold, JournalPosted
 from isthmus.domain.money import Asset
 from isthmus.domain.refusals import Refusal
+from isthmus.write_models.codes_sent import CodesSent
 from isthmus.write_models.exempted import Exempted
 from isthmus.write_models.spending import Spent
 
@@ -34,6 +35,8 @@ class Needs:
     streams: frozenset[UUID] = frozenset()
     #: People whose API keys are counted: one at a time.
     key_owners: frozenset[UUID] = frozenset()
+    #: People whom a one-time code may be sent: one at a time. Wants `time`, too.
+    asked: frozenset[UUID] = frozenset()
     #: People whose payments are counted, those of today and those that they were not asked for: one at a time. Wants `time`, too.
     spenders: frozenset[UUID] = frozenset()
     #: What is decided or begun ends at an instant: `Loaded.now` must be one that all processes agree on.
@@ -57,6 +60,7 @@ class Loaded:
     live_keys: dict[UUID, set[UUID]] = field(default_factory=dict)
     spent: Spent = field(default_factory=Spent)
     exempted: Exempted = field(default_factory=Exempted)
+    codes: CodesSent = field(default_factory=CodesSent)
 
     def account(self, account_id: UUID) -> accounts.Account | None:
         state = self.book.get(account_id)

@@ -1,4 +1,4 @@
-"""What a payee is to a payer: here alone it is asked whether they are trusted, or the payer themselves."""
+"""What a payee is to a payer, before it is decided on: whether they are trusted."""
 
 from __future__ import annotations
 
@@ -14,5 +14,5 @@ from isthmus.write_models.payee_rows import is_trusted
 async def standing_of(
     connection: Connection, texts: PersonalTexts, person: UUID, name: str, account: PayeeAccount
 ) -> Standing:
-    """Trusted is whom they saved. Nobody is the payer themselves: no account here has a number that a payee's account could be."""
+    """Trusted is whom they saved. Whether it is the payer's own account is seen under its lock (`domain/own_accounts.py`)."""
     return Standing(trusted=await is_trusted(connection, texts, person, name, account))

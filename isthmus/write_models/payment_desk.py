@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from decimal import Decimal
 from uuid import UUID
 
-from isthmus.domain import sca
+from isthmus.domain import own_accounts, sca
 from isthmus.domain.clock import Clock
 from isthmus.domain.compliance import Compliance, Intent, Limits, Movement, Ruling, Verdict
 from isthmus.domain.exemptions import NO_EXEMPTIONS, ExemptionRules
 from isthmus.domain.funding import funding_reference
 from isthmus.domain.identifiers import IdSource
+from isthmus.domain.lookalikes import KnownPayee
 from isthmus.domain.payees import PayeeAccount
 from isthmus.domain.paying import PaymentOrder
 from isthmus.domain.payment_events import PaymentInitiated, Source
@@ -33,6 +34,7 @@ from isthmus.domain.refusals import (
 from isthmus.write_models.bank_paying import BankPaying
 from isthmus.write_models.commands import CommandBus, Done, Envelope, Outcome, Refused
 from isthmus.write_models.connection import Pool
+from isthmus.write_models.payee_choice import saved_payees_of
 from isthmus.write_models.payee_desk import PayeeDesk, payee_check_of
 from isthmus.write_models.payee_standing import standing_of
 from isthmus.write_models.payment_rows import dynamic_link, find_payment
@@ -54,10 +56,23 @@ class PaymentWish:
     #: How its person wishes to authorise it; None: by a device where there is one, else by a code, or not at all.
     method: sca.Method | None = None
     source: Source = Source.OWN
-    #: The account here that it tops up.
+    #: The person's own account here that it is for.
     credits: UUID | None = None
+    #: A payee of theirs: name and account are read of it.
+    saved_payee_id: UUID | None = None
     #: A program wishes it, with a key of theirs.
     by_program: bool = False
+
+    def to(self, payee: KnownPayee | Refusal) -> PaymentWish | Refusal:
+        """With what was found of the payee that it names."""
+        if isinstance(payee, Refusal):
+            return payee
+        return replace(self, payee_name=payee.name, payee_account=PayeeAccount.of_text(payee.account))
+
+    @property
+    def to_own(self) -> bool:
+        """From one account here to another of the same person's."""
+        return self.credits is not None and self.source is Source.OWN
 
 
 @dataclass(frozen=True)
@@ -103,11 +118,15 @@ class PaymentDesk:
     async def initiate(self, person: UUID, wish: PaymentWish, envelope: Envelope) -> tuple[UUID, Done] | Refused:
         """The payment's id, and what was recorded. Raises Unavailable: send it again with the same key."""
         way, limits = await self._way(person, wish), self._compliance.limits(wish.asset)
-        if isinstance(way, Refusal):
-            if not await answered(self._pool, envelope):
-                return Refused(way, 0)
-            # The same again is answered as before, whatever became of the account since. Nothing is made by it.
-            way, limits = ("", sca.Method.REDIRECT), _NOTHING
+        named = await self._named(person, wish)
+        no = way if isinstance(way, Refusal) else named if isinstance(named, Refusal) else None
+        again = no is not None and await answered(self._pool, envelope)
+        if no is not None and not again:
+            return Refused(no, 0)
+        if isinstance(way, Refusal) or isinstance(named, Refusal):
+            # The same again is answered as before, whatever became of account and payee since. Nothing is made by it.
+            way, limits, named = ("", sca.Method.REDIRECT), _NOTHING, wish
+        wish = named
         provider, method = way
         async with self._pool.acquire() as connection:
             standing = await standing_of(connection, self._texts, person, wish.payee_name, wish.payee_account)
@@ -118,10 +137,11 @@ class PaymentDesk:
             no = await quick_no(self._velocity, self._pool, limits, envelope, wish.asset, wish.amount, now)
         if no is not None:
             return Refused(no, 0)
-        intent = Intent(Movement.PAYMENT, payment_id, person, wish.asset, wish.amount, (wish.payee_name,))
+        names = () if wish.to_own else (wish.payee_name,)  # nobody but the payer is paid
+        intent = Intent(Movement.PAYMENT, payment_id, person, wish.asset, wish.amount, names)
         verdict = await self._compliance.decide(intent)
         told = None
-        if self._payees is not None and wish.credits is None:  # nobody need be told who we are
+        if self._payees is not None and wish.credits is None and not again:  # nobody need be told who we are
             told = await self._payees.told(person, wish.payee_name, wish.payee_account)
         order = PaymentOrder(payment_id, wish.amount, wish.asset, wish.payee_name, wish.payee_account, wish.reference)
         outcome = await self._commands.run(
@@ -146,6 +166,7 @@ class PaymentDesk:
                 standing,
                 *payee_check_of(told),
                 credits=wish.credits,
+                saved_payee_id=wish.saved_payee_id,
             ),
             envelope,
         )
@@ -215,6 +236,13 @@ class PaymentDesk:
         kind = ReleasePayment if release else RefusePayment
         return await self._commands.run(kind(payment_id, row.challenge_id, operator), envelope)
 
+    async def _named(self, person: UUID, wish: PaymentWish) -> PaymentWish | Refusal:
+        if wish.saved_payee_id is None:
+            return wish
+        async with self._pool.acquire() as connection:
+            found = await saved_payees_of(connection, self._texts, person, [wish.saved_payee_id])
+        return wish.to(found[wish.saved_payee_id])
+
     def _exempting(self, wish: PaymentWish) -> ExemptionRules:
         """Whoever names a method wishes to be asked, and whom a bank asks is for the bank to say. What a program wishes nobody did at all:
         with a key that leaked nothing leaves unasked."""
@@ -226,7 +254,8 @@ class PaymentDesk:
         if wish.source is Source.OWN:
             async with self._pool.acquire() as connection:
                 method = await method_of(connection, person, wish.method)
-            return method if isinstance(method, Refusal) else (self._payouts, method)
+            who = own_accounts.HERE if wish.to_own else self._payouts
+            return method if isinstance(method, Refusal) else (who, method)
         if wish.method is not None:
             return ScaMethodUnavailable("Your bank asks you itself.", ("input", "method"))
         if self._banks is None:

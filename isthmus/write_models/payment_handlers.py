@@ -34,6 +34,7 @@ from isthmus.domain.payment_review import RefusePayment, ReleasePayment
 from isthmus.domain.payments import CancelPayment, ExpirePayment, StartSubmission
 from isthmus.domain.payments_at_bank import RecordAsked, RecordBankNews, StartAsking
 from isthmus.domain.personal_limits import ChangeLimit
+from isthmus.domain.refusals import Refusal
 from isthmus.domain.saved_payees import AddPayee, RemovePayee
 from isthmus.domain.sca_answers import AnswerScaChallenge, Subject
 from isthmus.domain.sca_apps import BeginApp, CompleteApp, RemoveApp
@@ -80,21 +81,41 @@ def guard(loaded: Loaded, wish: Any) -> sca.Guard:
     return sca.fold_guard(loaded.streams.get(sca.guard_id_of(wish.owner), ()), loaded.now)
 
 
+def step_up(wish: Any) -> Needs:
+    """Of whatever asks its person, who may be blocked, or was sent too many codes."""
+    return Needs(streams=frozenset({sca.guard_id_of(wish.owner)}), asked=frozenset({wish.owner}), time=True)
+
+
 def _held(loaded: Loaded, wish: Any) -> Hold | None:
     return loaded.holds.get(payment_events.hold_id_of(wish.payment_id))
 
 
 def _initiate_needs(wish: InitiatePayment) -> Needs:
     streams = frozenset({sca.guard_id_of(wish.owner), personal_limits.limit_id_of(wish.owner, wish.asset)})
+    streams |= {wish.saved_payee_id} if wish.saved_payee_id is not None else set()
     spenders = frozenset({wish.owner})
+    asked = spenders if wish.method is sca.Method.ONE_TIME_CODE else frozenset[UUID]()
     if wish.source is payment_events.Source.BANK:
         into = frozenset({(wish.credits, wish.owner)}) if wish.credits is not None else frozenset[tuple[UUID, UUID]]()
         return Needs(owned=into, streams=streams, spenders=spenders, time=True)
     owned = frozenset({(wish.from_account_id, wish.owner)})
-    return Needs(frozenset({wish.clearing_id}), owned=owned, streams=streams, spenders=spenders, time=True)
+    if wish.credits is not None:
+        return Needs(
+            owned=owned | {(wish.credits, wish.owner)}, streams=streams, spenders=spenders, asked=asked, time=True
+        )
+    return Needs(frozenset({wish.clearing_id}), owned=owned, streams=streams, spenders=spenders, asked=asked, time=True)
+
+
+def _payee_fault(loaded: Loaded, wish: InitiatePayment) -> Refusal | None:
+    """It may have been removed since it was read."""
+    if wish.saved_payee_id is None:
+        return None
+    return saved_payees.payable(saved_payees.fold(loaded.streams.get(wish.saved_payee_id, ())), wish.owner)
 
 
 def _initiate(loaded: Loaded, wish: InitiatePayment) -> Decision:
+    if (no := _payee_fault(loaded, wish)) is not None:
+        return no
     used, before = loaded.spent.by(wish.owner, wish.asset), loaded.exempted.before(wish.owner, wish.asset)
     limits = personal_limits.effective(wish.limits, _limit(loaded, wish.owner, wish.asset))
     wish = replace(wish, limits=limits)
@@ -103,7 +124,15 @@ def _initiate(loaded: Loaded, wish: InitiatePayment) -> Decision:
     return payment_initiation.initiate(loaded.book, guard(loaded, wish), used, wish, loaded.now, before)
 
 
+def _batch_needs(wish: InitiateBatch) -> Needs:
+    needs = _initiate_needs(wish.lines[0])
+    return replace(needs, streams=needs.streams | {one.saved_payee_id for one in wish.lines if one.saved_payee_id})
+
+
 def _initiate_batch(loaded: Loaded, wish: InitiateBatch) -> Decision:
+    for line in wish.lines:
+        if (no := _payee_fault(loaded, line)) is not None:
+            return replace(no, path=batches.place(line.line, no.path))
     used, limit = loaded.spent.by(wish.owner, wish.asset), _limit(loaded, wish.owner, wish.asset)
     lines = tuple(replace(line, limits=personal_limits.effective(line.limits, limit)) for line in wish.lines)
     return batches.initiate(loaded.book, guard(loaded, wish), used, replace(wish, lines=lines), loaded.now)
@@ -180,12 +209,12 @@ def _record_bank_news(loaded: Loaded, wish: RecordBankNews) -> Decision:
 
 PAYMENT_HANDLERS: Mapping[type, Handler] = {
     InitiatePayment: Handler(_initiate_needs, _initiate),
-    InitiateBatch: Handler(lambda wish: _initiate_needs(wish.lines[0]), _initiate_batch),
+    InitiateBatch: Handler(_batch_needs, _initiate_batch),
     AnswerScaChallenge: Handler(_answer_needs, _answer),
     ReleasePayment: Handler(_payment_needs, _release),
     RefusePayment: Handler(_payment_needs, _refuse),
     BeginDevice: Handler(
-        lambda wish: Needs(streams=frozenset({sca.guard_id_of(wish.owner)}), time=True),
+        step_up,
         lambda loaded, wish: sca_devices.begin(guard(loaded, wish), wish, loaded.now),
     ),
     CompleteDevice: Handler(
@@ -199,7 +228,7 @@ PAYMENT_HANDLERS: Mapping[type, Handler] = {
         lambda loaded, wish: sca_devices.remove(_device(loaded, wish.device_id), wish),
     ),
     AddPayee: Handler(
-        lambda wish: Needs(streams=frozenset({sca.guard_id_of(wish.owner)}), time=True),
+        step_up,
         lambda loaded, wish: saved_payees.add(guard(loaded, wish), wish, loaded.now),
     ),
     RemovePayee: Handler(
@@ -207,7 +236,7 @@ PAYMENT_HANDLERS: Mapping[type, Handler] = {
         lambda loaded, wish: saved_payees.remove(saved_payees.fold(loaded.streams.get(wish.payee_id, ())), wish),
     ),
     BeginApp: Handler(
-        lambda wish: Needs(streams=frozenset({sca.guard_id_of(wish.owner)}), time=True),
+        step_up,
         lambda loaded, wish: sca_apps.begin(guard(loaded, wish), wish, loaded.now),
     ),
     CompleteApp: Handler(
@@ -219,7 +248,7 @@ PAYMENT_HANDLERS: Mapping[type, Handler] = {
         lambda loaded, wish: sca_apps.remove(_app(loaded, wish.app_id), wish),
     ),
     ChangeLimit: Handler(
-        lambda wish: Needs(streams=frozenset({wish.limit_id, sca.guard_id_of(wish.owner)}), time=True),
+        lambda wish: replace(step_up(wish), streams=frozenset({wish.limit_id, sca.guard_id_of(wish.owner)})),
         lambda loaded, wish: personal_limits.change(
             guard(loaded, wish), _limit(loaded, wish.owner, wish.asset), wish, loaded.now
         ),

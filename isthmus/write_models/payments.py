@@ -203,8 +203,8 @@ async def _asked(connection: Connection, event: PaymentAsked, now: datetime) -> 
 async def _challenge(connection: Connection, event: ScaEvent, now: datetime) -> None:
     if isinstance(event, ScaChallengeIssued):
         await connection.execute(
-            "insert into sca_challenges (id, owner, purpose, subject_id, method, digest, state, expires_at) "
-            "values ($1, $2, $3, $4, $5, $6, $7, $8)",
+            "insert into sca_challenges (id, owner, purpose, subject_id, method, digest, state, expires_at, issued_at) "
+            "values ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
             event.challenge_id,
             event.owner,
             event.purpose,
@@ -213,6 +213,7 @@ async def _challenge(connection: Connection, event: ScaEvent, now: datetime) -> 
             event.digest,
             ChallengeState.PENDING,
             event.expires_at,
+            now,
         )
         if event.purpose in (Purpose.PAYMENT, Purpose.BATCH):
             for payment_id in await _asked_for(connection, event.challenge_id):

@@ -22,6 +22,7 @@ import asyncpg
 
 from isthmus.domain.accounts import Account, AccountType, FreezeReason
 from isthmus.domain.clock import Clock
+from isthmus.domain.code_allowance import NO_LIMITS, CodeLimits
 from isthmus.domain.events import Event
 from isthmus.domain.identifiers import IdSource
 from isthmus.domain.ledger import AccountState, JournalReserved
@@ -30,6 +31,7 @@ from isthmus.domain.personal import PersonalTexts
 from isthmus.failpoints import failpoint_async
 from isthmus.write_models import (
     api_keys,
+    codes_sent,
     consents,
     event_store,
     exempted,
@@ -71,13 +73,20 @@ where wanted.owner is null or wanted.owner = a.owner order by b.account_id for u
 
 class UnitOfWork:
     def __init__(
-        self, connection: Connection, clock: Clock, ids: IdSource, assets: Mapping[str, Asset], texts: PersonalTexts
+        self,
+        connection: Connection,
+        clock: Clock,
+        ids: IdSource,
+        assets: Mapping[str, Asset],
+        texts: PersonalTexts,
+        code_limits: CodeLimits = NO_LIMITS,
     ) -> None:
         self._connection = connection
         self._clock = clock
         self._ids = ids
         self._assets = assets
         self._texts = texts
+        self._code_limits = code_limits
 
     async def run(self, asks: Sequence[Ask]) -> list[Outcome]:
         """Inside the caller's transaction, which must commit right after. Raises asyncpg's errors; nothing is then written."""
@@ -144,8 +153,10 @@ class UnitOfWork:
             loaded.reversed = await event_store.load_reversed(self._connection, sorted(reversing))
         if owners := {owner for need in needs for owner in need.key_owners}:
             loaded.live_keys = await api_keys.load_live(self._connection, sorted(owners), self._clock.stamp())
-        if spenders := {owner for need in needs for owner in need.spenders}:
-            await spending.lock(self._connection, sorted(spenders))
+        spenders = {owner for need in needs for owner in need.spenders}
+        asked = {owner for need in needs for owner in need.asked}
+        if spenders | asked:
+            await spending.lock(self._connection, sorted(spenders | asked))
         if streams := {stream for need in needs for stream in need.streams}:
             loaded.streams = await event_store.load_streams(self._connection, sorted(streams))
         if any(need.time for need in needs):
@@ -154,6 +165,8 @@ class UnitOfWork:
         if spenders:
             loaded.spent = await spending.load(self._connection, sorted(spenders), loaded.now)
             loaded.exempted = await exempted.load(self._connection, sorted(spenders))
+        if asked:
+            loaded.codes = await codes_sent.load(self._connection, sorted(asked), self._code_limits, loaded.now)
         return loaded
 
     async def _remembered(self, asks: Sequence[Ask]) -> dict[bytes, asyncpg.Record]:

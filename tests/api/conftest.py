@@ -80,7 +80,7 @@ from isthmus.runtime.wiring import write_side
 from isthmus.settings import Settings, load_settings
 from isthmus.write_models.envelope import Envelope, Outcome
 from isthmus.write_models.notice_desk import NoticeDesk
-from tests.conftest import fresh_database
+from tests.conftest import CODES, fresh_database
 from tests.sandbox.running import KID, Sandbox, at_sandbox, sandbox_running, signing_key
 
 CONTRACT = (Path(__file__).parent.parent / "contract" / "01-spine.graphql").read_text(encoding="utf-8")
@@ -309,7 +309,7 @@ def _served_at(
             banks, truelayer_signing_key_id=KID, truelayer_merchant_accounts={"GBP": "sandbox-merchant-gbp"}
         ),
         secrets={"certificates": {"truelayer": {"signing_key": signing_key(banks, data_dir)}}},
-        sca={"rp_id": "bank.example", "origins": ("https://app.bank.example",)},
+        sca={"rp_id": "bank.example", "origins": ("https://app.bank.example",)} | CODES,
     )
     served.app = create_app(settings, wiring_of(served, servers, template))
     with running(served.app) as served.url:
@@ -320,7 +320,7 @@ def _served_at(
 def production(servers: EmbeddedServers, template: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     """The API as `serve` runs by itself; `served` runs as under `up`. `Person(production)` signs in here."""
     served = Served()
-    settings = load_settings(data_dir=tmp_path_factory.mktemp("production"))
+    settings = load_settings(data_dir=tmp_path_factory.mktemp("production"), sca=CODES)
     served.app = create_app(settings, wiring_of(served, servers, template))
     with running(served.app) as served.url:
         yield served

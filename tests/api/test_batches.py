@@ -70,6 +70,7 @@ def test_a_batch_in_which_something_is_wrong_is_refused_whole_and_says_where(ada
         initiate(ada, account, line("1.00"), line("0")),
         initiate(ada, account, line("60.00"), line("60.00")),
         initiate(ada, account, line("1.00"), line("1.00", reference="x" * 19)),
+        initiate(ada, account, line("1.00"), line("1.00", payee={"ownAccountId": ada.open()})),
     ]
 
     assert [(one["batch"], one["errors"][0]["code"], one["errors"][0]["path"][1:3]) for one in tried] == [
@@ -79,6 +80,7 @@ def test_a_batch_in_which_something_is_wrong_is_refused_whole_and_says_where(ada
         (None, "INVALID_INPUT", ["payments", "1"]),
         (None, "INVALID_AMOUNT", ["payments", "1"]),
         (None, "INSUFFICIENT_FUNDS", ["payments", "1"]),
+        (None, "INVALID_INPUT", ["payments", "1"]),
         (None, "INVALID_INPUT", ["payments", "1"]),
     ]
     assert balance(ada, account) == ("100.00", "100.00")

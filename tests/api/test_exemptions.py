@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from typing import Any
 
 import pytest
 
 from isthmus.domain.exemptions import ExemptionRules, LowValue
+from isthmus.domain.funding import funding_reference
 from isthmus.domain.payees import PayeeAccount, payee_account
 from isthmus.domain.saved_payees import payee_digest
-from isthmus.graphql.ids import payee_key
+from isthmus.graphql.ids import account_key, payee_key
 from tests.api.api_key_calls import create, program
 from tests.api.conftest import Person, Served
 from tests.api.test_payees import NOBODYS, add, remove, run, save, trusted
-from tests.api.test_payments import funded, initiate, shown
+from tests.api.test_payments import balance, funded, initiate, shown
 
 OTHERS = "GB29NWBK60161331926819"
 RULES = ExemptionRules("v1", low_value={"EUR": LowValue(Decimal(30), Decimal(100), 5)})
@@ -55,6 +57,36 @@ def test_a_saved_payee_is_paid_without_a_challenge_to_the_letter_and_until_it_is
     assert pay(ada, account) == "AWAITING_SCA"
     run(served, "update payees set state = 'SAVED' where id = $1", payee_key(payee))
     assert pay(ada, account) == "AWAITING_SCA", "whatever somebody wrote into the database"
+
+
+def test_an_own_account_is_paid_unasked_where_the_rules_say_so_and_by_nobody_else(
+    served: Served, ada: Person, grace: Person, olga: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    account, savings, theirs = funded(ada, olga, "100.00"), ada.open(), grace.open()
+
+    def pay(to: str, **other: Any) -> Any:
+        return initiate(ada, account, "30.00", payee={"ownAccountId": to} | other)
+
+    asked = pay(savings)["payment"]
+    assert asked["state"] == "AWAITING_SCA", "nothing is exempted unless told"
+    assert asked["payee"] == {"name": "Own account", "account": funding_reference(account_key(savings))}
+    assert balance(ada, account) == ("100.00", "70.00")
+    monkeypatch.setattr(
+        served.app.state.running.services.payments, "_exemptions", ExemptionRules("v1", own_account=True)
+    )
+
+    payment = pay(savings)["payment"]
+
+    assert (payment["state"], payment["challenge"], payment["provider"]) == ("AUTHORISED", None, "isthmus")
+    told = ada.ask(
+        "query($id: ID!) { node(id: $id) { ... on Payment { exemption toAccount { id } } } }", {"id": payment["id"]}
+    )
+    assert told["node"] == {"exemption": "own-account", "toAccount": {"id": savings}}
+    for to in (theirs, "x"):
+        (no,) = pay(to)["errors"]
+        assert (no["code"], no["path"]) == ("ACCOUNT_NOT_FOUND", ["input", "payee", "ownAccountId"])
+    assert pay(account)["errors"][0]["code"] == "SAME_ACCOUNT"
+    assert pay(savings, name="Bob")["errors"][0]["code"] == "INVALID_INPUT"
 
 
 def test_whom_the_tables_say_a_person_trusts_is_trusted_by_nobody_whom_the_log_does_not_know(

@@ -31,6 +31,12 @@ _SEEN = """__typename id ... on Account { name asset balance { posted { amount }
 
 #: What may be given in the place of what an honest caller gives here.
 OTHERWISE: Mapping[str, Mapping[str, Any]] = {"redirectResult": {"code": "came", "state": "back"}}
+#: What stands in its input alone, in the place of everything that is there.
+ALONE = ("ownAccountId", "savedPayeeId")
+_FROM, _PAYEE_IDS = (
+    {"input.fromAccountId": "account"},
+    {"payee.ownAccountId": "account", "payee.savedPayeeId": "payee"},
+)
 
 
 @dataclass(frozen=True)
@@ -54,6 +60,8 @@ class Call:
                     inner[step] = dict(OTHERWISE[step])
                 inner = inner[step]
                 inner = inner[0] if isinstance(inner, list) else inner  # of a list, its first
+            if last in ALONE:
+                inner.clear()
             inner[last] = value
         return made
 
@@ -157,6 +165,7 @@ CALLS: Mapping[str, Call] = {
             "idempotencyKey": FRESH,
         },
         _PAYMENT,
+        ids=_FROM | {f"input.{place}": kind for place, kind in _PAYEE_IDS.items()},
     ),
     "Mutation.answerScaChallenge": _wish(
         "answerScaChallenge",
@@ -191,6 +200,7 @@ CALLS: Mapping[str, Call] = {
             "idempotencyKey": FRESH,
         },
         "batch { payments { id state } challenge { id } }",
+        ids=_FROM | {f"input.payments.{place}": kind for place, kind in _PAYEE_IDS.items()},
     ),
     "Mutation.topUp": _wish("topUp", _MOVE, _PAYMENT),
     "Mutation.changeLimit": _wish(
@@ -212,6 +222,7 @@ CALLS: Mapping[str, Call] = {
             "idempotencyKey": FRESH,
         },
         _PAYEE,
+        ids={f"input.{place}": kind for place, kind in _PAYEE_IDS.items()},
     ),
     "Mutation.removePayee": _wish(
         "removePayee", {"payeeId": MINE, "idempotencyKey": FRESH}, _PAYEE, ids={"input.payeeId": "payee"}
@@ -286,6 +297,12 @@ CALLS: Mapping[str, Call] = {
 }
 #: Paying somebody else's account is what a transfer is for: there an id of another's is no attack.
 MAY_NAME_ANOTHERS = {("Mutation.transferInternally", "input.toAccountId")}
+#: Whatever stands there is refused without being looked at.
+NEVER_READ = {
+    ("Mutation.addPayee", "input.payee.ownAccountId"),
+    ("Mutation.addPayee", "input.payee.savedPayeeId"),
+    ("Mutation.initiateBatchPayment", "input.payments.payee.ownAccountId"),
+}
 
 
 def root_fields() -> Iterator[tuple[str, Any]]:

@@ -1,0 +1,89 @@
+"""Payments between two accounts here of one person, carried out by our own book: once, whoever dies and however many try."""
+
+from __future__ import annotations
+
+import asyncio
+from decimal import Decimal
+from uuid import UUID, uuid4
+
+import pytest
+
+from isthmus.domain import own_accounts
+from isthmus.domain.accounts import FreezeAccount, FreezeReason
+from isthmus.domain.exemptions import ExemptionRules
+from isthmus.domain.payees import PayeeAccount
+from isthmus.domain.payment_events import PaymentState
+from isthmus.domain.refusals import AccountNotFound
+from isthmus.failpoints import InjectedFault, armed
+from isthmus.write_models.envelope import Refused
+from isthmus.write_models.payment_desk import PaymentWish
+from tests.write_models.driver import assert_sound
+from tests.write_models.test_payment_saga import Office
+from tests.write_models.test_payment_saga import office as office
+
+RULES = ExemptionRules("v1", own_account=True)
+
+
+async def move(office: Office, to: UUID, rules: ExemptionRules = RULES) -> UUID | Refused:
+    office.desk._exemptions = rules
+    office.saga._payouts = {own_accounts.HERE: own_accounts.OurBook()}
+    own = PayeeAccount(own=to)
+    wish = PaymentWish(office.account, Decimal("30.00"), "EUR", own_accounts.NAME, own, "", credits=to)
+    made = await office.desk.initiate(office.person, wish, office.envelope("initiatePayment"))
+    return made if isinstance(made, Refused) else made[0]
+
+
+async def posted(office: Office, account: UUID) -> tuple[Decimal, Decimal]:
+    """(posted, what is still to come)."""
+    row = await office.side.pool.fetchrow(
+        "select posted, pending_in from account_balances where account_id = $1", account
+    )
+    return row["posted"], row["pending_in"]
+
+
+async def test_whoever_dies_on_the_way_is_followed_by_two_who_do_it_once(office: Office) -> None:
+    savings = await office.ledger.open(office.person)
+    for n, point in enumerate(("payment_saga.begun", "payment_saga.sent")):
+        payment = await move(office, savings)
+        assert isinstance(payment, UUID)
+        assert await office.state(payment) is PaymentState.AUTHORISED
+        assert await posted(office, savings) == (30 * n, 30)
+
+        with armed(f"{point}:raise"), pytest.raises(InjectedFault):
+            await office.saga.advance(payment)
+        await asyncio.gather(office.saga.advance(payment), office.saga.advance(payment))
+
+        assert await office.state(payment) is PaymentState.SETTLED
+        assert await posted(office, savings) == (30 * (n + 1), 0)
+        assert await office.figures() == (70 - 30 * n, 0, 0)
+        assert await office.saga.advance(payment) == "over"
+    await assert_sound(office.side.pool)
+
+
+async def test_another_persons_account_is_as_none_and_a_frozen_one_is_asked_for(office: Office) -> None:
+    theirs, savings = await office.ledger.open(uuid4()), await office.ledger.open(office.person)
+    await office.ledger.done(FreezeAccount(savings, FreezeReason.OPERATOR))
+
+    for account in (theirs, uuid4()):
+        refused = await move(office, account)
+        assert isinstance(refused, Refused)
+        assert refused.refusal == AccountNotFound("There is no such account.", own_accounts.PATH)
+    payment = await move(office, savings)
+
+    assert isinstance(payment, UUID)
+    assert await office.state(payment) is PaymentState.AWAITING_SCA
+
+
+async def test_what_is_written_over_the_wish_moves_nothing(office: Office) -> None:
+    """d1: somebody changes the payee in the database to another of her accounts."""
+    savings, other = await office.ledger.open(office.person), await office.ledger.open(office.person)
+    payment = await move(office, savings)
+    assert isinstance(payment, UUID)
+    async with office.side.pool.acquire() as connection, connection.transaction():
+        (sealed,) = await office.side.texts.seal_many(connection, [(office.person, PayeeAccount(own=other).text())])
+        await connection.execute("update payments set payee_account = $2 where id = $1", payment, str(sealed))
+
+    await office.saga.advance(payment)
+
+    assert (await office.state(payment), await office.parked(payment)) == (PaymentState.REJECTED, "CHANGED_AFTER_SCA")
+    assert (await posted(office, savings), await posted(office, other)) == ((0, 0), (0, 0))
