@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from isthmus.torture.run import Report
+    from isthmus.torture.report import Report
 
 _SEEDS = 2**31
 

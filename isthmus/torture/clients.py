@@ -14,8 +14,10 @@ from typing import Any
 from uuid import UUID
 
 from isthmus.torture.bank import Bank
+from isthmus.torture.bank_payers import AtBank, pay_from_bank
 from isthmus.torture.door import Away, HttpDoor
 from isthmus.torture.intents import Intent, IntentLog, Kind, Outcome
+from isthmus.torture.linking import Linked
 from isthmus.torture.payers import pay_out
 from isthmus.torture.watches import Watches
 
@@ -28,7 +30,8 @@ _SENDS_MAX = 2
 _BANK = """query($a: ID!, $b: ID!, $c: ID!, $at: DateTime) {
     a: node(id: $a) { ...sum } b: node(id: $b) { ...sum } c: node(id: $c) { ...sum } }
 fragment sum on Account { id balance(asOf: $at) { posted { amount } version asOf } }"""
-_VIEWER = """{ viewer { accounts(first: 50) { edges { node { id balance { posted { amount } version } } } } } }"""
+_VIEWER = """{ viewer { accounts(first: 50, filter: { kinds: [LEDGER] }) {
+    edges { node { id balance { posted { amount } version } } } } } }"""
 _ONE = "query($id: ID!) { node(id: $id) { ... on Account { id balance { version } } } }"
 _JOURNAL = "query($id: ID!) { node(id: $id) { ... on Journal { id } } }"
 
@@ -43,7 +46,8 @@ class Market:
     open_to_all: list[str] = field(default_factory=list)
     """Accounts that anyone pays into."""
     answered: set[UUID] = field(default_factory=set)
-    """Payments whose person was told that the answer was accepted."""
+    """Payments from accounts here whose person was told that the answer was accepted."""
+    at_bank: AtBank = field(default_factory=AtBank)
 
 
 @dataclass
@@ -60,12 +64,16 @@ class Client:
     bank: list[str] = field(default_factory=list)
     bank_total: Decimal = Decimal(0)
     accounts: list[str] = field(default_factory=list)
+    linked: Linked | None = None
+    topped_up: str | None = None
+    """Its account for money that it brings here, where its bank's provider can do so."""
     last: Intent | None = None
     position: int = 0
     _served_by: object = None
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Until `stop`, one thing after another; what is under way is finished."""
+        """Until `stop`, one thing after another; what is under way is finished. First what every run must have had."""
+        await self._pay_from_bank()
         while not stop.is_set():
             await self._something()
             await asyncio.sleep(self.chance.uniform(*_THINK_S))
@@ -75,8 +83,8 @@ class Client:
     async def _something(self) -> None:
         act = self.chance.choices(
             (self._pay, self._pay_in_the_bank, self._read, self._rename, self._deposit, self._freeze, self._open, self._again,
-             self._pay_out),
-            (25, 25, 25, 4, 6, 3, 3, 9, 10),
+             self._pay_out, self._pay_from_bank),
+            (25, 25, 25, 4, 6, 3, 3, 9, 10, 8),
         )[0]  # fmt: skip
         await act()
 
@@ -105,23 +113,26 @@ class Client:
     async def _pay_out(self) -> None:
         await pay_out(self, self.market.bank)
 
+    async def _pay_from_bank(self) -> None:
+        await pay_from_bank(self, self.market.bank)
+
     async def _rename(self) -> None:
         wish = {"accountId": self.chance.choice(self.accounts), "name": f"name {self.chance.randrange(10**9)}"}
         await self.submit(self.market.intents().intend(self.name, "renameAccount", wish), self.door)
 
     async def _open(self) -> None:
         if len(self.accounts) < _ACCOUNTS_MAX:
-            await self.open_account(bank=False)
+            await self.open_account()
 
-    async def open_account(self, *, bank: bool) -> str | None:
-        intent = self.market.intents().intend(self.name, "openAccount", {"asset": ASSET, "name": "Torture"})
+    async def open_account(self, *, bank: bool = False, asset: str = ASSET) -> str | None:
+        intent = self.market.intents().intend(self.name, "openAccount", {"asset": asset, "name": "Torture"})
         outcome = await self.submit(intent, self.door)
         if outcome.kind is not Kind.OK or outcome.answer is None:
             return None
         account: str = outcome.answer["account"]["id"]
         if bank:
             self.bank.append(account)
-        else:
+        elif asset == ASSET:
             self.accounts.append(account)
             self.market.open_to_all.append(account)
         return account

@@ -27,6 +27,7 @@ _PAYLOADS = {
     "transferInternally": ("TransferInternallyInput", _JOURNAL),
     "settleDeposit": ("SettleDepositInput", _JOURNAL),
     "initiatePayment": ("InitiatePaymentInput", _PAYMENT),
+    "topUp": ("TopUpInput", _PAYMENT),
     "cancelPayment": ("CancelPaymentInput", "payment { id }"),
 }
 #: Neither done nor refused for good: to be sent again.

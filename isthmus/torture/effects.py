@@ -34,6 +34,7 @@ _EFFECT = {
     "unfreezeAccount": "AccountUnfrozen",
     "closeAccount": "AccountClosed",
     "initiatePayment": "PaymentInitiated",
+    "topUp": "PaymentInitiated",
     "cancelPayment": "PaymentCancelled",
 }
 #: Nothing is recorded where it is so already.
@@ -68,9 +69,16 @@ def fault_of(intent: Intent, event: Stored) -> str | None:
             return None if asked < legs_of(event) else f"legs {sorted(map(str, legs_of(event)))}"
         case "openAccount":
             return None if event.data["asset"] == wish["asset"] else f"asset {event.data['asset']}"
-        case "initiatePayment":
-            wanted = account_uuid(wish["fromAccountId"]), Decimal(wish["amount"]["amount"]), wish["amount"]["asset"]
-            found = UUID(event.data["from_account_id"]), Decimal(event.data["amount"]), event.data["asset"]
+        case "initiatePayment" | "topUp":
+            target = str(account_uuid(wish["toAccountId"])) if "toAccountId" in wish else None
+            wanted = (
+                account_uuid(wish["fromAccountId"]),
+                Decimal(wish["amount"]["amount"]),
+                wish["amount"]["asset"],
+                target,
+            )
+            told = event.data
+            found = UUID(told["from_account_id"]), Decimal(told["amount"]), told["asset"], told.get("credits")
             return None if wanted == found else f"{found}"
         case "cancelPayment":
             return None if event.aggregate_id == account_uuid(wish["paymentId"]) else f"payment {event.aggregate_id}"
@@ -106,6 +114,15 @@ class ClientsBook:
     def pay_out(self, account: UUID, amount: Decimal) -> None:
         """A payment that the bank carried out."""
         self.posted[account] = self.posted.get(account, Decimal(0)) - amount
+        self.journals += 1
+
+    def note(self) -> None:
+        """A payment that another bank carried out: its money was never here."""
+        self.journals += 1
+
+    def bring(self, account: UUID, amount: Decimal) -> None:
+        """A payment to us that has arrived."""
+        self.posted[account] = self.posted.get(account, Decimal(0)) + amount
         self.journals += 1
 
     def _move(self, account: str, amount: Decimal) -> None:

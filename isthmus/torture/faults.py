@@ -11,6 +11,7 @@ from redis.exceptions import RedisError
 
 from isthmus.runtime.servers import kafka, postgres, valkey
 from isthmus.torture.proxy import FaultProxy
+from isthmus.torture.rails import RAILS
 from isthmus.torture.system import SANDBOX, System
 
 Fault = Callable[[System, random.Random], Awaitable[bool]]
@@ -136,6 +137,12 @@ async def _cut_payouts(system: System, _: random.Random) -> bool:
     )
 
 
+async def _cut_asks(system: System, _: random.Random) -> bool:
+    """A bank is asked to ask its customer, or to pay now that it has, and its answer never arrives."""
+    wires, asks = system.wires("all", SANDBOX), [rail.asks.encode() for rail in RAILS]
+    return await _until_counted(wires, "cut_after_pattern", lambda wire: wire.cut_on(*asks, times=3))
+
+
 async def _flush_redis(system: System, _: random.Random) -> bool:
     return await _redis(system, "FLUSHALL")
 
@@ -169,6 +176,7 @@ FAULTS: Mapping[str, Fault] = {
     "throttle": _throttle,
     "black_hole_bank": _black_hole_bank,
     "cut_payouts": _cut_payouts,
+    "cut_asks": _cut_asks,
     "flush_redis": _flush_redis,
     "kill_pubsub": _kill_pubsub,
 }

@@ -19,7 +19,6 @@ import asyncpg
 from isthmus.torture.bus import BusReader
 from isthmus.torture.effects import ClientsBook, Stored, account_uuid, effects_of, fault_of, may_have_no_effect
 from isthmus.torture.intents import Door, Intent, IntentLog, Kind
-from isthmus.torture.payers import payment_of
 from isthmus.torture.payments import PaymentBooks
 from isthmus.torture.verdict import Verdict
 from isthmus.torture.watches import FeedWatch, Watches
@@ -168,7 +167,7 @@ class Oracle:
             mine = [event for sent in intent.sent for event in caused.pop(sent, ())]
             self._answer(intent, mine, verdict)
         for correlation_id, strange in caused.items():
-            known = self._payments is not None and payment_of(correlation_id) in self._payments.known
+            known = self._payments is not None and self._payments.knows(correlation_id)
             if not known and not all(event.type in _OWN_ACCORD for event in strange):
                 verdict.violated("O4", f"{strange[0].type} at {strange[0].position}: nobody sent {correlation_id}")
 

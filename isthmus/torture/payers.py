@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 from uuid import UUID
 
@@ -38,7 +39,7 @@ async def pay_out(client: Client, bank: Bank) -> None:
     wish = {
         "fromAccountId": chance.choice(client.accounts),
         "amount": {"amount": amount, "asset": "EUR"},
-        "payee": {"name": "Maria Lindner", "account": {"iban": bank.payee_iban}},
+        "payee": {"name": "Maria Lindner", "account": dict(bank.payees["EUR"])},
         "reference": f"T{chance.randrange(10**9)}",
     }
     outcome = await client.submit(log.intend(client.name, "initiatePayment", wish), client.door)
@@ -47,7 +48,7 @@ async def pay_out(client: Client, bank: Bank) -> None:
     payment = outcome.answer["payment"]
     fate = chance.random()
     if fate < 0.15:
-        await _take_back(client, payment["id"])
+        await take_back(client, payment["id"])
         return
     code = await bank.code(client.person, amount, _CODE_WITHIN_S)
     if code is None:
@@ -57,37 +58,41 @@ async def pay_out(client: Client, bank: Bank) -> None:
     await _answer(client, payment, code)
     if fate > 0.9:
         await asyncio.sleep(chance.uniform(0, 0.3))
-        await _take_back(client, payment["id"])
+        await take_back(client, payment["id"])
 
 
-async def _take_back(client: Client, payment: str) -> None:
+async def take_back(client: Client, payment: str) -> None:
     """Too late, as often as not."""
     intent = client.market.intents().intend(client.name, "cancelPayment", {"paymentId": payment})
     await client.submit(intent, client.door)
 
 
 async def _answer(client: Client, payment: dict[str, object], code: str) -> None:
-    """No command with a key: an answer that may have come is given again, and the second is refused then."""
-    payment_id = account_uuid(str(payment["id"]))
     challenge = payment["challenge"]
     assert isinstance(challenge, dict), "nothing is refused by compliance here"
-    variables = {"input": {"challengeId": challenge["id"], "answer": {"oneTimeCode": code}}}
+    payment_id = account_uuid(str(payment["id"]))
+    if await answer(client, payment_id, challenge["id"], {"oneTimeCode": code}):
+        client.market.answered.add(payment_id)
+
+
+async def answer(client: Client, payment_id: UUID, challenge: str, given: Mapping[str, object]) -> bool:
+    """Whether it was accepted. No command with a key: an answer that may have come is given again, and the second is refused then."""
+    variables = {"input": {"challengeId": challenge, "answer": given}}
     for _ in range(_ANSWERS_MAX):
         try:
-            answer = await client.door.ask(_ANSWER, variables, correlation_id=f"{ASIDE}{payment_id}")
+            told = await client.door.ask(_ANSWER, variables, correlation_id=f"{ASIDE}{payment_id}")
         except Away:
             await asyncio.sleep(client.chance.uniform(0.05, 0.3))
             continue
-        if answer.data is None:
+        if told.data is None:
             continue
-        if not answer.data["answerScaChallenge"]["errors"]:
-            client.market.answered.add(payment_id)
-        return
+        return not told.data["answerScaChallenge"]["errors"]
+    return False
 
 
-def payment_of(correlation_id: str) -> UUID | None:
-    """Whose payment's own course it was that recorded something: the process manager's, or an answer of its person's."""
-    for prefix in (ASIDE, "payment-"):
+def whose(correlation_id: str) -> UUID | None:
+    """By whose own course something was recorded: a payment's, by the process manager or an answer of its person's, or a consent's."""
+    for prefix in (ASIDE, "payment-", "consent-"):
         if correlation_id.startswith(prefix):
             try:
                 return UUID(correlation_id.removeprefix(prefix))

@@ -55,7 +55,7 @@ class FaultProxy:
     _links: set[_Link] = field(default_factory=set)
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
     _server: asyncio.Server | None = None
-    _pattern: bytes = b""
+    _patterns: tuple[bytes, ...] = ()
     _pattern_left: int = 0
     _before: bool = False
     _bytes_left: int | None = None
@@ -76,10 +76,10 @@ class FaultProxy:
     def links(self) -> int:
         return len(self._links)
 
-    def cut_on(self, pattern: bytes, *, times: int = 1, before: bool = False) -> None:
-        """Cut the next `times` connections on which `pattern` is sent: after the server got it and has answered (so that what was
+    def cut_on(self, *patterns: bytes, times: int = 1, before: bool = False) -> None:
+        """Cut the next `times` connections on which one of `patterns` is sent: after the server got it and has answered (so that what was
         asked is done, and nobody hears of it), or `before` it arrives."""
-        self._pattern, self._pattern_left, self._before = pattern, times, before
+        self._patterns, self._pattern_left, self._before = patterns, times, before
 
     def cut_after(self, sent_bytes: int) -> None:
         """Cut the connection on which the client sends its so-manieth byte from now; the rest of that chunk does not arrive."""
@@ -188,8 +188,9 @@ class FaultProxy:
             link.tail = b""
             return False
         seen = link.tail + data
-        link.tail = seen[-(len(self._pattern) - 1) :] if len(self._pattern) > 1 else b""
-        if self._pattern not in seen:
+        longest = max(map(len, self._patterns), default=0)
+        link.tail = seen[-(longest - 1) :] if longest > 1 else b""
+        if not any(pattern in seen for pattern in self._patterns):
             return False
         self._pattern_left -= 1
         return True

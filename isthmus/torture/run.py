@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import random
 import shutil
 import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
 
@@ -20,15 +18,22 @@ import httpx
 
 from isthmus.runtime import processes
 from isthmus.torture.bank import Bank
+from isthmus.torture.bank_payers import come_back
 from isthmus.torture.bus import BusReader
 from isthmus.torture.clients import BANK_ACCOUNTS, Client, Market
 from isthmus.torture.door import REQUEST_S, HttpDoor
+from isthmus.torture.effects import account_uuid
 from isthmus.torture.faults import FAULTS
-from isthmus.torture.intents import Intent, IntentLog, Kind, Outcome
+from isthmus.torture.homes import Home, OwnDoors
+from isthmus.torture.intents import IntentLog, Kind
+from isthmus.torture.linked_payments import LinkedBooks
+from isthmus.torture.linking import catalogue, link
 from isthmus.torture.oracle import Oracle
 from isthmus.torture.payers import person_of
 from isthmus.torture.payments import PaymentBooks
-from isthmus.torture.people import enrol
+from isthmus.torture.people import Person, enrol
+from isthmus.torture.rails import rail_of
+from isthmus.torture.report import Report
 from isthmus.torture.subscribers import Subscriber
 from isthmus.torture.system import System
 from isthmus.torture.verdict import Verdict, Violation
@@ -45,50 +50,6 @@ _RESENT_PER_ROUND = 100
 _BANK_EUROS = Decimal("900.00")
 
 Say = Callable[[str], None]
-
-
-@dataclass
-class Report:
-    """What `--json` prints last."""
-
-    seed: int
-    rounds: int = 0
-    faults: Counter[str] = field(default_factory=Counter)
-    acknowledged: int = 0
-    refused: int = 0
-    unknown: int = 0
-    resolved: int = 0
-    committed_unknown: int = 0
-    """Of the unknown: those that had been done."""
-    replayed: int = 0
-    lost: int = 0
-    doubled: int = 0
-    seen: Counter[str] = field(default_factory=Counter)
-    codes: Counter[str] = field(default_factory=Counter)
-    checked: Counter[str] = field(default_factory=Counter)
-    violations: list[str] = field(default_factory=list)
-    seconds: float = 0.0
-    evidence: str | None = None
-
-    @property
-    def passed(self) -> bool:
-        return not self.violations and self.lost == 0 and self.doubled == 0
-
-    def as_json(self) -> str:
-        facts = {**vars(self), "faults": dict(sorted(self.faults.items())), "passed": self.passed}
-        return json.dumps(facts)
-
-    def count(self, intents: list[Intent]) -> None:
-        for intent in intents:
-            outcome = intent.definite
-            self.unknown += intent.was_unknown
-            self.replayed += any(one.replayed for one in intent.outcomes)
-            if outcome is None:
-                continue
-            self.resolved += intent.was_unknown
-            self.acknowledged += outcome.kind is Kind.OK
-            self.refused += outcome.kind is Kind.REFUSED
-            self.committed_unknown += intent.outcomes[0].kind is Kind.UNKNOWN and outcome.replayed
 
 
 async def torture(
@@ -201,8 +162,7 @@ class _Torture:
             await connection.close()
         self._bus = BusReader(system.kafka_address, log)
         await self._bank.meet()
-        payments = PaymentBooks(self._bank, await self._bank.payee_holds())
-        self._oracle = Oracle(system.admin_url, self._bus, payments)
+        received = await self._bank.received()
         for number, person in enumerate(people):
             home = Home(system, number)
             own, operators = (
@@ -210,6 +170,11 @@ class _Torture:
             )
             self._clients.append(Client(person.name, own, operators, self._market, self._branch(), home.life))
         await asyncio.gather(*(self._furnish(client) for client in self._clients))
+        await self._link(people)
+        linked = [client.linked for client in self._clients if client.linked is not None]
+        payers = {account_uuid(one.account): (one.rail.name, one.in_the_book) for one in linked}
+        payments = PaymentBooks(self._bank, received, LinkedBooks(self._bank, payers, self._market.at_bank))
+        self._oracle = Oracle(system.admin_url, self._bus, payments)
         self._subscribers = [
             Subscriber(self._watches.feed(person.name), person, self._any_url, self._branch()) for person in people
         ]
@@ -226,6 +191,22 @@ class _Torture:
         for account in client.accounts:
             outcome = await client.deposit(account, "500.00")
             assert outcome.kind is Kind.OK, outcome
+
+    async def _link(self, people: list[Person]) -> None:
+        """Everybody's bank, past the proxies: by turns one of each rail."""
+
+        def door(serve: int, person: Person) -> HttpDoor:
+            url = f"{self._system.serve_base(self._system.serves[serve])}/graphql"
+            return HttpDoor(self._http, lambda: url, person.token, self._watches)
+
+        async def one(number: int, client: Client) -> None:
+            rail, person = rail_of(number), people[number]
+            client.linked = await link(door(rail.serve, person), self._bank, rail, f"torture-{client.name}")
+            if rail.tops_up:
+                client.topped_up = await client.open_account(asset=rail.asset)
+
+        await catalogue(door(0, people[0]))
+        await asyncio.gather(*(one(number, client) for number, client in enumerate(self._clients)))
 
     async def _sign_in(self) -> None:
         """Past the proxies: who signs in checks that the API is at the address that it names."""
@@ -296,8 +277,9 @@ class _Torture:
             verdict = Verdict()
             verdict.violated("O10", f"after healing, {error}")
             return verdict
-        door = _OwnDoors({client.name: client for client in self._clients})
+        door = OwnDoors({client.name: client for client in self._clients})
         await self._oracle.resolve(self._intents, door)
+        await asyncio.gather(*(come_back(client, self._bank) for client in self._clients))
         done = [intent for intent in self._intents.intents if intent.definite is not None and not intent.probe]
         await self._oracle.resend(self._intents, door, self._chance.sample(done, min(_RESENT_PER_ROUND, len(done))))
         return await self._oracle.judge(
@@ -321,52 +303,6 @@ class _Torture:
     def cover(self) -> None:
         """O12: what never happened was not tested."""
         report = self._report
-        goals = {
-            **{f"fault {name}": report.faults[name] for name in self._faults},
-            "an unknown outcome": report.unknown,
-            "an unknown outcome that had been committed": report.committed_unknown,
-            "an answer given again": report.replayed,
-            "a refusal": report.refused,
-            "a bank read": report.seen["bank reads"],
-            "an own write read": report.seen["own writes read"],
-            "a live message": report.seen["live messages"],
-            "a subscription resumed": report.seen["subscriptions resumed"],
-            "a payment executed": report.checked["payments EXECUTED"],
-            "a payment taken back": report.checked["payments CANCELLED"],
-        }
         if report.passed:
-            report.violations += [str(Violation("O12", f"{goal} never happened")) for goal, n in goals.items() if not n]
-
-
-@dataclass
-class Home:
-    """The server that a client keeps to, until it does not answer."""
-
-    system: System
-    number: int
-
-    @property
-    def name(self) -> str:
-        return self.system.serves[self.number % len(self.system.serves)]
-
-    def url(self) -> str:
-        return self.system.client_url(self.name)
-
-    def leave(self) -> None:
-        self.number += 1
-
-    def life(self) -> object:
-        """Another one is another server, or the same after it died."""
-        return self.name, self.system.lives[self.name]
-
-
-@dataclass
-class _OwnDoors:
-    """Each intent goes through the door of the client that had it."""
-
-    clients: dict[str, Client]
-
-    async def send(self, intent: Intent, correlation_id: str) -> Outcome:
-        client = self.clients[intent.client]
-        operators = ("settleDeposit", "freezeAccount", "unfreezeAccount")
-        return await (client.operator if intent.mutation in operators else client.door).send(intent, correlation_id)
+            missed = [goal for goal, n in report.goals(self._faults).items() if not n]
+            report.violations += [str(Violation("O12", f"{goal} never happened")) for goal in missed]

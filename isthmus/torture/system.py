@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import os
 import random
 import signal
@@ -32,6 +33,7 @@ from isthmus.runtime.sandbox_wiring import sandbox_environment, signing_key, wir
 from isthmus.runtime.servers import kafka, postgres, valkey
 from isthmus.settings import LOOPBACK, Settings, load_settings
 from isthmus.torture.proxy import FaultProxy
+from isthmus.torture.rails import routes_of
 from isthmus.torture.sabotages import find
 
 SERVERS = (postgres.NAME, valkey.NAME, kafka.NAME)
@@ -275,10 +277,11 @@ class System:
         discovery = f"{base_url(LOOPBACK, self._ports[ISSUER])}/.well-known/openid-configuration"
         yield self._app(ISSUER, (ISSUER,), {}, partial(_is_ok, discovery))
         yield self._bank()
-        for name in self.serves:
+        for number, name in enumerate(self.serves):
             ready = f"{self.serve_base(name)}/readyz"
             command = ("serve", "--host", LOOPBACK, "--port", str(self._ports[name]))
-            yield self._app(name, command, self._wired(name), partial(_is_ok, ready))
+            routes = {"ISTHMUS_BANKING__ROUTES": json.dumps(routes_of(number))}
+            yield self._app(name, command, self._wired(name) | routes, partial(_is_ok, ready))
         for name in self.works:
             live = f"http://{LOOPBACK}:{self._ports[name]}/livez"
             health = {"ISTHMUS_WORK__HEALTH_PORT": str(self._ports[name])}

@@ -27,8 +27,8 @@ class Told:
     async def statement(self) -> list[tuple[str, Decimal]]:
         return self.payouts
 
-    async def payee_holds(self) -> Decimal:
-        return self.payee
+    async def received(self) -> dict[str, Decimal]:
+        return {"EUR": self.payee}
 
 
 _THIRTY = Decimal(30)
@@ -78,7 +78,7 @@ async def test_an_answer_that_was_accepted_and_forgotten_is_lost(side: WriteSide
 
 
 async def _judged(connection: asyncpg.Connection, told: Told, book: ClientsBook, answered: set[UUID]) -> Verdict:
-    books, verdict = PaymentBooks(told, Decimal(0), "clearing:bank:EUR"), Verdict()
+    books, verdict = PaymentBooks(told, {}, clearing="clearing:bank:EUR"), Verdict()
     await books.settled(connection, verdict)
     await books.judge(connection, book, answered, verdict)
     return verdict
