@@ -39,10 +39,18 @@ class TheirBooks(Protocol):
 
 
 class LinkedBooks:
-    """One for a run. `payers`: the banks' own names for the accounts that are paid from, by our id of each and with who speaks for it."""
+    """One for a run. `payers`: the accounts that are paid from, each with who speaks for it and the bank's own name for it. `collects`: in
+    which assets money can be brought here."""
 
-    def __init__(self, bank: TheirBooks, payers: Mapping[UUID, tuple[str, str]], at_bank: AtBank) -> None:
+    def __init__(
+        self,
+        bank: TheirBooks,
+        payers: Mapping[UUID, tuple[str, str]],
+        at_bank: AtBank,
+        collects: Sequence[str] = tuple(COLLECTING),
+    ) -> None:
         self._bank = bank
+        self._collects = collects
         self._payers = payers
         self.at_bank = at_bank
         self._entered: set[UUID] = set()
@@ -57,7 +65,7 @@ class LinkedBooks:
             out = [row for row in rows if row["from_account_id"] == account and row["state"] in OUT]
             _same(f"at the bank of {rail}", _named(out), await self._bank.left(name), verdict)
         topped_up = [row for row in rows if row["credits_account_id"] is not None and row["state"] == "SETTLED"]
-        for asset in COLLECTING:
+        for asset in self._collects:
             arrived = [row for row in topped_up if row["asset"] == asset]
             _same("in our account there", _named(arrived), await self._bank.brought(asset), verdict)
         noted = [row for row in rows if row["credits_account_id"] is None and row["state"] in OUT]
@@ -95,7 +103,7 @@ class LinkedBooks:
             code = f"bank:{row['provider']}:{row['asset']}"
             wanted[code] += 1
             sums[code] += row["amount"]
-        assets = {row["asset"] for row in (*noted, *topped_up)} | set(COLLECTING)
+        assets = {row["asset"] for row in (*noted, *topped_up)} | set(self._collects)
         codes = wanted.keys() | {f"memo:{whose}:{asset}" for whose in ("user-bank", "payee") for asset in assets}
         found = {row["code"]: (row["times"], row["amount"]) for row in await connection.fetch(_BOOKED, sorted(codes))}
         for code in sorted(codes):

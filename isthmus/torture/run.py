@@ -21,6 +21,7 @@ from isthmus.torture.bank import Bank
 from isthmus.torture.bank_payers import come_back
 from isthmus.torture.bus import BusReader
 from isthmus.torture.clients import BANK_ACCOUNTS, Client, Market
+from isthmus.torture.deaths import POINTS, die
 from isthmus.torture.door import REQUEST_S, HttpDoor
 from isthmus.torture.effects import account_uuid
 from isthmus.torture.faults import FAULTS
@@ -42,7 +43,7 @@ from isthmus.torture.watches import Watches
 CUSTOMERS = 8
 CHAOS_S = 25.0
 #: A first round that has not met every fault by then has a fault that does not happen.
-_CHAOS_S_MAX = 90.0
+_CHAOS_S_MAX = 150.0
 PAUSE_S = (0.2, 1.2)
 #: After most faults the next one waits until there is something left to break.
 _RECOVER_S, _RECOVERING = 8.0, 0.7
@@ -58,6 +59,7 @@ async def torture(
     say: Say,
     *,
     faults: Sequence[str] = tuple(FAULTS),
+    points: Sequence[str] = tuple(POINTS),
     chaos_s: float = CHAOS_S,
     pause_s: tuple[float, float] = PAUSE_S,
     sabotage: str | None = None,
@@ -69,7 +71,7 @@ async def torture(
     root = Path(tempfile.mkdtemp(prefix="isthmus-torture-"))
     try:
         system = System(root / "system", random.Random(seed + 1), fsync, sabotage=sabotage)
-        async with _Torture(root, system, say, report, faults, chaos_s, pause_s) as run:
+        async with _Torture(root, system, say, report, faults, points, chaos_s, pause_s) as run:
             while report.rounds == 0 or (time.monotonic() - began < seconds and report.passed):
                 await run.round()
             run.cover()
@@ -102,10 +104,12 @@ class _Torture:
         say: Say,
         report: Report,
         faults: Sequence[str],
+        points: Sequence[str],
         chaos_s: float,
         pause_s: tuple[float, float],
     ) -> None:
         self._root, self._system, self._say, self._report = root, system, say, report
+        self._points = {f"die_at {point}": point for point in points}
         self._faults, self._chaos_s, self._pause_s, self._seed = faults, chaos_s, pause_s, report.seed
         self._chance = random.Random(report.seed)
         system.on_death = self._died
@@ -251,24 +255,49 @@ class _Torture:
         self._tell(number, injected, chaos_s, time.monotonic() - began - chaos_s, verdict)
 
     async def _chaos(self, *, first: bool) -> Counter[str]:
-        """Every fault in turn, in an order drawn anew each time; the first round goes on until it has met them all."""
+        """Every fault in turn, in an order drawn anew each time, and beside them deaths at fail points; the first round goes on until it
+        has met them all."""
         injected: Counter[str] = Counter()
+        deaths = asyncio.create_task(self._deaths(injected))
+        try:
+            await self._faults_in_turn(injected, first=first)
+        finally:
+            deaths.cancel()
+            await asyncio.gather(deaths, return_exceptions=True)
+        return injected
+
+    async def _faults_in_turn(self, injected: Counter[str], *, first: bool) -> None:
         began = time.monotonic()
         while True:
             chaos_s = time.monotonic() - began
-            missing = first and any(self._report.faults[name] == 0 for name in self._faults)
+            missing = first and any(self._report.faults[name] == 0 for name in (*self._faults, *self._points))
             if chaos_s > _CHAOS_S_MAX or (chaos_s > self._chaos_s and not missing):
-                return injected
+                return
             if not self._deck:
-                self._deck = [name for name in self._faults if not missing or self._report.faults[name] == 0]
+                never = [name for name in self._faults if self._report.faults[name] == 0]
+                self._deck = (never if missing else []) or list(self._faults)
                 self._chance.shuffle(self._deck)
             name = self._deck.pop()
             if await FAULTS[name](self._system, self._chance):
-                injected[name] += 1
-                self._report.faults[name] += 1
+                self._count(injected, name)
             if self._chance.random() < _RECOVERING:
                 await self._system.some_serve_answers(_RECOVER_S)
             await asyncio.sleep(self._chance.uniform(*self._pause_s))
+
+    async def _deaths(self, injected: Counter[str]) -> None:
+        """One after another, those that never happened first. Until cancelled."""
+        chance = self._branch()
+        while self._points:
+            some = list(self._points)
+            chance.shuffle(some)
+            name = min(some, key=lambda one: self._report.faults[one])
+            if await die(self._system, chance, self._points[name]):
+                self._count(injected, name)
+            await asyncio.sleep(chance.uniform(*self._pause_s))
+
+    def _count(self, injected: Counter[str], name: str) -> None:
+        injected[name] += 1
+        self._report.faults[name] += 1
 
     async def _judged(self) -> Verdict:
         try:
@@ -304,5 +333,5 @@ class _Torture:
         """O12: what never happened was not tested."""
         report = self._report
         if report.passed:
-            missed = [goal for goal, n in report.goals(self._faults).items() if not n]
+            missed = [goal for goal, n in report.goals([*self._faults, *self._points]).items() if not n]
             report.violations += [str(Violation("O12", f"{goal} never happened")) for goal in missed]

@@ -197,6 +197,25 @@ def _pay_again(patches: Patches) -> None:
     patches.replace(TrueLayerPayouts, "send", make)
 
 
+def _note_twice(patches: Patches) -> None:
+    """As a journal's id that is made where it is written: whoever writes it again writes another one."""
+    from dataclasses import replace
+    from uuid import uuid4
+
+    from isthmus.domain import payments_at_bank
+    from isthmus.domain.ledger import apply
+
+    def make(memo: Any) -> Any:
+        def twice(book: Any, payment: Any) -> Any:
+            noted, after = memo(book, payment), dict(book)
+            apply(after, noted)
+            return [*noted, *memo(after, replace(payment, initiated=replace(payment.initiated, payment_id=uuid4())))]
+
+        return twice
+
+    patches.replace(payments_at_bank, "_memo", make)
+
+
 SABOTAGES: Mapping[str, Sabotage] = {
     "no_unique_key": Sabotage("a key that came before is not recognised", "O4", _no_unique_key),
     "forget_body_hash": Sabotage("a used key with another body gets the first body's answer", "O4", _forget_body_hash),
@@ -220,6 +239,7 @@ SABOTAGES: Mapping[str, Sabotage] = {
     "stale_balance": Sabotage("balances come from a cache of any age", "O5", _stale_balance, seen_in="reads"),
     "resume_from_latest": Sabotage("who comes back hears only what is new", "O8", _resume_from_latest, seen_in="live"),
     "pay_again": Sabotage("a payment that is sent again is another one for the bank", "O6", _pay_again, seen_in="bank"),
+    "note_twice": Sabotage("a payment from a linked bank is noted twice", "O6", _note_twice, seen_in="bank"),
 }  # fmt: skip
 
 

@@ -175,6 +175,26 @@ class System:
             return True
         return False
 
+    async def die_at(self, name: str, point: str, within_s: float) -> bool:
+        """It is killed, and started again to die at that fail point. Whether it did; the life after that one is as any."""
+        child = self._children[name]
+        whole, before, said = child.spec, child.last_pid, _LastWords(child.log_file, point)
+        armed = f"{whole.environment.get('ISTHMUS_FAIL', '')},{point}:1:kill"
+        child.spec = replace(whole, environment={**whole.environment, "ISTHMUS_FAIL": armed})
+        self.kill(name)
+        until, came = time.monotonic() + within_s, False
+        try:
+            while not came and time.monotonic() < until:
+                await asyncio.sleep(_POLL_S)
+                if child.last_pid != before:
+                    child.spec = whole
+                came = said.there()
+        finally:
+            child.spec = whole
+            if not came:
+                self.kill(name)
+        return came
+
     async def pause(self, name: str, seconds: float) -> bool:
         pid = self._children[name].pid
         if pid is None:
@@ -339,3 +359,22 @@ def _through(url: str, port: int) -> str:
     parts = urlsplit(url)
     user = parts.netloc.rpartition("@")[0]
     return urlunsplit(parts._replace(netloc=f"{user}@{LOOPBACK}:{port}"))
+
+
+@dataclass
+class _LastWords:
+    """What a process says when it dies at a fail point, from now on."""
+
+    file: Path
+    point: str
+    _read_to: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._read_to = self.file.stat().st_size if self.file.exists() else 0
+
+    def there(self) -> bool:
+        size = self.file.stat().st_size if self.file.exists() else 0
+        with contextlib.suppress(OSError), self.file.open("rb") as log:
+            log.seek(self._read_to if size >= self._read_to else 0)  # a long one steps aside at a start
+            return any(b'"fail point"' in line and f'"{self.point}"'.encode() in line for line in log)
+        return False
