@@ -24,6 +24,7 @@ _MONEY_MAX = 8
 #: A page that has not come by then is gone to later, if at all.
 _PAGE_WITHIN_S, _LATER_WITHIN_S = 2.0, 10.0
 _LOOK_EVERY_S = 0.15
+_LATER_MAX = 4
 
 _SHOWN = (
     "query($id: ID!) { node(id: $id) { ... on Payment { state challenge { id ... on RedirectChallenge { url } } } } }"
@@ -58,17 +59,15 @@ async def pay_from_bank(client: Client, bank: Bank) -> None:
 
 
 async def come_back(client: Client, bank: Bank) -> None:
-    """To the payments whose page did not come, or of whose making nothing was known: now that everything answers, most are approved."""
+    """To the payments whose page did not come, or of whose making nothing was known: now that everything answers, some are approved."""
     made = [
         str(intent.definite.answer["payment"]["id"])
         for intent in client.market.intents().intents
         if _from_bank(client, intent) and intent.definite is not None and intent.definite.answer is not None
     ]
-    at_bank = client.market.at_bank
-    for payment in made:
-        key = account_uuid(payment)
-        if not at_bank.settled_for(key) and client.chance.random() < 0.8:
-            await _go(client, bank, payment, _LATER_WITHIN_S, "approve")
+    open_still = [payment for payment in made if not client.market.at_bank.settled_for(account_uuid(payment))]
+    for payment in client.chance.sample(open_still, min(_LATER_MAX, len(open_still))):
+        await _go(client, bank, payment, _LATER_WITHIN_S, "approve")
 
 
 def _from_bank(client: Client, intent: Intent) -> bool:

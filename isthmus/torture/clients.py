@@ -84,7 +84,7 @@ class Client:
         act = self.chance.choices(
             (self._pay, self._pay_in_the_bank, self._read, self._rename, self._deposit, self._freeze, self._open, self._again,
              self._pay_out, self._pay_from_bank),
-            (25, 25, 25, 4, 6, 3, 3, 9, 10, 8),
+            (25, 25, 25, 4, 6, 3, 3, 9, 10, 12),
         )[0]  # fmt: skip
         await act()
 

@@ -11,20 +11,22 @@ from isthmus.torture.system import System
 
 @dataclass
 class Home:
-    """The server that a client keeps to, until it does not answer."""
+    """The server that a client keeps to, until it does not answer. First they all go to one that is favoured."""
 
     system: System
     number: int
 
     @property
     def name(self) -> str:
-        return self.system.serves[self.number % len(self.system.serves)]
+        return self.system.favoured or self.system.serves[self.number % len(self.system.serves)]
 
     def url(self) -> str:
         return self.system.client_url(self.name)
 
     def leave(self) -> None:
-        self.number += 1
+        if self.system.favoured is None:
+            self.number += 1
+        self.system.favoured = None
 
     def life(self) -> object:
         """Another one is another server, or the same after it died."""

@@ -21,7 +21,7 @@ from isthmus.torture.bank import Bank
 from isthmus.torture.bank_payers import come_back
 from isthmus.torture.bus import BusReader
 from isthmus.torture.clients import BANK_ACCOUNTS, Client, Market
-from isthmus.torture.deaths import POINTS, die
+from isthmus.torture.deaths import POINTS, dying
 from isthmus.torture.door import REQUEST_S, HttpDoor
 from isthmus.torture.effects import account_uuid
 from isthmus.torture.faults import FAULTS
@@ -43,7 +43,7 @@ from isthmus.torture.watches import Watches
 CUSTOMERS = 8
 CHAOS_S = 25.0
 #: A first round that has not met every fault by then has a fault that does not happen.
-_CHAOS_S_MAX = 150.0
+_CHAOS_S_MAX = 240.0
 PAUSE_S = (0.2, 1.2)
 #: After most faults the next one waits until there is something left to break.
 _RECOVER_S, _RECOVERING = 8.0, 0.7
@@ -258,12 +258,23 @@ class _Torture:
         """Every fault in turn, in an order drawn anew each time, and beside them deaths at fail points; the first round goes on until it
         has met them all."""
         injected: Counter[str] = Counter()
-        deaths = asyncio.create_task(self._deaths(injected))
+        faults = self._report.faults
+        deaths = asyncio.create_task(
+            dying(
+                self._system,
+                self._branch(),
+                list(self._points.values()),
+                lambda point: faults[f"die_at {point}"] == 0,
+                lambda point: self._count(injected, f"die_at {point}"),
+            )
+        )
         try:
             await self._faults_in_turn(injected, first=first)
         finally:
             deaths.cancel()
-            await asyncio.gather(deaths, return_exceptions=True)
+            (ended,) = await asyncio.gather(deaths, return_exceptions=True)
+        if isinstance(ended, Exception):
+            raise ended
         return injected
 
     async def _faults_in_turn(self, injected: Counter[str], *, first: bool) -> None:
@@ -283,17 +294,6 @@ class _Torture:
             if self._chance.random() < _RECOVERING:
                 await self._system.some_serve_answers(_RECOVER_S)
             await asyncio.sleep(self._chance.uniform(*self._pause_s))
-
-    async def _deaths(self, injected: Counter[str]) -> None:
-        """One after another, those that never happened first. Until cancelled."""
-        chance = self._branch()
-        while self._points:
-            some = list(self._points)
-            chance.shuffle(some)
-            name = min(some, key=lambda one: self._report.faults[one])
-            if await die(self._system, chance, self._points[name]):
-                self._count(injected, name)
-            await asyncio.sleep(chance.uniform(*self._pause_s))
 
     def _count(self, injected: Counter[str], name: str) -> None:
         injected[name] += 1

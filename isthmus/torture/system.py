@@ -14,7 +14,7 @@ import random
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
@@ -55,6 +55,8 @@ class System:
     sabotage: str | None = None
     on_death: Callable[[str], None] = lambda _: None
     """Told the name of whatever is started again."""
+    favoured: str | None = None
+    """The server that all clients go to, until it does not answer."""
     proxies: dict[str, FaultProxy] = field(default_factory=dict)
     """By wire: `serve-1>postgres`, `work-2>valkey`, `all>kafka`, `client>serve-1` …"""
     lives: dict[str, int] = field(default_factory=dict)
@@ -175,23 +177,25 @@ class System:
             return True
         return False
 
-    async def die_at(self, name: str, point: str, within_s: float) -> bool:
-        """It is killed, and started again to die at that fail point. Whether it did; the life after that one is as any."""
+    async def die_at(self, name: str, points: Sequence[str], within_s: float) -> str | None:
+        """It is killed, and started again to die at whichever of these fail points comes first. Returns that; None where none came. The
+        life after that one is as any."""
         child = self._children[name]
-        whole, before, said = child.spec, child.last_pid, _LastWords(child.log_file, point)
-        armed = f"{whole.environment.get('ISTHMUS_FAIL', '')},{point}:1:kill"
+        whole, before, said = child.spec, child.last_pid, _LastWords(child.log_file, points)
+        armed = ",".join((whole.environment.get("ISTHMUS_FAIL", ""), *(f"{point}:1:kill" for point in points)))
         child.spec = replace(whole, environment={**whole.environment, "ISTHMUS_FAIL": armed})
         self.kill(name)
-        until, came = time.monotonic() + within_s, False
+        until, came = time.monotonic() + within_s, None
         try:
-            while not came and time.monotonic() < until:
+            while came is None and time.monotonic() < until:
                 await asyncio.sleep(_POLL_S)
-                if child.last_pid != before:
+                if child.last_pid != before and child.spec is not whole:
                     child.spec = whole
-                came = said.there()
+                    self.favoured = name if name in self.serves else self.favoured
+                came = said.found()
         finally:
             child.spec = whole
-            if not came:
+            if came is None:
                 self.kill(name)
         return came
 
@@ -363,18 +367,19 @@ def _through(url: str, port: int) -> str:
 
 @dataclass
 class _LastWords:
-    """What a process says when it dies at a fail point, from now on."""
+    """What a process says when it dies at one of the fail points, from now on."""
 
     file: Path
-    point: str
+    points: Sequence[str]
     _read_to: int = field(init=False)
 
     def __post_init__(self) -> None:
         self._read_to = self.file.stat().st_size if self.file.exists() else 0
 
-    def there(self) -> bool:
+    def found(self) -> str | None:
         size = self.file.stat().st_size if self.file.exists() else 0
         with contextlib.suppress(OSError), self.file.open("rb") as log:
             log.seek(self._read_to if size >= self._read_to else 0)  # a long one steps aside at a start
-            return any(b'"fail point"' in line and f'"{self.point}"'.encode() in line for line in log)
-        return False
+            words = [line for line in log if b'"fail point"' in line]
+            return next((one for one in self.points if any(f'"{one}"'.encode() in line for line in words)), None)
+        return None

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from isthmus.torture.deaths import POINTS
 from isthmus.torture.run import torture
 
 #: One of each main kind; the whole list takes three times as long.
@@ -27,15 +28,21 @@ _FAULTS = (
     "flush_redis",
     "kill_pubsub",
 )
+#: One in `serve` and one in `work`; FAULT_POINTS=all takes them all.
+_POINTS = (
+    tuple(POINTS) if os.environ.get("FAULT_POINTS") == "all" else ("bank_payments.asked", "bank_payments.answered")
+)
 
 
 @pytest.mark.timeout(300)
-async def test_a_short_torture_loses_nothing_and_doubles_nothing() -> None:
+async def test_f38_a_short_torture_loses_nothing_and_doubles_nothing() -> None:
     said: list[str] = []
-    report = await torture(1, 11, said.append, faults=_FAULTS, chaos_s=2, pause_s=(0.1, 0.3), fsync=False)
+    report = await torture(
+        1, 11, said.append, faults=_FAULTS, points=_POINTS, chaos_s=2, pause_s=(0.1, 0.3), fsync=False
+    )
     assert report.violations == [], said
     assert (report.lost, report.doubled) == (0, 0)
-    assert all(report.faults[name] > 0 for name in _FAULTS)
+    assert all(report.faults[name] > 0 for name in (*_FAULTS, *(f"die_at {point}" for point in _POINTS)))
     assert report.acknowledged > 50
     assert report.resolved == report.unknown > 0
 
