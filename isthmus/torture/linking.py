@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from isthmus.torture.bank import Bank
-from isthmus.torture.door import HttpDoor
+from isthmus.torture.door import Away, HttpDoor
 from isthmus.torture.rails import RAILS, Rail
 
 #: What linking is known by in the log.
@@ -50,7 +51,7 @@ async def catalogue(door: HttpDoor) -> None:
 
 
 async def link(door: HttpDoor, bank: Bank, rail: Rail, username: str) -> Linked:
-    """`door`: of a server that has the route. Everything must succeed."""
+    """`door`: of a server that has the route. Raises TimeoutError."""
     in_the_book = await bank.join(rail.bank, username)
     wish = {"institutionId": rail.institution, "redirectUri": _REDIRECT, "idempotencyKey": f"link-{username}"}
     begun = (await _data(door, _START, {"input": wish}))["startBankLink"]
@@ -60,13 +61,12 @@ async def link(door: HttpDoor, bank: Bank, rail: Rail, username: str) -> Linked:
     hosted = where.get("hostedUrl")
     back = await bank.visit(hosted or where["url"], username, choose=rail.bank if hosted else "")
     done = {"consentId": begun["consent"]["id"], "credential": _credential(back)}
-    completed = (await _data(door, _COMPLETE, {"input": done}))["completeBankLink"]
-    assert not completed["errors"], completed
+    await _data(door, _COMPLETE, {"input": done})  # whether it came to that, its accounts say
     found: list[str] = []
 
     async def read() -> bool:
         node = (await _data(door, _READ, {"id": begun["consent"]["id"]}))["node"]
-        found[:] = [one["id"] for one in node["accounts"]]
+        found[:] = [one["id"] for one in node["accounts"]] if node is not None else []
         return bool(found) and node["sync"]["state"] == "DONE"
 
     await _until(read)
@@ -82,9 +82,16 @@ def _credential(back: Mapping[str, str]) -> dict[str, str]:
 
 
 async def _data(door: HttpDoor, query: str, variables: Mapping[str, Any]) -> Any:
-    answer = await door.ask(query, variables, correlation_id=LINKING)
-    assert answer.data is not None, f"nothing is broken yet: {answer.code}"
-    return answer.data
+    """Nothing is broken yet, but a machine that starts so much may be slow: what is not answered is asked again."""
+    found: list[Any] = []
+
+    async def answered() -> bool:
+        with contextlib.suppress(Away):
+            found.append((await door.ask(query, variables, correlation_id=LINKING)).data)
+        return bool(found) and found[-1] is not None
+
+    await _until(answered)
+    return found[-1]
 
 
 async def _until(true: Callable[[], Awaitable[bool]]) -> None:

@@ -185,13 +185,14 @@ class System:
         armed = ",".join((whole.environment.get("ISTHMUS_FAIL", ""), *(f"{point}:1:kill" for point in points)))
         child.spec = replace(whole, environment={**whole.environment, "ISTHMUS_FAIL": armed})
         self.kill(name)
-        until, came = time.monotonic() + within_s, None
+        until, came, told = time.monotonic() + within_s, None, name not in self.serves
         try:
             while came is None and time.monotonic() < until:
                 await asyncio.sleep(_POLL_S)
-                if child.last_pid != before and child.spec is not whole:
+                if child.last_pid != before:
                     child.spec = whole
-                    self.favoured = name if name in self.serves else self.favoured
+                    if not told and await asyncio.to_thread(self._answers, name):
+                        self.favoured, told = name, True
                 came = said.found()
         finally:
             child.spec = whole
