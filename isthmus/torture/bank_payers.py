@@ -59,7 +59,7 @@ async def pay_from_bank(client: Client, bank: Bank) -> None:
 
 
 async def come_back(client: Client, bank: Bank) -> None:
-    """To the payments whose page did not come, or of whose making nothing was known: now that everything answers, some are approved."""
+    """To the payments whose page did not come, or of whose making nothing was known: now that everything answers, some are approved, or taken back."""
     made = [
         str(intent.definite.answer["payment"]["id"])
         for intent in client.market.intents().intents
@@ -67,7 +67,10 @@ async def come_back(client: Client, bank: Bank) -> None:
     ]
     open_still = [payment for payment in made if not client.market.at_bank.settled_for(account_uuid(payment))]
     for payment in client.chance.sample(open_still, min(_LATER_MAX, len(open_still))):
-        await _go(client, bank, payment, _LATER_WITHIN_S, "approve")
+        if client.chance.random() < 0.2:
+            await _take_back(client, payment)
+        else:
+            await _go(client, bank, payment, _LATER_WITHIN_S, "approve")
 
 
 def _from_bank(client: Client, intent: Intent) -> bool:

@@ -19,8 +19,6 @@ POINTS: Mapping[str, str] = {
     "payment_saga.sent": "work",
 }
 _WITHIN_S = 25.0
-#: Once all of them have happened, the processes are to live, too.
-_REST_S = (5.0, 15.0)
 
 
 async def dying(
@@ -30,16 +28,18 @@ async def dying(
     missing: Callable[[str], bool],
     died: Callable[[str], None],
 ) -> None:
-    """Until cancelled: at those that are missing first, one server at a time and every worker."""
+    """One server and one worker at a time, while the others live: at all points that are missing, else at one of each kind."""
 
-    async def one_after_another(names: Sequence[str], kind: str, draw: random.Random) -> None:
+    async def one_after_another(kind: str, names: Sequence[str], draw: random.Random) -> None:
         some = [point for point in points if POINTS[point] == kind]
-        while some:
-            wanted = [point for point in some if missing(point)]
-            came = await system.die_at(draw.choice(names), wanted or [draw.choice(some)], _WITHIN_S)
+        done = not some
+        while not done or any(missing(point) for point in some):
+            wanted = [point for point in some if missing(point)] or [draw.choice(some)]
+            came = await system.die_at(draw.choice(names), wanted, _WITHIN_S)
             if came is not None:
                 died(came)
-            await asyncio.sleep(draw.uniform(0.2, 1.0) if wanted else draw.uniform(*_REST_S))
+                done = True
+            await asyncio.sleep(draw.uniform(0.5, 2.0))
 
-    kinds = ((system.serves, "serve"), *(((name,), "work") for name in system.works))
-    await asyncio.gather(*(one_after_another(names, kind, random.Random(chance.random())) for names, kind in kinds))
+    kinds = (("serve", system.serves), ("work", system.works))
+    await asyncio.gather(*(one_after_another(kind, names, random.Random(chance.random())) for kind, names in kinds))

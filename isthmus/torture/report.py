@@ -67,7 +67,7 @@ class Report:
             "a live message": self.seen["live messages"],
             "a subscription resumed": self.seen["subscriptions resumed"],
             "a payment executed": self.checked["payments EXECUTED"],
-            "a payment taken back": self.checked["payments CANCELLED"],
+            "a payment taken back": sum(n for what, n in self.checked.items() if what.endswith("CANCELLED")),
             **{
                 f"a payment from a bank by {rail.name}": self.checked[f"payments from banks by {rail.name} executed"]
                 for rail in RAILS
