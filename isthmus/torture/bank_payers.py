@@ -59,7 +59,8 @@ async def pay_from_bank(client: Client, bank: Bank) -> None:
 
 
 async def come_back(client: Client, bank: Bank) -> None:
-    """To the payments whose page did not come, or of whose making nothing was known: now that everything answers, some are approved, or taken back."""
+    """To payments whose page did not come, or of whose making nothing was known: now that everything answers, to approve most, and take
+    others back."""
     made = [
         str(intent.definite.answer["payment"]["id"])
         for intent in client.market.intents().intents

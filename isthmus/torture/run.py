@@ -309,6 +309,7 @@ class _Torture:
         door = OwnDoors({client.name: client for client in self._clients})
         await self._oracle.resolve(self._intents, door)
         await asyncio.gather(*(come_back(client, self._bank) for client in self._clients))
+        await self._oracle.resolve(self._intents, door)  # what they took back then, too
         done = [intent for intent in self._intents.intents if intent.definite is not None and not intent.probe]
         await self._oracle.resend(self._intents, door, self._chance.sample(done, min(_RESENT_PER_ROUND, len(done))))
         return await self._oracle.judge(
