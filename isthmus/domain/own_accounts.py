@@ -63,8 +63,8 @@ class OurBook:
     name = HERE
 
     async def send(self, order: PaymentOrder) -> PaymentNews:
-        name = str(order.payment_id)
-        return PaymentNews(ProviderPayment.SETTLED, "booked", name, amount=order.amount, asset=order.asset)
+        # Without a name: there is nothing to look up.
+        return PaymentNews(ProviderPayment.SETTLED, "booked", amount=order.amount, asset=order.asset)
 
     async def look_up(self, reference: str) -> PaymentNews:  # noqa: ARG002 - as the port has it
         """What was booked the payment knows itself. Nothing moved that it does not know of: nobody finds here that something did."""
