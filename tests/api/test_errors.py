@@ -28,7 +28,7 @@ class Broken:
     async def run(self, *_: Any) -> Any:
         raise self._error
 
-    async def verify(self, _: str) -> Any:
+    async def verify(self, _: str, *, looks_on: bool = False) -> Any:
         raise self._error
 
     async def wait_for(self, *_: Any) -> Any:
