@@ -25,6 +25,7 @@ from isthmus.runtime.servers import EmbeddedServers
 from isthmus.runtime.wiring import WriteSide, write_side
 from isthmus.settings import Settings, load_settings
 from tests.attacks.count import Counter
+from tests.in_memory import keep_files_in_memory
 from tests.not_run import NotRun
 from tests.shared_systems import SharedSystems
 
@@ -32,6 +33,8 @@ from tests.shared_systems import SharedSystems
 CODES = {"codes_per_ten_minutes": 100_000, "codes_per_day": 100_000}
 for _name in [name for name in os.environ if name.startswith("ISTHMUS_")]:
     del os.environ[_name]  # a developer's own settings are not the tests'
+
+keep_files_in_memory()
 
 # No test speaks TLS. Every HTTP client reads the certificates that it would trust, the product's too: one instead of the world's
 # saves 30 ms to 100 ms each time.
