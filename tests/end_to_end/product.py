@@ -8,7 +8,6 @@ import queue
 import re
 import signal
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Mapping, Sequence
@@ -18,6 +17,7 @@ from pathlib import Path
 import httpx
 
 from tests import forked
+from tests.forked_process import started, started_cold
 
 READY = re.compile(r"^ready (http://127\.0\.0\.1:\d+/graphql)$")
 
@@ -40,17 +40,13 @@ class Background:
     arguments: Sequence[str]
     lines: list[str] = field(default_factory=list)
     settings: Mapping[str, str] = field(default_factory=dict)
+    cold: bool = True
+    """Started as a person starts it, importing everything; else forked from one that has."""
 
     def start(self) -> None:
-        self._log = (self.data_dir.parent / f"{self.arguments[0]}-{time.monotonic_ns()}.log").open("w")
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "isthmus", *self.arguments],
-            env={**environment(self.data_dir), **self.settings},
-            stdout=subprocess.PIPE,
-            stderr=self._log,
-            text=True,
-            start_new_session=True,
-        )
+        self._log = self.data_dir.parent / f"{self.arguments[0]}-{time.monotonic_ns()}.log"
+        start = started_cold if self.cold else started
+        self.process = start("isthmus", self.arguments, {**environment(self.data_dir), **self.settings}, self._log)
         self._queue: queue.Queue[str | None] = queue.Queue()
         threading.Thread(target=self._read, daemon=True).start()
 
@@ -70,14 +66,12 @@ class Background:
                 return match
 
     def log(self) -> str:
-        return Path(self._log.name).read_text()[-4_000:]
+        return self._log.read_text()[-4_000:]
 
     def stop(self, how: signal.Signals = signal.SIGINT, timeout: float = 40) -> int:
         if self.process.poll() is None:
             self.process.send_signal(how)
-        code = self.process.wait(timeout)
-        self._log.close()
-        return code
+        return self.process.wait(timeout)
 
 
 @dataclass

@@ -64,7 +64,7 @@ class System:
     def run(self, *arguments: str, wait: bool = True, **settings: str) -> Background:
         """A process of the product. `settings` are given as ISTHMUS_<name>."""
         named = {f"ISTHMUS_{name}": value for name, value in settings.items()}
-        process = Background(self.data_dir, arguments, settings={**_DEVELOPMENT, **named})
+        process = Background(self.data_dir, arguments, settings={**_DEVELOPMENT, **named}, cold=False)
         process.start()
         self.processes.append(process)
         if wait and arguments[0] != "work":

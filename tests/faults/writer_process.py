@@ -25,6 +25,7 @@ from isthmus.runtime.wiring import write_side
 from isthmus.settings import Settings, load_settings
 from isthmus.torture.intents import Intent, Kind, Outcome
 from tests.faults.direct import DirectDoor
+from tests.forked_process import Process, input_of, output_of, started
 
 
 async def main(url: str, data_dir: str, person: str) -> None:
@@ -49,13 +50,14 @@ async def main(url: str, data_dir: str, person: str) -> None:
 class WriterProcess:
     """A door to such a process. Whoever has no answer when it dies, or asks after that, is told that the outcome is unknown."""
 
-    process: asyncio.subprocess.Process
+    process: Process
+    _input: asyncio.WriteTransport
+    _output: asyncio.StreamReader
     _waiting: dict[int, asyncio.Future[Outcome]] = field(default_factory=dict)
     _numbers: itertools.count[int] = field(default_factory=itertools.count)
     _reading: asyncio.Task[None] | None = None
 
     async def send(self, intent: Intent, correlation_id: str) -> Outcome:
-        assert self.process.stdin is not None
         if self._reading is None or self._reading.done():
             return Outcome(Kind.UNKNOWN, code="not sent")
         number = next(self._numbers)
@@ -63,7 +65,7 @@ class WriterProcess:
         self._waiting[number] = answer
         wish = {"mutation": intent.mutation, "key": intent.key, "input": dict(intent.input)}
         line = json.dumps({"number": number, "correlation_id": correlation_id, "intent": wish})
-        self.process.stdin.write(line.encode() + b"\n")
+        self._input.write(line.encode() + b"\n")
         return await answer
 
     async def ended(self) -> int:
@@ -71,12 +73,11 @@ class WriterProcess:
         assert self._reading is not None
         async with asyncio.timeout(60):
             await self._reading
-            return await self.process.wait()
+            return await asyncio.to_thread(self.process.wait)
 
     async def read(self) -> None:
         """Its answers, until it ends."""
-        assert self.process.stdout is not None
-        while line := await self.process.stdout.readline():
+        while line := await self._output.readline():
             if line == b"ready\n":
                 continue
             told = json.loads(line)
@@ -91,26 +92,25 @@ class WriterProcess:
 async def writer_process(url: str, settings: Settings, person: UUID, fail: str = "") -> AsyncIterator[WriterProcess]:
     """Ready on entering. `settings` say which secrets it has, and `fail` which fail points are set in it."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("ISTHMUS_")}
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "tests.faults.writer_process", url, str(settings.data_dir), str(person)),
-        env={**environment, "ISTHMUS_FAIL": fail, "ISTHMUS_API__MODE": "development"},
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        cwd=Path(__file__).parents[2],
+    process = started(
+        "tests.faults.writer_process",
+        [url, str(settings.data_dir), str(person)],
+        {**environment, "ISTHMUS_FAIL": fail, "ISTHMUS_API__MODE": "development"},
+        settings.data_dir / "writer.log",
+        reads=True,
     )
-    writer = WriterProcess(process)
+    writer = WriterProcess(process, await input_of(process), await output_of(process))
     try:
-        assert process.stdout is not None
         async with asyncio.timeout(60):
-            assert await process.stdout.readline() == b"ready\n", "the writer did not start"
+            assert await writer._output.readline() == b"ready\n", "the writer did not start"
         writer._reading = asyncio.create_task(writer.read())
         yield writer
     finally:
-        if process.returncode is None:
-            process.send_signal(signal.SIGKILL)
-        await process.wait()
+        process.send_signal(signal.SIGKILL)
+        await asyncio.to_thread(process.wait)
         if writer._reading is not None:
             await writer._reading
+        writer._input.close()  # which it is already, where the writer died
 
 
 if __name__ == "__main__":
