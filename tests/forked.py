@@ -49,7 +49,7 @@ class _Forks:
         )
         self._one = threading.Lock()
 
-    def run(self, arguments: tuple[str, ...], environment: Mapping[str, str], timeout: float) -> tuple[int, str, str]:
+    def run(self, arguments: Sequence[str], environment: Mapping[str, str], timeout: float) -> tuple[int, str, str]:
         assert self._parent.stdin is not None
         with self._one, tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
             files = [f"/proc/{os.getpid()}/fd/{file.fileno()}" for file in (out, err)]
@@ -104,7 +104,7 @@ def forks() -> _Forks:
 
 
 def isthmus(
-    arguments: tuple[str, ...], environment: Mapping[str, str], timeout: float = 60
+    arguments: Sequence[str], environment: Mapping[str, str], timeout: float = 60
 ) -> subprocess.CompletedProcess[str]:
     """The command, run to its end with nothing but this environment. Raises subprocess.TimeoutExpired."""
     code, out, err = forks().run(arguments, environment, timeout)

@@ -28,30 +28,15 @@ class Process(Protocol):
     def kill(self) -> None: ...
 
 
-class ForkedProcess:
-    """In a session of its own. Its output is a pipe to us, its input too where it `reads`; its errors are added to `log`."""
-
-    stdin: IO[bytes] | None = None
+class Forked:
+    """`python -m module` in a session of its own, with files by their paths: input, output, errors."""
 
     def __init__(
-        self, module: str, arguments: Sequence[str], environment: Mapping[str, str], log: Path, *, reads: bool = False
+        self, module: str, arguments: Sequence[str], environment: Mapping[str, str], files: Sequence[str]
     ) -> None:
         self.returncode: int | None = None
         self._one = threading.Lock()
-        ours, out = os.pipe()
-        self.stdout: IO[str] = os.fdopen(ours, encoding="utf-8")
-        given, to = os.pipe()
-        if reads:
-            self.stdin = os.fdopen(to, "wb", buffering=0)
-        else:
-            os.close(to)
-        log.touch()
-        files = [_path(given), _path(out), str(log)]
-        try:
-            self.pid = forked.forks().start(module, arguments, environment, files)
-        finally:
-            os.close(given)
-            os.close(out)
+        self.pid = forked.forks().start(module, arguments, environment, files)
 
     def poll(self) -> int | None:
         return self._reap(os.WNOHANG)
@@ -85,6 +70,29 @@ class ForkedProcess:
         self.send_signal(signal.SIGKILL)
 
 
+class ForkedProcess(Forked):
+    """Its output is a pipe to us, its input too where it `reads`; its errors are added to `log`."""
+
+    stdin: IO[bytes] | None = None
+
+    def __init__(
+        self, module: str, arguments: Sequence[str], environment: Mapping[str, str], log: Path, *, reads: bool = False
+    ) -> None:
+        ours, out = os.pipe()
+        self.stdout: IO[str] = os.fdopen(ours, encoding="utf-8")
+        given, to = os.pipe()
+        if reads:
+            self.stdin = os.fdopen(to, "wb", buffering=0)
+        else:
+            os.close(to)
+        log.touch()
+        try:
+            super().__init__(module, arguments, environment, [_path(given), _path(out), str(log)])
+        finally:
+            os.close(given)
+            os.close(out)
+
+
 def _path(file: int) -> str:
     return f"/proc/{os.getpid()}/fd/{file}"
 
@@ -110,6 +118,14 @@ def started_cold(
             text=True,
             start_new_session=True,
         )
+
+
+def child_of_ours(command: Sequence[str], *, stdout: int, env: Mapping[str, str], **rest: Any) -> Any:
+    """In the place of `Popen` in isthmus/runtime/child.py: our own are forked there, too. They do not end with whoever started them."""
+    if "-m" not in command:
+        return subprocess.Popen(command, stdout=stdout, env=env, **rest)
+    module, *arguments = command[command.index("-m") + 1 :]
+    return Forked(module, arguments, env, [os.devnull, _path(stdout), _path(stdout)])
 
 
 async def output_of(process: Process) -> asyncio.StreamReader:

@@ -79,12 +79,16 @@ class Product:
     data_dir: Path
     options: Sequence[str] = ()
     settings: Mapping[str, str] = field(default_factory=dict)
+    cold: bool = True
 
     def start(self, timeout: float = 100) -> float:
         """Returns the seconds it took until `ready`."""
         began = time.monotonic()
         self.up = Background(
-            self.data_dir, ["up", "--data-dir", str(self.data_dir), *self.options], settings=self.settings
+            self.data_dir,
+            ["up", "--data-dir", str(self.data_dir), *self.options],
+            settings=self.settings,
+            cold=self.cold,
         )
         self.up.start()
         self.url = self.up.wait_for(READY, timeout).group(1)

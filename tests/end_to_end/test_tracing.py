@@ -56,6 +56,7 @@ def traced(collector: Collector, tmp_path_factory: pytest.TempPathFactory) -> It
             "ISTHMUS_TELEMETRY__OTLP_AUTHORIZATION": "Basic canary-collector",
             "ISTHMUS_TELEMETRY__SAMPLE_RATIO": "1",
         },
+        cold=False,
     )
     product.start(120)
     yield product

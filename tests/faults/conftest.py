@@ -1,11 +1,16 @@
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Iterator
+from types import SimpleNamespace
 
 import pytest
 
+from isthmus.runtime import child
 from tests.end_to_end.client import Client
 from tests.faults.system import System
+from tests.forked_process import child_of_ours
 
 
 @pytest.fixture(scope="package")
@@ -17,6 +22,13 @@ def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
         yield running
     finally:
         running.stop()
+
+
+@pytest.fixture
+def forked_children(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What starts again and again in this process need not import everything each time."""
+    if sys.platform == "linux":
+        monkeypatch.setattr(child, "subprocess", SimpleNamespace(**{**vars(subprocess), "Popen": child_of_ours}))
 
 
 @pytest.fixture(scope="package")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import sys
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -35,6 +34,7 @@ from isthmus.read_models.refused_records import refused_records
 from isthmus.read_models.transactions import PageOf, TransactionReader
 from isthmus.runtime.servers import EmbeddedServers
 from isthmus.runtime.wiring import WriteSide
+from tests import forked
 from tests.conftest import Database
 from tests.read_models.live import Live, Watcher, feed_on, live
 from tests.read_models.rig import ByHand, batches, is_tick, until
@@ -287,14 +287,10 @@ async def cached(
 
 async def listed(database: Database) -> set[int]:
     """By the command that an operator would use."""
-    command = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "isthmus", "parked", "--json"),
-        env={**os.environ, "ISTHMUS_DATABASE__URL": database.url},
-        stdout=asyncio.subprocess.PIPE,
-    )
-    out, _ = await command.communicate()
-    assert command.returncode == 1, "something needs attention"
-    return {one["position"] for one in json.loads(out)["parked"]}
+    environment = {**os.environ, "ISTHMUS_DATABASE__URL": database.url}
+    done = await asyncio.to_thread(forked.isthmus, ["parked", "--json"], environment)
+    assert done.returncode == 1, "something needs attention"
+    return {one["position"] for one in json.loads(done.stdout)["parked"]}
 
 
 async def test_f17_what_is_forged_on_the_bus_is_kept_as_evidence_and_the_store_is_believed(

@@ -17,6 +17,7 @@ import isthmus
 from isthmus.failpoints import POINTS, FailPointError, InjectedFault, armed, failpoint, failpoint_async, parse
 from isthmus.settings import SettingsError, load_settings
 from isthmus.torture.sabotages import SABOTAGES
+from tests import forked
 
 ROWS = tuple(f"O{number}" for number in range(1, 13))
 _CALL = re.compile(r'failpoint(?:_async)?\("([^"]+)"\)')
@@ -94,14 +95,7 @@ def test_a_process_with_an_unknown_fail_point_or_in_production_mode_does_not_sta
     monkeypatch.setenv("ISTHMUS_API__MODE", "development")
     assert load_settings().fail == "commit.before:kill"
     monkeypatch.setenv("ISTHMUS_FAIL", "no.such.point:kill")
-    done = subprocess.run(
-        [sys.executable, "-m", "isthmus", "work"],
-        env=dict(os.environ),
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    done = forked.isthmus(["work"], os.environ)
     assert done.returncode == 2
     assert "no.such.point is no fail point" in done.stderr
 

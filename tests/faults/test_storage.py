@@ -47,13 +47,27 @@ async def _refused(traffic: Traffic) -> None:
 
 
 async def _relieved(system: System, traffic: Traffic) -> None:
-    """PostgreSQL is started again where it has ended, as any supervisor would; everything of ours goes on by itself."""
-    if system.servers.pid("postgres") is None:
+    """PostgreSQL is started again where it has ended, or hangs in a recovery that the trouble cut off, as any supervisor would;
+    everything of ours goes on by itself."""
+    if not await _answers(system):
+        system.servers.stop_server("postgres")
         system.servers.start_server("postgres")
     known = len(traffic.acknowledged)
     async with asyncio.timeout(60):
         while len(traffic.acknowledged) < known + 5:  # noqa: ASYNC110
             await asyncio.sleep(0.05)
+
+
+async def _answers(system: System) -> bool:
+    """Within a few seconds: it may be about to recover."""
+    for _ in range(20):
+        if system.servers.pid("postgres") is None:
+            break
+        with suppress(OSError, TimeoutError, asyncpg.PostgresError):
+            await (await asyncpg.connect(system.endpoints.admin_url, timeout=2)).close()
+            return True
+        await asyncio.sleep(0.1)
+    return False
 
 
 def _judge(system: System, traffic: Traffic) -> None:
@@ -264,7 +278,7 @@ async def test_f49_a_backup_taken_under_load_is_sound_elsewhere_and_serves(
         key, journal = next(iter(traffic.acknowledged.items()))
         before = await _asked(system.endpoints.admin_url, "select position from log_head")
         await asyncio.to_thread(_back_up, system, copy)
-    product = Product(copy, options=["--no-demo"])
+    product = Product(copy, options=["--no-demo"], cold=False)
     try:
         await asyncio.to_thread(product.start, 120)
         restored = await _asked(product.database_url, "select position from log_head")

@@ -14,6 +14,7 @@ import pytest
 
 from isthmus.torture.deaths import POINTS
 from isthmus.torture.run import torture
+from tests import forked
 
 #: One of each main kind; the whole list takes three times as long.
 _FAULTS = (
@@ -34,6 +35,7 @@ _POINTS = (
 )
 
 
+@pytest.mark.usefixtures("forked_children")
 @pytest.mark.timeout(300)
 async def test_f38_a_short_torture_loses_nothing_and_doubles_nothing() -> None:
     said: list[str] = []
@@ -82,13 +84,7 @@ def _mentioning(mark: str) -> list[str]:
 
 
 def test_what_it_says_of_a_sabotage_that_does_not_exist() -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "isthmus", "torture", "--seconds", "1"],
-        env={**os.environ, "SABOTAGE": "no_such_bug", "TMPDIR": tempfile.gettempdir()},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    environment = {**os.environ, "SABOTAGE": "no_such_bug", "TMPDIR": tempfile.gettempdir()}
+    done = forked.isthmus(["torture", "--seconds", "1"], environment)
     assert done.returncode == 2
     assert "no_such_bug is no sabotage" in done.stderr

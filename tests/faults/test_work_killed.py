@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import sys
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -27,6 +26,7 @@ from isthmus.torture.oracle import Oracle
 from tests.conftest import Database
 from tests.faults.direct import DirectDoor
 from tests.faults.wishes import wishes
+from tests.forked_process import Process, started
 from tests.runtime.test_work import an_up_on
 from tests.write_models.driver import Driver, assert_sound
 from tests.write_models.test_two_phase import move
@@ -42,29 +42,28 @@ LEASE_S = 10.0
 
 
 @asynccontextmanager
-async def work(settings: Settings, fail: str = "") -> AsyncIterator[asyncio.subprocess.Process]:
+async def work(settings: Settings, fail: str = "") -> AsyncIterator[Process]:
     environment = {name: value for name, value in os.environ.items() if not name.startswith("ISTHMUS_")}
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "isthmus", "work"),
-        env={
+    process = started(
+        "isthmus",
+        ["work"],
+        {
             **environment,
             "ISTHMUS_DATA_DIR": str(settings.data_dir),
             "ISTHMUS_API__MODE": "development",
             "ISTHMUS_FAIL": fail,
         },
-        stderr=(settings.data_dir / f"work-{fail.partition(':')[0]}.log").open("w"),
+        settings.data_dir / f"work-{fail.partition(':')[0]}.log",
     )
     try:
         yield process
     finally:
-        if process.returncode is None:
-            process.send_signal(signal.SIGKILL)
-        await process.wait()
+        process.kill()
+        await asyncio.to_thread(process.wait)
 
 
-async def _dies(process: asyncio.subprocess.Process) -> None:
-    async with asyncio.timeout(60):
-        assert await process.wait() == -signal.SIGKILL
+async def _dies(process: Process) -> None:
+    assert await asyncio.to_thread(process.wait, 60) == -signal.SIGKILL
 
 
 async def test_f3_work_killed_in_each_of_its_parts_resumes_and_has_no_effect_twice(

@@ -6,7 +6,6 @@ import asyncio
 import json
 import os
 import signal
-import sys
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -27,6 +26,7 @@ from isthmus.runtime.wiring import WriteSide
 from isthmus.runtime.work import run
 from isthmus.settings import Settings, load_settings
 from tests.conftest import Database
+from tests.forked_process import Process, started
 from tests.read_models.live import Watcher
 from tests.read_models.rig import until
 from tests.write_models.driver import Driver
@@ -147,13 +147,10 @@ async def test_of_two_the_one_that_holds_the_relay_is_killed_and_nothing_is_lost
     environment = {**os.environ, "ISTHMUS_DATA_DIR": str(settings.data_dir)}
     with an_up_on(settings, servers, database):
         pool = await asyncpg.create_pool(database.url, min_size=1)
-        workers = []
-        for _ in range(2):
-            workers.append(
-                await asyncio.create_subprocess_exec(
-                    *(sys.executable, "-m", "isthmus", "work"), env=environment, stderr=asyncio.subprocess.PIPE
-                )
-            )
+        workers: list[Process] = []
+        logs = [settings.data_dir / f"work-{number}.log" for number in range(2)]
+        for log in logs:
+            workers.append(started("isthmus", ["work"], environment, log))
             if len(workers) == 1:  # the first takes the lease
                 await until(lambda: _held(pool), 20)
         account = await ledger.funded(ada, "1")
@@ -181,12 +178,11 @@ async def test_of_two_the_one_that_holds_the_relay_is_killed_and_nothing_is_lost
         row = await pool.fetchrow("select version, posted from read_models.accounts where account_id = $1", account)
         truth = await pool.fetchrow("select version, posted from account_balances where account_id = $1", account)
         assert row == truth
-        workers[1].terminate()
-        _, told = await workers[1].communicate()
-        assert workers[1].returncode == 0
-        await workers[0].wait()
+        workers[1].send_signal(signal.SIGTERM)
+        assert await asyncio.to_thread(workers[1].wait, 60) == 0
+        workers[0].wait()
         await pool.close()
-    lines = [json.loads(line) for line in told.splitlines()]
+    lines = [json.loads(line) for line in logs[1].read_text().splitlines()]
     assert any(line["event"] == "lease taken" for line in lines)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import sys
+import os
 from pathlib import Path
 from uuid import uuid4
 
@@ -21,6 +21,7 @@ from isthmus.runtime.servers import EmbeddedServers
 from isthmus.settings import Settings
 from isthmus.write_models.relay import Fenced, Relay
 from tests.conftest import Database
+from tests.forked_process import started
 from tests.read_models.bus import OnBroker, relaying
 from tests.read_models.rig import ScriptedBus, until
 from tests.write_models.driver import Driver
@@ -35,16 +36,17 @@ def counted(name: str) -> float:
 
 async def write_in_processes(database: Database, data_dir: Path) -> list[int]:
     running = [
-        await asyncio.create_subprocess_exec(
-            sys.executable,
-            *("-m", "tests.write_models.writer_process", database.url, str(data_dir), str(writers), str(COMMANDS)),
-            stdout=asyncio.subprocess.PIPE,
+        started(
+            "tests.write_models.writer_process",
+            [database.url, str(data_dir), str(writers), str(COMMANDS)],
+            os.environ,
+            data_dir / "writers.log",
         )
         for writers in WRITERS
     ]
-    answers = await asyncio.gather(*(process.communicate() for process in running))
-    assert [process.returncode for process in running] == [0] * PROCESSES
-    return [int(position) for out, _ in answers for position in out.split()]
+    answers = await asyncio.gather(*(asyncio.to_thread(process.stdout.read) for process in running))
+    assert [process.wait() for process in running] == [0] * PROCESSES
+    return [int(position) for answer in answers for position in answer.split()]
 
 
 async def watch_positions(database: Database, stop: asyncio.Event) -> list[int]:
