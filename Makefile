@@ -55,10 +55,11 @@ up: $(STAMP) ## start everything; the last line is `ready <url>` (ARGS="--port 8
 	@exec $(BIN)/isthmus up $(ARGS)
 
 # Types are checked beside the tests: both cores are busy either way, and a cold check takes as long as a third of the tests.
+# What was compiled is kept, whatever the shell says: pytest reads every file of tests anew otherwise, ten seconds for each process.
 test: $(STAMP) ## lint, types, import contract, and every test on real servers (ARGS="tests/domain -k money")
 	@$(BIN)/ruff format --check --quiet . && $(BIN)/ruff check --quiet . && $(BIN)/lint-imports --no-logo
 	@log=$$(mktemp); $(BIN)/python -m mypy > "$$log" 2>&1 & types=$$!; \
-	$(BIN)/python -m pytest --numprocesses 2 $(ARGS); tests=$$?; \
+	env -u PYTHONDONTWRITEBYTECODE $(BIN)/python -m pytest --numprocesses 2 $(ARGS); tests=$$?; \
 	wait $$types; typed=$$?; cat "$$log"; rm -f "$$log"; \
 	test $$tests -eq 0 && test $$typed -eq 0
 

@@ -45,7 +45,8 @@ async def example(
 
 
 def a_serve(product: Product, port: str = "0") -> tuple[Background, str]:
-    serve = Background(product.data_dir, ["serve", "--port", port], settings={"ISTHMUS_API__MODE": "development"})
+    development = {"ISTHMUS_API__MODE": "development"}
+    serve = Background(product.data_dir, ["serve", "--port", port], settings=development, cold=False)
     serve.start()
     return serve, serve.wait_for(_SERVING, 60).group(1)
 

@@ -17,13 +17,14 @@ from isthmus.auth.provider.users import DEMO_PASSWORD
 from isthmus.auth.sign_in import sign_in
 from tests.end_to_end.client import Client
 from tests.end_to_end.product import Background, Product, isthmus
+from tests.faults.system import settle
 
 _SERVING = re.compile(r"^ready (http://127\.0\.0\.1:\d+)/graphql$")
 
 
-async def _ada(product: Product, base: str | None = None) -> Client:
+async def _ada(product: Product) -> Client:
     tokens = await sign_in(product.base, "ada@example.com", DEMO_PASSWORD)
-    return Client(f"{base}/graphql" if base else product.url, tokens.access_token)
+    return Client(product.url, tokens.access_token)
 
 
 def _verify(product: Product) -> dict[str, object]:
@@ -58,34 +59,22 @@ async def test_up_continues_after_a_stop_and_killed_alone_takes_its_children_wit
         product.kill_everything()
 
 
-async def test_two_of_each_of_which_one_each_is_killed_midway_lose_nothing(tmp_path: Path) -> None:
-    product = Product(tmp_path / "data", options=["--no-demo"])
-    product.start()
-    serve = Background(product.data_dir, ["serve", "--port", "0"], settings={"ISTHMUS_API__MODE": "development"})
-    work = Background(product.data_dir, ["work"])
+async def test_two_of_each_of_which_one_each_is_killed_midway_lose_nothing(
+    product: Product, ada: Client, olga: Client
+) -> None:
+    """The two that die run beside the `up` that all these tests share, whose own two go on."""
+    development = {"ISTHMUS_API__MODE": "development"}
+    serve = Background(product.data_dir, ["serve", "--port", "0"], settings=development, cold=False)
+    work = Background(product.data_dir, ["work"], cold=False)
     try:
         serve.start()
         work.start()
         second = serve.wait_for(_SERVING, 60).group(1)
         product.wait_until_ready(second)
-        clients = [await _ada(product), await _ada(product, second)]
-        accounts = [(await clients[0].open())["account"]["id"] for _ in range(4)]
+        clients = [ada, Client(f"{second}/graphql", ada.token)]
+        accounts = [(await ada.open())["account"]["id"] for _ in range(4)]
         for account in accounts:
-            done = isthmus(
-                product.data_dir,
-                *(
-                    "credit",
-                    "--user",
-                    "ada@example.com",
-                    "--account",
-                    account,
-                    "--amount",
-                    "100",
-                    "--reference",
-                    str(uuid4()),
-                ),
-            )
-            assert done.returncode == 0, done.stderr
+            await settle(olga, account, "100")
 
         wishes = [(str(uuid4()), n) for n in range(60)]
 
@@ -134,4 +123,3 @@ async def test_two_of_each_of_which_one_each_is_killed_midway_lose_nothing(tmp_p
         for extra in (serve, work):
             extra.process.kill()
             extra.process.wait(10)
-        assert product.stop() == 0
