@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -40,7 +41,11 @@ def test_the_rules_are_right_and_the_alerts_ring_when_they_should() -> None:
         ["test", "rules", *TESTS],
         ["check", "config", "prometheus.yaml"],
     ):
-        done = subprocess.run([promtool, *arguments], cwd=PROMETHEUS, capture_output=True, text=True, check=False)
+        # It makes and drops so many values that collecting them is a fifth of its work.
+        environment = {**os.environ, "GOGC": "400"}
+        done = subprocess.run(
+            [promtool, *arguments], cwd=PROMETHEUS, env=environment, capture_output=True, text=True, check=False
+        )
         assert done.returncode == 0, done.stdout + done.stderr
 
 
