@@ -40,7 +40,7 @@ COMMANDS = {
     "torture": _Command("torture", "Break a system of its own in every way, and judge what is left."),
     "token": _Command("people", "Sign in as a user and print the access token."),
     "credit": _Command("people", "Settle a fiat deposit into a user's account, as an operator."),
-    "clock": _Command("clock", "Show the time in the running `up`, or move it on: for development."),
+    "clock": _Command("clock", "Show the time in the running `up`, or move it on to try things."),
     "operations": _Command("operations", "Publish, list and retire the operations that production runs."),
     "secrets": _Command("secrets", "Rotate the master key that everything personal is under."),
     "schema": _Command("schema", "Print the GraphQL schema, or compare it with the snapshot."),

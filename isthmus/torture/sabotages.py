@@ -199,21 +199,20 @@ def _pay_again(patches: Patches) -> None:
 
 def _note_twice(patches: Patches) -> None:
     """As a journal's id that is made where it is written: whoever writes it again writes another one."""
-    from dataclasses import replace
     from uuid import uuid4
 
     from isthmus.domain import payments_at_bank
     from isthmus.domain.ledger import apply
 
     def make(memo: Any) -> Any:
-        def twice(book: Any, payment: Any) -> Any:
-            noted, after = memo(book, payment), dict(book)
+        def twice(book: Any, journal_id: Any, *what: Any) -> Any:
+            noted, after = memo(book, journal_id, *what), dict(book)
             apply(after, noted)
-            return [*noted, *memo(after, replace(payment, initiated=replace(payment.initiated, payment_id=uuid4())))]
+            return [*noted, *memo(after, uuid4(), *what)]
 
         return twice
 
-    patches.replace(payments_at_bank, "_memo", make)
+    patches.replace(payments_at_bank, "memo", make)
 
 
 SABOTAGES: Mapping[str, Sabotage] = {

@@ -31,6 +31,8 @@ _SEEN = """__typename id ... on Account { name asset balance { posted { amount }
 
 #: What may be given in the place of what an honest caller gives here.
 OTHERWISE: Mapping[str, Mapping[str, Any]] = {"redirectResult": {"code": "came", "state": "back"}}
+#: What an input need not have, and has where something of it is tried.
+AND_THEN: Mapping[str, Mapping[str, Any]] = {"amount": {"amount": "1.00", "asset": "EUR"}}
 #: What stands in its input alone, in the place of everything that is there.
 ALONE = ("ownAccountId", "savedPayeeId")
 _FROM, _PAYEE_IDS = (
@@ -58,6 +60,8 @@ class Call:
                 if step in OTHERWISE and step not in inner:
                     inner.clear()  # exactly one of them may be given
                     inner[step] = dict(OTHERWISE[step])
+                if step in AND_THEN and step not in inner:
+                    inner[step] = dict(AND_THEN[step])
                 inner = inner[step]
                 inner = inner[0] if isinstance(inner, list) else inner  # of a list, its first
             if last in ALONE:

@@ -166,6 +166,9 @@ class Scoped:
         end = datetime.now(UTC) + timedelta(minutes=5)
         return Caller(person_id("test", token), token, frozenset(Role), self.scopes, end)
 
+    async def used(self, caller: Caller) -> None:
+        """As often as they like."""
+
 
 def test_b7_each_set_of_scopes_opens_what_it_names_and_nothing_else(
     served: Served, ada: Person, monkeypatch: pytest.MonkeyPatch, row: Row
