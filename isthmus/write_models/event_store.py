@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Sequence
+from datetime import datetime
 from uuid import UUID
 
 import asyncpg
@@ -28,6 +29,14 @@ async def load_stream(connection: Connection, aggregate_id: UUID) -> list[Event]
         f"select {_COLUMNS} from event_store where aggregate_id = $1 order by version", aggregate_id
     )
     return [recorded(row).event for row in rows]
+
+
+async def first_at(connection: Connection, aggregate_id: UUID, event: type) -> datetime | None:
+    """When the first of its kind happened there; None where none did."""
+    found: datetime | None = await connection.fetchval(
+        "select min(committed_at) from event_store where aggregate_id = $1 and type = $2", aggregate_id, event.__name__
+    )
+    return found
 
 
 async def load_positions(connection: Connection, positions: Sequence[int]) -> dict[int, Recorded]:

@@ -11,6 +11,7 @@ from uuid import uuid4
 
 import pytest
 
+from isthmus.domain.clock import SettableClock
 from isthmus.domain.internal_transfers import TransferInternally
 from isthmus.domain.payment_events import PaymentState
 from isthmus.domain.payment_news import ProviderPayment
@@ -157,11 +158,15 @@ async def test_what_nobody_knows_of_for_long_is_carried_on_while_its_key_is_good
     assert (await office.state(payment), await office.parked(payment)) == (PaymentState.SUBMITTED, None)
 
 
-async def test_what_nobody_knows_of_for_longer_than_its_key_is_good_is_never_sent_again(office: Office) -> None:
+async def test_what_nobody_knows_of_for_longer_than_its_key_is_good_is_never_sent_again(
+    office: Office, clock: SettableClock
+) -> None:
+    """Whatever a table says of how old it is."""
     payment = await office.authorised()
     office.bank.troubles = ["silent"] * 9
     await office.saga.advance(payment)
-    await office.side.pool.execute("update payments set made_at = made_at - interval '8 days' where id = $1", payment)
+    clock.advance(timedelta(days=7, seconds=1))
+    await office.side.pool.execute("update payments set made_at = $2 where id = $1", payment, clock.now())
     await office.side.pool.execute("delete from pgqueuer")
 
     assert await office.saga.advance(payment) == "over"
@@ -170,6 +175,23 @@ async def test_what_nobody_knows_of_for_longer_than_its_key_is_good_is_never_sen
     assert (await office.saga.sweep(), await office.jobs(payment)) == (0, 0)
     assert office.bank.sent == Counter()
     assert (await office.figures())[1] == 30
+
+
+async def test_a_key_is_as_old_as_the_first_time_that_it_was_sent_however_long_the_payment_waited_before(
+    office: Office, clock: SettableClock
+) -> None:
+    """For an operator, or for an account that was frozen."""
+    payment = await office.authorised()
+    clock.advance(timedelta(days=8))
+    office.bank.troubles = ["silent"] * 8
+    for _ in range(8):
+        assert await office.saga.advance(payment) == "unknown"
+    assert await office.parked(payment) == "UNKNOWN_STATUS"
+    clock.advance(timedelta(days=6))
+    await office.side.pool.execute("delete from pgqueuer")
+    assert (await office.saga.sweep(), await office.jobs(payment)) == (1, 1)
+
+    assert await office.saga.advance(payment) == "sent"
 
 
 @pytest.mark.parametrize(

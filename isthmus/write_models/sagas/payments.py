@@ -30,7 +30,7 @@ from isthmus.write_models.bank_mirror import system_envelope
 from isthmus.write_models.bank_paying import AtBank
 from isthmus.write_models.commands import CommandBus, Done, Envelope
 from isthmus.write_models.connection import Pool
-from isthmus.write_models.event_store import load_stream
+from isthmus.write_models.event_store import first_at, load_stream
 from isthmus.write_models.payment_rows import PaymentRow, digest_of, find_payment
 from isthmus.write_models.payments import ADVANCE_PAYMENT, AT_EXPIRY, advance, advance_at_expiry
 from isthmus.write_models.sagas.bank_payments import BankPaymentSaga
@@ -42,11 +42,13 @@ from isthmus.write_models.shared_time import shared_now
 _MOVING = (PaymentState.AWAITING_SCA, PaymentState.AUTHORISED, PaymentState.SUBMITTED)
 #: In no order: those that wait for an account to be free would keep all others out.
 _SWEEP = 200
-#: For so long the same key surely names the same payment (TrueLayer's lasts for thirty days): after that nothing is sent again.
+#: For so long from the first time that it was sent the same key surely names the same payment (TrueLayer's lasts for thirty days): after
+#: that nothing is sent again. When that was is read in the log, which nobody changes.
 _KEY_LASTS = timedelta(days=7)
 _STRAY = f"""
 select p.id from payments p where (p.parked is null or p.state = 'SUBMITTED'
-        or (p.parked = 'UNKNOWN_STATUS' and (p.source = 'BANK' or p.made_at > coalesce($4, now()) - interval '7 days')))
+        or (p.parked = 'UNKNOWN_STATUS' and (p.source = 'BANK' or not exists (select from event_store e where e.aggregate_id = p.id
+            and e.type = 'PaymentSubmissionStarted' and e.committed_at <= coalesce($4, now()) - interval '7 days'))))
     and (p.state = any($1) or
         (p.state = 'EXECUTED' and p.source = 'BANK' and (p.provider = any($3) or p.credits_account_id is not null)
             and p.made_at > coalesce($4, now()) - interval '7 days'))
@@ -130,13 +132,14 @@ class PaymentSaga:
 
     async def _submit(self, row: PaymentRow, payment: Payment, now: datetime) -> str:
         attempts, order = payment.attempts, row.order
-        if attempts and now - row.made_at > _KEY_LASTS:
+        digest = ""
+        async with self._pool.acquire() as connection:
+            first = await first_at(connection, row.payment_id, PaymentSubmissionStarted)
+            if order is not None:
+                digest = await digest_of(connection, self._texts, row, order)
+        if first is not None and now - first > _KEY_LASTS:
             await self._record(row, PaymentNews(ProviderPayment.UNKNOWN, "UNREACHABLE"))
             return "over"
-        digest = ""
-        if order is not None:
-            async with self._pool.acquire() as connection:
-                digest = await digest_of(connection, self._texts, row, order)
         wish = StartSubmission(row.payment_id, row.challenge_id, digest)
         done = await self._commands.run(wish, self._envelope(row, wish))
         begun = isinstance(done, Done) and any(isinstance(one.event, PaymentSubmissionStarted) for one in done.events)
