@@ -244,13 +244,14 @@ async def test_after_many_times_unknown_an_operator_is_to_look_and_nothing_is_re
         "update payments set payee_name = (select payee_name from payments where id <> $1 limit 1) where id = $1",
         "update payments set reference = null where id = $1",
         "update sca_challenges set digest = repeat('0', 64) where subject_id = $1",
+        "update payments set provider = 'elsewhere' where id = $1",
     ],
 )
 async def test_d1_what_is_changed_in_the_database_after_the_answer_is_never_sent(office: Office, tampered: str) -> None:
     await office.initiate("1.00", "Eve")
     payment = await office.authorised()
-    if "sca_challenges" in tampered:
-        # The challenge's row decides nothing: what it is bound to is in its events.
+    if "sca_challenges" in tampered or "provider" in tampered:
+        # These decide nothing: what the challenge is bound to, and who is to carry the payment out, is in the events.
         await office.side.pool.execute(tampered, payment)
         assert await office.saga.advance(payment) == "sent"
         return
