@@ -7,7 +7,7 @@ either signs after the other. One that never counts always says 0; there, as eve
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import assert_never
@@ -207,7 +207,14 @@ def answer(
     return list(answered.events) if answered.events else ScaRejected("The answer is not accepted.")
 
 
-def complete(device: Device | None, challenge: sca.Challenge | None, wish: CompleteDevice, now: datetime) -> Decision:
+def complete(
+    device: Device | None,
+    challenge: sca.Challenge | None,
+    wish: CompleteDevice,
+    now: datetime,
+    known: Collection[str] = (),
+) -> Decision:
+    """`known`: credentials that were ever anybody's. A key belongs to one person, and to one of their devices."""
     if device is None or device.owner != wish.owner or device.removed:
         return _missing()
     mine = device.requested
@@ -219,7 +226,7 @@ def complete(device: Device | None, challenge: sca.Challenge | None, wish: Compl
     if challenge.state is not sca.ChallengeState.PASSED:
         return ScaRequired("Answer the device's challenge first.", ("input", "deviceId"))
     same = wish.digest == mine.digest == challenge.issued.digest
-    if wish.credential is None or not same or mine.enrol_until <= now:
+    if wish.credential is None or wish.credential.credential_id in known or not same or mine.enrol_until <= now:
         return _refused()
     key = wish.credential
     return [DeviceEnrolled(mine.device_id, mine.owner, key.credential_id, key.public_key, key.counter)]

@@ -17,6 +17,7 @@ from isthmus.domain.ledger import JournalEvent, JournalPosted, JournalReserved, 
 from isthmus.domain.money import DIGITS_MAX, SCALE_MAX, Asset, amount_fault
 from isthmus.domain.payment_events import PaymentEvent
 from isthmus.domain.refusals import IdempotencyKeyReused, InvalidAmount, Refusal, UnknownAsset
+from isthmus.domain.sca_devices import DeviceEnrolled
 from isthmus.write_models import api_keys, idempotency
 from isthmus.write_models.asks import Ask
 from isthmus.write_models.envelope import Recorded
@@ -152,6 +153,8 @@ def _bring_forward(loaded: Loaded, event: Event) -> None:
         loaded.streams.setdefault(stream_of(event)[1], []).append(event)
         if isinstance(event, ApiKeyEvent):
             api_keys.bring_forward(loaded.live_keys, event)
+        elif isinstance(event, DeviceEnrolled):
+            loaded.credentials.add(event.credential_id)
         elif isinstance(event, PaymentEvent):
             loaded.spent.bring_forward(event)
             loaded.exempted.bring_forward(event)

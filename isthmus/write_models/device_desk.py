@@ -24,7 +24,7 @@ from isthmus.domain.sca_devices import (
 )
 from isthmus.write_models.commands import CommandBus, Done, Envelope, Outcome, Refused
 from isthmus.write_models.connection import Connection, Pool
-from isthmus.write_models.sca_devices import ENROLLED, DeviceRow, credentials_of, find_device, is_known
+from isthmus.write_models.sca_devices import ENROLLED, DeviceRow, credentials_of, find_device
 from isthmus.write_models.shared_time import shared_now
 
 
@@ -74,12 +74,6 @@ class DeviceDesk:
                 return Refused(DeviceNotFound("There is no such device.", ("input", "deviceId")), 0)
             fault = await self._full(connection, person) if row.state != ENROLLED else None
             credential = self._registered(row, answer)
-            if (
-                credential is not None
-                and row.state != ENROLLED
-                and await is_known(connection, credential.credential_id)
-            ):
-                credential = None  # a key belongs to one person, and to one of their devices
             name = (await self._texts.open_many(connection, [row.name]))[0]
         if fault is not None:
             return Refused(replace(fault, path=("input", "deviceId")), 0)

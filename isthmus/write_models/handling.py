@@ -39,6 +39,8 @@ class Needs:
     asked: frozenset[UUID] = frozenset()
     #: People whose payments are counted, those of today and those that they were not asked for: one at a time. Wants `time`, too.
     spenders: frozenset[UUID] = frozenset()
+    #: Devices' credentials by their names: whether any was ever anybody's.
+    credentials: frozenset[str] = frozenset()
     #: What is decided or begun ends at an instant: `Loaded.now` must be one that all processes agree on.
     time: bool = False
 
@@ -58,6 +60,7 @@ class Loaded:
     reversed: set[UUID] = field(default_factory=set)
     streams: dict[UUID, list[Event]] = field(default_factory=dict)
     live_keys: dict[UUID, set[UUID]] = field(default_factory=dict)
+    credentials: set[str] = field(default_factory=set)
     spent: Spent = field(default_factory=Spent)
     exempted: Exempted = field(default_factory=Exempted)
     codes: CodesSent = field(default_factory=CodesSent)

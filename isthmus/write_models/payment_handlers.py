@@ -218,9 +218,13 @@ PAYMENT_HANDLERS: Mapping[type, Handler] = {
         lambda loaded, wish: sca_devices.begin(guard(loaded, wish), wish, loaded.now),
     ),
     CompleteDevice: Handler(
-        lambda wish: Needs(streams=frozenset({wish.device_id, wish.challenge_id}), time=True),
+        lambda wish: Needs(
+            streams=frozenset({wish.device_id, wish.challenge_id}),
+            credentials=frozenset({wish.credential.credential_id} if wish.credential is not None else ()),
+            time=True,
+        ),
         lambda loaded, wish: sca_devices.complete(
-            _device(loaded, wish.device_id), _challenge(loaded, wish), wish, loaded.now
+            _device(loaded, wish.device_id), _challenge(loaded, wish), wish, loaded.now, loaded.credentials
         ),
     ),
     RemoveDevice: Handler(

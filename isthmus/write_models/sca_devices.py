@@ -55,12 +55,12 @@ async def credentials_of(connection: Connection, owner: UUID) -> list[str]:
     return [row["credential_id"] for row in rows]
 
 
-async def is_known(connection: Connection, credential_id: str) -> bool:
-    """Whether it was ever anybody's."""
-    known: bool = await connection.fetchval(
-        "select exists (select from sca_devices where credential_id = $1)", credential_id
+async def known(connection: Connection, credentials: Sequence[str]) -> set[str]:
+    """Those that were ever anybody's. Two that are enrolled at once the index tells apart: the later one is decided once more."""
+    rows = await connection.fetch(
+        "select credential_id from sca_devices where credential_id = any($1::text[])", list(credentials)
     )
-    return known
+    return {row["credential_id"] for row in rows}
 
 
 async def write(connection: Connection, events: Sequence[Event], now: datetime) -> None:

@@ -159,6 +159,8 @@ class UnitOfWork:
             await spending.lock(self._connection, sorted(spenders | asked))
         if streams := {stream for need in needs for stream in need.streams}:
             loaded.streams = await event_store.load_streams(self._connection, sorted(streams))
+        if credentials := {name for need in needs for name in need.credentials}:
+            loaded.credentials = await sca_devices.known(self._connection, sorted(credentials))
         if any(need.time for need in needs):
             # After the locks, whose wait takes time as well. Most batches do without this round trip.
             loaded.now = self._clock.stamp() or await self._connection.fetchval("select clock_timestamp()")

@@ -136,7 +136,8 @@ async def test_f46_what_the_version_before_reads_and_writes_is_still_there_in_th
             await asyncio.to_thread(command.upgrade, config(database.admin_url, "isthmus_app"), revision)
             now = await _snapshot(database.admin_url)
             assert before - now == set(), revision
-            assert now > before or revision == "0004", f"{revision} is seen to add something"  # 0004 widens a check
+            # 0004 widens a check, 0026 adds an index.
+            assert now > before or revision in ("0004", "0026"), f"{revision} is seen to add something"
             before = now
 
 
