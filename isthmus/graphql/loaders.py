@@ -72,6 +72,16 @@ class Loaders:
         return self._seen(self._services.read.consents.load_many)
 
     @cached_property
+    def batches(self) -> DataLoader[tuple[UUID, UUID], list[PaymentRow]]:
+        """(owner, batch), for payments that were loaded for this person."""
+        read = self._services.read.payments
+
+        async def load(keys: list[tuple[UUID, UUID]]) -> list[list[PaymentRow]]:
+            return await read.of_batches(keys)
+
+        return DataLoader(load)
+
+    @cached_property
     def credentials(self) -> DataLoader[UUID, list[str]]:
         """Of the devices that sign, for a person's own things alone."""
         read = self._services.read.devices

@@ -23,13 +23,14 @@ select p.id as payment_id, p.owner, p.source, p.from_account_id, p.provider, p.a
     m.committed_at as created_at, m.position as created_position,
     (select position from event_store where aggregate_id = p.id order by version desc limit 1) as payment_position,
     (select position from event_store where aggregate_id = c.id order by version desc limit 1) as challenge_position,
-    p.challenge_id, c.method, coalesce(c.digest, p.digest) as digest, c.expires_at, c.url, c.device, c.poll_after_s,
+    p.challenge_id, c.method, coalesce(b.data->>'digest', p.digest) as digest, c.expires_at, c.url, c.device, c.poll_after_s,
     case when c.state = 'PENDING' and c.expires_at <= coalesce($1, statement_timestamp()) then 'EXPIRED'
         else c.state end as challenge_state,
     case when g.blocked_until is null then coalesce(g.failures, 0)
         when g.blocked_until > coalesce($1, statement_timestamp()) then %(most)s else 0 end as failures
 from payments p join event_store m on m.aggregate_id = p.id and m.version = 1
-left join sca_challenges c on c.id = p.challenge_id left join sca_guards g on g.owner = p.owner""".replace(
+left join sca_challenges c on c.id = p.challenge_id left join sca_guards g on g.owner = p.owner
+left join event_store b on b.aggregate_id = c.id and b.type = 'ScaChallengeIssued' and b.version = 1""".replace(
     "%(most)s", str(FAILURES_MAX)
 )
 _IN_REVIEW = "p.parked = 'REVIEW' and p.state = 'AWAITING_SCA'"
@@ -60,7 +61,7 @@ class Step:
 @dataclass(frozen=True)
 class PaymentRow:
     """Texts are sealed. What is said of a challenge is None where there is none. A challenge that is over by the clock is EXPIRED, whether
-    or not that is written yet. `failures`: the person's wrong answers in a row."""
+    or not that is written yet. `digest`: what it is bound to, as the log has it. `failures`: the person's wrong answers in a row."""
 
     payment_id: UUID
     owner: UUID
@@ -157,13 +158,22 @@ class PaymentReader:
             )
         return [PaymentRow(**row) for row in rows[:first]], len(rows) > first
 
-    async def of_batch(self, owner: UUID, batch_id: UUID) -> list[PaymentRow]:
-        """In the order of its lines; none where it is not the person's own."""
+    async def of_batches(self, keys: Sequence[tuple[UUID, UUID]]) -> list[list[PaymentRow]]:
+        """(owner, batch). Each in the order of its lines; none where it is not that person's own."""
         async with self._pool.acquire(timeout=ACQUIRE_TIMEOUT_S) as connection:
             rows = await connection.fetch(
-                f"{_ROWS} where p.owner = $2 and p.batch_id = $3 order by p.batch_line", self._stamp(), owner, batch_id
+                f"{_ROWS} where p.batch_id = any($2::uuid[]) order by p.batch_line",
+                self._stamp(),
+                [key[1] for key in keys],
             )
-        return [PaymentRow(**row) for row in rows]
+        found: dict[tuple[UUID, UUID], list[PaymentRow]] = {}
+        for row in rows:
+            found.setdefault((row["owner"], row["batch_id"]), []).append(PaymentRow(**row))
+        return [found.get(key, []) for key in keys]
+
+    async def of_batch(self, owner: UUID, batch_id: UUID) -> list[PaymentRow]:
+        """In the order of its lines; none where it is not the person's own."""
+        return (await self.of_batches([(owner, batch_id)]))[0]
 
     async def load_any(self, keys: Sequence[UUID]) -> list[PaymentRow | None]:
         """Whosever they are, for operators."""

@@ -21,10 +21,11 @@ from isthmus.graphql.context import AppInfo
 from isthmus.graphql.ids import account_key
 from isthmus.graphql.scalars import Position
 from isthmus.read_models.payments import PaymentRow
+from isthmus.resolvers.bound_payments import challenge_of_payment
 from isthmus.resolvers.money import Money, MoneyInput, canonical, money
 from isthmus.resolvers.payees import ChosenPayee, PayeeInput, chosen
 from isthmus.resolvers.payments import Payment, payment_of
-from isthmus.resolvers.sca import ScaChallenge, ScaMethod, challenge_of
+from isthmus.resolvers.sca import ScaChallenge, ScaMethod
 from isthmus.resolvers.wishes import INPUT, KEY, Payload, envelope_of, refused
 from isthmus.write_models.envelope import Refused
 from isthmus.write_models.payment_desk import PaymentWish
@@ -46,9 +47,8 @@ class PaymentBatch:
         return [payment_of(row) for row in self.rows]
 
     @strawberry.field(description="What its payer is asked for; null where nothing is, since it was refused at once.")
-    def challenge(self) -> ScaChallenge | None:
-        row = self.rows[0].challenge
-        return None if row is None else challenge_of(row, self.rows[0])
+    async def challenge(self, info: AppInfo) -> ScaChallenge | None:
+        return await challenge_of_payment(info, self.rows[0])
 
 
 def batch_of(rows: Sequence[PaymentRow]) -> PaymentBatch:

@@ -248,12 +248,13 @@ async def _answered(info: AppInfo, answer: Answered) -> AnswerScaChallengePayloa
         case _:
             assert_never(answer.purpose)
     assert subject is not None, "it was authorised just now, in the same database"
+    pays = isinstance(subject, Payment | PaymentBatch)
     return AnswerScaChallengePayload(
         position=Position(answer.done.position),
         replayed=answer.done.replayed,
         errors=[],
         payment=subject if isinstance(subject, Payment) else None,
-        challenge=subject.challenge(),
+        challenge=await subject.challenge(info) if pays else subject.challenge(),
         subject=subject,
     )
 

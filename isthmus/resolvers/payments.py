@@ -13,12 +13,13 @@ from isthmus.graphql.ids import Kind, encode
 from isthmus.graphql.scalars import Position
 from isthmus.read_models.payments import PaymentRow
 from isthmus.resolvers.accounts import Account
+from isthmus.resolvers.bound_payments import challenge_of_payment
 from isthmus.resolvers.ledger_accounts import account_from
 from isthmus.resolvers.money import Money, money
 from isthmus.resolvers.nodes import Node
 from isthmus.resolvers.payee_checks import PayeeCheck, check_of
 from isthmus.resolvers.payees import Payee
-from isthmus.resolvers.sca import ScaChallenge, challenge_of
+from isthmus.resolvers.sca import ScaChallenge
 
 
 @strawberry.enum(description="Where a payment stands. It only ever goes on, and comes to one end.")
@@ -111,9 +112,8 @@ class Payment(Node):
     @strawberry.field(
         description="What its payer is asked for; null where nothing is: it was refused at once, or a rule exempts it."
     )
-    def challenge(self) -> ScaChallenge | None:
-        row = self.row.challenge
-        return None if row is None else challenge_of(row, self.row)
+    async def challenge(self, info: AppInfo) -> ScaChallenge | None:
+        return await challenge_of_payment(info, self.row)
 
     @strawberry.field(description="Why it came to nothing; null where it did not.")
     def failure(self) -> PaymentFailure | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
 from enum import Enum
@@ -61,7 +62,7 @@ class BoundPayee:
     description="What a challenge is bound to (PSD2 dynamic linking): change any of it, and the answer is void."
 )
 class DynamicLink:
-    row: strawberry.Private[PaymentRow]
+    rows: strawberry.Private[Sequence[PaymentRow]]
     digest: str = strawberry.field(
         description="SHA-256 of the canonical bytes of what is authorised, in hexadecimal (docs/payments.md)."
     )
@@ -69,39 +70,32 @@ class DynamicLink:
     @strawberry.field(description="How much, in all.")
     async def amount(self, info: AppInfo) -> Money:
         total = Decimal(0)
-        for row in await self._rows(info):
+        for row in self.rows:
             total = add(total, row.amount)
-        return await money(info.context, total, self.row.asset)
+        return await money(info.context, total, self.rows[0].asset)
 
     @strawberry.field(description="Everyone who is paid by it, and how much; one, but for a batch.")
-    async def payees(self, info: AppInfo) -> list[BoundPayee]:
-        return [BoundPayee(row=row) for row in await self._rows(info)]
-
-    async def _rows(self, info: AppInfo) -> list[PaymentRow]:
-        row = self.row
-        return (
-            [row]
-            if row.batch_id is None
-            else await info.context.services.read.payments.of_batch(row.owner, row.batch_id)
-        )
+    def payees(self) -> list[BoundPayee]:
+        return [BoundPayee(row=row) for row in self.rows]
 
     @strawberry.field(
         description="To whom; null once the payer's personal data are erased. Of several the first: see `payees`."
     )
     async def payee_name(self, info: AppInfo) -> str | None:
-        return await info.context.loaders.texts.load(self.row.payee_name)
+        return await info.context.loaders.texts.load(self.rows[0].payee_name)
 
     @strawberry.field(
         description="To which account; null once the payer's personal data are erased. Of several the first: see `payees`."
     )
     async def payee_account(self, info: AppInfo) -> str | None:
-        return shown_account(await info.context.loaders.texts.load(self.row.payee_account))
+        return shown_account(await info.context.loaders.texts.load(self.rows[0].payee_account))
 
 
 @strawberry.interface(description="What a person is asked for before something is done in their name.")
 class ScaChallenge:
     row: strawberry.Private[ChallengeRow]
     payment: strawberry.Private[PaymentRow | None]
+    bound: strawberry.Private[Sequence[PaymentRow]]
     id: strawberry.ID = strawberry.field(description="The challenge's id.")
     purpose: ScaPurpose = strawberry.field(description="What it is for.")
     state: ScaChallengeState = strawberry.field(description="Where it stands.")
@@ -110,9 +104,12 @@ class ScaChallenge:
         description="How many wrong answers are left before nothing can be authorised for a while, over all challenges."
     )
 
-    @strawberry.field(description="The payment that it is bound to; null where it is for something else.")
+    @strawberry.field(
+        description="The payment that it is bound to; null where it is for something else, and where what is kept of the payment is not "
+        "what it is bound to. Answer none that pays and has none."
+    )
     def dynamic_link(self) -> DynamicLink | None:
-        return None if self.payment is None else DynamicLink(row=self.payment, digest=self.row.digest)
+        return DynamicLink(rows=self.bound, digest=self.row.digest) if self.bound else None
 
 
 @strawberry.type(description="A code that was sent to the person, with what it is for.")
@@ -170,11 +167,15 @@ class DecoupledChallenge(ScaChallenge):
 CHALLENGES = (OneTimeCodeChallenge, DeviceChallenge, TotpChallenge, RedirectChallenge, DecoupledChallenge)
 
 
-def challenge_of(row: ChallengeRow, payment: PaymentRow | None = None) -> ScaChallenge:
+def challenge_of(
+    row: ChallengeRow, payment: PaymentRow | None = None, bound: Sequence[PaymentRow] = ()
+) -> ScaChallenge:
+    """`bound`: what it is shown to authorise, held against its digest (`bound_payments.py`)."""
     pending = row.state == "PENDING"
     common: dict[str, Any] = {
         "row": row,
         "payment": payment,
+        "bound": bound,
         "id": strawberry.ID(encode(Kind.SCA_CHALLENGE, row.challenge_id)),
         "purpose": ScaPurpose(row.purpose),
         "state": ScaChallengeState(row.state),
