@@ -220,6 +220,7 @@ async def wired(settings: Settings) -> AsyncIterator[Running]:
     from isthmus.read_models.transactions import TransactionReader
     from isthmus.runtime.banking import banking
     from isthmus.runtime.endpoints import resolve
+    from isthmus.runtime.notices import notices_of
     from isthmus.runtime.payees import payee_desk
     from isthmus.runtime.payments import (
         app_desk,
@@ -361,7 +362,7 @@ async def wired(settings: Settings) -> AsyncIterator[Running]:
                 batches=batch_desk(settings, side, answers),
                 consents=consent_feed,
                 payment_feed=payment_feed,
-                notices=NoticeDesk(side.pool),
+                notices=NoticeDesk(side.pool, notices_of(settings, side), side.texts, uuid7_source(side.clock.now)),
                 notice_feed=notice_feed,
                 documents=documents,
                 rates=RateLimits(redis, processes=settings.api.processes),

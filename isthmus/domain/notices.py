@@ -31,6 +31,7 @@ class NoticeKind(StrEnum):
     API_KEY_MADE = "API_KEY_MADE"
     PAYEE_SAVED = "PAYEE_SAVED"
     LIMIT_CHANGED = "LIMIT_CHANGED"
+    NOTIFICATIONS_SWITCHED_OFF = "NOTIFICATIONS_SWITCHED_OFF"
     CONSENT_EXPIRY_NEAR = "CONSENT_EXPIRY_NEAR"
     CONSENT_EXPIRED = "CONSENT_EXPIRED"
     CONSENT_REVOKED = "CONSENT_REVOKED"
@@ -49,9 +50,10 @@ SAFETY = frozenset(
         K.API_KEY_MADE,
         K.PAYEE_SAVED,
         K.LIMIT_CHANGED,
+        K.NOTIFICATIONS_SWITCHED_OFF,
     }
 )
-#: Events by their types' names, as the log has them.
+#: Events by their types' names, as the log has them. What somebody wishes to be told of is in no log: whoever takes that wish tells of it.
 KINDS: Mapping[str, NoticeKind] = {
     "PaymentExecuted": K.PAYMENT_EXECUTED,
     "PaymentSettled": K.PAYMENT_SETTLED,
@@ -126,7 +128,14 @@ def words(kind: NoticeKind, facts: Facts) -> tuple[str, str] | None:
             if kind is K.DEVICE_ENROLLED:
                 return "A new device", f"“{facts.device}” can now authorise payments. If it was not you, call us."
             return "A device was removed", f"“{facts.device}” authorises nothing any more. If it was not you, call us."
-        case K.AUTHENTICATOR_ENROLLED | K.AUTHENTICATOR_REMOVED | K.API_KEY_MADE | K.PAYEE_SAVED | K.LIMIT_CHANGED:
+        case (
+            K.AUTHENTICATOR_ENROLLED
+            | K.AUTHENTICATOR_REMOVED
+            | K.API_KEY_MADE
+            | K.PAYEE_SAVED
+            | K.LIMIT_CHANGED
+            | K.NOTIFICATIONS_SWITCHED_OFF
+        ):
             title, text = _STEP_UPS[kind]
             return title, f"{text} If it was not you, call us."
         case K.CONSENT_EXPIRY_NEAR | K.CONSENT_EXPIRED | K.CONSENT_REVOKED | K.CONSENT_RENEWAL_NEEDED:
@@ -151,6 +160,7 @@ _STEP_UPS = {
     K.API_KEY_MADE: ("A new API key", "A program can now use an API key of yours."),
     K.PAYEE_SAVED: ("A new payee was saved", "You may be asked less when you pay them."),
     K.LIMIT_CHANGED: ("Your limits were changed", "How much you can pay was changed."),
+    K.NOTIFICATIONS_SWITCHED_OFF: ("Notifications were switched off", "You will not be told of everything any more."),
 }
 _CONSENTS = {
     K.CONSENT_EXPIRY_NEAR: ("Access ends soon", "What you let us see at {bank} ends {ends}. Renew it to go on."),

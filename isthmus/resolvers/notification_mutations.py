@@ -59,8 +59,8 @@ class NotificationMutations:
         return MarkNotificationsReadPayload(unread_count=unread, position=end, replayed=False, errors=[])
 
     @strawberry.mutation(
-        description="Say whether notifications of a kind are to come by a channel. The same again is the same, so that it has no key. Not "
-        "for API keys: whoever stole one would not be heard of."
+        description="Say whether notifications of a kind are to come by a channel. The viewer is told, by every way, of what is switched "
+        "off. The same again is the same, so that it has no key. Not for API keys: whoever stole one would not be heard of."
     )
     async def set_notification_preference(
         self, info: AppInfo, input: Annotated[SetNotificationPreferenceInput, strawberry.argument(description=INPUT)]

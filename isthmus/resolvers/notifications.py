@@ -42,6 +42,9 @@ class NotificationKind(Enum):
     API_KEY_MADE = strawberry.enum_value("API_KEY_MADE", description="An API key can now be used.")
     PAYEE_SAVED = strawberry.enum_value("PAYEE_SAVED", description="A payee was saved.")
     LIMIT_CHANGED = strawberry.enum_value("LIMIT_CHANGED", description="The viewer's own limit is another now.")
+    NOTIFICATIONS_SWITCHED_OFF = strawberry.enum_value(
+        "NOTIFICATIONS_SWITCHED_OFF", description="Something is not told by one of the ways any more."
+    )
     CONSENT_EXPIRY_NEAR = strawberry.enum_value("CONSENT_EXPIRY_NEAR", description="A consent ends soon.")
     CONSENT_EXPIRED = strawberry.enum_value("CONSENT_EXPIRED", description="A consent has ended.")
     CONSENT_REVOKED = strawberry.enum_value("CONSENT_REVOKED", description="A consent was taken back.")

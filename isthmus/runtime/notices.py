@@ -1,4 +1,4 @@
-"""Puts notifications together: what notes them and what sends them, both for `work`.
+"""Puts notifications together: what notes them and what sends them, both for `work`; what a person switches off `serve` notes itself.
 
 Jobs that send have a queue runner of their own, and calls of theirs a circuit breaker of their own: a provider that hangs takes no place
 from payments, nor from codes.
@@ -33,18 +33,22 @@ class Noticing:
     delivery: NoticeDelivery
 
 
+def notices_of(settings: Settings, side: WriteSide) -> Notices:
+    told = settings.notifications
+    channels = tuple(Channel(name) for name in told.channels) if told.carried else ()
+    return Notices(side.pool, channels, timedelta(hours=told.send_within_hours), side.clock)
+
+
 @asynccontextmanager
 async def noticing(settings: Settings, side: WriteSide) -> AsyncIterator[Noticing]:
-    told = settings.notifications
-    within = timedelta(hours=told.send_within_hours)
-    channels = tuple(Channel(name) for name in told.channels) if told.carried else ()
+    within = timedelta(hours=settings.notifications.send_within_hours)
     async with httpx.AsyncClient(timeout=settings.banking.deadline_s, trust_env=False) as http:
         # Tried again by jobs, later and later, and not at once.
         carrier = notifier(
             settings, http, "onesignal_notifications", Manners(deadline_s=settings.banking.deadline_s, attempts=1)
         )
         yield Noticing(
-            Notices(side.pool, channels, within, side.clock),
+            notices_of(settings, side),
             NoticeDelivery(side.pool, side.texts, carrier, side.commands.assets, within, side.clock),
         )
 

@@ -4,19 +4,26 @@ from __future__ import annotations
 
 from uuid import UUID
 
+from isthmus.domain.identifiers import IdSource
 from isthmus.domain.notices import SAFETY, NoticeKind
 from isthmus.domain.notifications import Channel
+from isthmus.domain.personal import PersonalTexts
 from isthmus.domain.refusals import InvalidInput, Refusal
 from isthmus.write_models.connection import Pool
+from isthmus.write_models.notices import Notices
 
 
 class NoticeDesk:
     """Each wish is the same however often it is made, so that none has a key."""
 
-    def __init__(self, pool: Pool) -> None:
+    def __init__(self, pool: Pool, notices: Notices, texts: PersonalTexts, ids: IdSource) -> None:
         self._pool = pool
+        self._notices = notices
+        self._texts = texts
+        self._ids = ids
 
     async def prefer(self, person: UUID, kind: NoticeKind, channel: Channel, *, wanted: bool) -> Refusal | None:
+        """Of what is switched off they are told, by every way: whoever took over a session would silence it first."""
         if kind in SAFETY and not wanted:
             return InvalidInput("This is about the safety of the account, and is always told.", ("input", "wanted"))
         statement = (
@@ -24,8 +31,12 @@ class NoticeDesk:
             if wanted
             else "insert into notification_preferences (owner, kind, channel) values ($1, $2, $3) on conflict do nothing"
         )
-        async with self._pool.acquire() as connection:
-            await connection.execute(statement, person, kind, channel)
+        async with self._pool.acquire() as connection, connection.transaction():
+            status = await connection.execute(statement, person, kind, channel)
+            if not wanted and status != "INSERT 0 0":
+                # Who has no key counts as erased, and is told nothing: they have one from here on.
+                await self._texts.seal_many(connection, [(person, "")])
+                await self._notices.tell(connection, person, NoticeKind.NOTIFICATIONS_SWITCHED_OFF, self._ids())
         return None
 
     async def mark_read(self, person: UUID, through: int) -> None:

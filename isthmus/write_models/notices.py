@@ -22,6 +22,7 @@ from isthmus.domain.notifications import Channel
 from isthmus.failpoints import failpoint_async
 from isthmus.outages import DATABASE_AWAY
 from isthmus.write_models.connection import Connection, Pool
+from isthmus.write_models.shared_time import shared_now
 from isthmus.write_models.timers import enqueue, enqueue_all
 
 SEND_NOTICE = "send_notice"
@@ -84,6 +85,11 @@ class Notices:
         new, _ = await self._note(_noted(rows))
         return new
 
+    async def tell(self, connection: Connection, owner: UUID, kind: NoticeKind, notice_id: UUID) -> None:
+        """Of what is in no log, in the transaction in which it happens. `notice_id`: a new one."""
+        at = await shared_now(connection, self._clock)
+        await self._write(connection, owner, [Noted(0, notice_id, owner, kind, owner, at)])
+
     async def sweep(self) -> int:
         """Note what the bus did not bring, and have those messages sent that nobody is about to send. Returns how many notices are new."""
         new = 0
@@ -140,18 +146,21 @@ class Notices:
 
     async def _note_for(self, owner: UUID, theirs: Sequence[Noted]) -> int:
         async with self._pool.acquire() as connection, connection.transaction():
-            head = await connection.fetchrow(_HEAD, owner, self._clock.stamp())
-            assert head is not None, "it was made if it was not there"
-            known = await connection.fetch(
-                "select id from notifications where id = any($1::uuid[])", [one.event_id for one in theirs]
-            )
-            new = [one for one in theirs if one.event_id not in {row["id"] for row in known}]
-            if not new:
-                return 0
-            columns = zip(*((one.event_id, one.kind.value, one.subject_id, one.at) for one in new), strict=True)
-            await connection.execute(_NOTE, owner, head["last"], *(list(column) for column in columns))
-            await connection.execute("update notification_heads set last = last + $2 where owner = $1", owner, len(new))
-            await self._want(connection, new, head["now"])
+            return await self._write(connection, owner, theirs)
+
+    async def _write(self, connection: Connection, owner: UUID, theirs: Sequence[Noted]) -> int:
+        head = await connection.fetchrow(_HEAD, owner, self._clock.stamp())
+        assert head is not None, "it was made if it was not there"
+        known = await connection.fetch(
+            "select id from notifications where id = any($1::uuid[])", [one.event_id for one in theirs]
+        )
+        new = [one for one in theirs if one.event_id not in {row["id"] for row in known}]
+        if not new:
+            return 0
+        columns = zip(*((one.event_id, one.kind.value, one.subject_id, one.at) for one in new), strict=True)
+        await connection.execute(_NOTE, owner, head["last"], *(list(column) for column in columns))
+        await connection.execute("update notification_heads set last = last + $2 where owner = $1", owner, len(new))
+        await self._want(connection, new, head["now"])
         return len(new)
 
     async def _want(self, connection: Connection, new: Sequence[Noted], now: datetime) -> None:

@@ -60,6 +60,7 @@ from isthmus.read_models.sca_apps import AppReader
 from isthmus.read_models.texts import TextReader
 from isthmus.read_models.transactions import TransactionReader
 from isthmus.runtime.banking import banking
+from isthmus.runtime.notices import notices_of
 from isthmus.runtime.payees import payee_desk
 from isthmus.runtime.payments import (
     app_desk,
@@ -245,7 +246,7 @@ def wiring_of(served: Served, servers: EmbeddedServers, template: str) -> Callab
                 batches=batch_desk(settings, side, answers),
                 consents=consent_feed,
                 payment_feed=payment_feed,
-                notices=NoticeDesk(side.pool),
+                notices=NoticeDesk(side.pool, notices_of(settings, side), side.texts, uuid7_source(side.clock.now)),
                 notice_feed=notice_feed,
                 documents=documents,
                 rates=RateLimits(redis, processes=settings.api.processes),

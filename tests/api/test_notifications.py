@@ -106,10 +106,12 @@ def test_what_is_wanted_is_a_persons_own_business_but_for_what_is_about_safety(a
 
     errors, now = prefer(ada, "PAYMENT_SETTLED", wanted=False)
     assert (errors, now["PAYMENT_SETTLED EMAIL"], now["PAYMENT_SETTLED PUSH"]) == ([], False, True)
+    [edge] = ada.ask(LISTED)["viewer"]["notifications"]["edges"]
+    assert (edge["node"]["kind"], edge["node"]["about"]) == ("NOTIFICATIONS_SWITCHED_OFF", None)
     errors, now = prefer(ada, "SCA_BLOCKED", wanted=False)
     assert (errors, now["SCA_BLOCKED EMAIL"]) == (["INVALID_INPUT"], True)
     hers = grace.ask("{ viewer { notificationPreferences { wanted fixed } } }")["viewer"]["notificationPreferences"]
     assert all(one["wanted"] for one in hers)
-    assert sum(one["fixed"] for one in hers) == 16
+    assert sum(one["fixed"] for one in hers) == 18
     _, now = prefer(ada, "PAYMENT_SETTLED", wanted=True)
     assert now["PAYMENT_SETTLED EMAIL"]

@@ -15,7 +15,7 @@ ALL = Facts(amount="12.34 EUR", payee="Bob", device="Blue phone", bank="Nordlich
 
 
 def test_every_kind_is_of_an_event_that_there_is_and_has_words() -> None:
-    assert set(KINDS.values()) == set(NoticeKind)
+    assert set(KINDS.values()) | {NoticeKind.NOTIFICATIONS_SWITCHED_OFF} == set(NoticeKind)
     assert KINDS.keys() <= event_codec.EVENT_TYPES.keys()
     for kind in NoticeKind:
         said = words(kind, ALL)
@@ -50,7 +50,7 @@ def test_what_is_not_taken_is_sent_later_and_later() -> None:
 
 
 def test_what_is_about_safety_is_not_about_payments_or_banks() -> None:
-    about = {"SCA", "DEVICE", "AUTHENTICATOR", "API", "PAYEE", "LIMIT"}
+    about = {"SCA", "DEVICE", "AUTHENTICATOR", "API", "PAYEE", "LIMIT", "NOTIFICATIONS"}
     assert {kind.partition("_")[0] for kind in SAFETY} == about
 
 

@@ -144,10 +144,37 @@ async def test_what_the_bus_does_not_bring_is_found_and_what_is_long_over_is_lis
     assert await teller.send() == ["sent", "sent"], "the later one's"
 
 
+def desk_of(teller: Teller) -> NoticeDesk:
+    side = teller.office.side
+    return NoticeDesk(side.pool, teller.notices, side.texts, uuid4)
+
+
+async def test_whoever_silences_what_somebody_is_told_of_is_told_on_and_cannot_silence_that(teller: Teller) -> None:
+    """Also of somebody of whom nothing is kept yet; each kind and way once, and of none that comes again."""
+    person, desk = uuid4(), desk_of(teller)
+    teller.office.person = person
+    own = NoticeKind.NOTIFICATIONS_SWITCHED_OFF
+
+    for channel in (*Channel, *Channel):
+        assert await desk.prefer(person, NoticeKind.PAYMENT_EXECUTED, channel, wanted=False) is None
+        assert await desk.prefer(person, own, channel, wanted=False) is not None
+        await teller.office.side.pool.execute(
+            "insert into notification_preferences values ($1, $2, $3) on conflict do nothing", person, own, channel
+        )
+    await desk.prefer(person, NoticeKind.PAYMENT_EXECUTED, Channel.PUSH, wanted=True)
+
+    assert await teller.listed() == [own, own]
+    assert await teller.send() == ["sent"] * 4
+    said = "You will not be told of everything any more. If it was not you, call us."
+    assert teller.told == [("EMAIL", said)] * 2 + [("PUSH", said)] * 2
+    jobs = await teller.office.side.pool.fetchval("select count(*) from pgqueuer where entrypoint = 'send_notice'")
+    assert jobs == 4
+
+
 async def test_what_is_not_wanted_does_not_come_but_is_listed_and_what_is_about_safety_comes_all_the_same(
     teller: Teller,
 ) -> None:
-    office, desk = teller.office, NoticeDesk(teller.office.side.pool)
+    office, desk = teller.office, desk_of(teller)
     blocked, sent = NoticeKind.SCA_BLOCKED, NoticeKind.PAYMENT_EXECUTED
     assert await desk.prefer(office.person, sent, Channel.EMAIL, wanted=False) is None
     assert await desk.prefer(office.person, blocked, Channel.EMAIL, wanted=False) is not None
@@ -162,10 +189,10 @@ async def test_what_is_not_wanted_does_not_come_but_is_listed_and_what_is_about_
     await teller.note()
     outcomes = await teller.send()
 
-    assert await teller.listed() == ["PAYMENT_EXECUTED", "SCA_BLOCKED"]
-    assert sorted(outcomes) == ["sent", "sent", "sent", "unwanted"]
+    assert await teller.listed() == ["NOTIFICATIONS_SWITCHED_OFF", "PAYMENT_EXECUTED", "SCA_BLOCKED"]
+    assert sorted(outcomes) == ["sent"] * 5 + ["unwanted"]
     by_mail = [message.title for message in teller.carrier.delivered.values() if message.channel is Channel.EMAIL]
-    assert by_mail == ["Too many wrong answers"]
+    assert sorted(by_mail) == ["Notifications were switched off", "Too many wrong answers"]
     assert SENT[1] in teller.told, "by the other way it comes"
 
 
