@@ -83,6 +83,7 @@ def _own(
     book: Book, hold: Hold | None, payment: Payment, moved: Decimal, journal_id: UUID, now: datetime
 ) -> Booked | Refusal:
     mine, after, events = payment.initiated, dict(book), list[LedgerEvent | CaseEvent]()
+    assert hold is not None or mine.hold_id is None, "what was reserved is at hand, or it would stay so for ever"
     reserved = hold is not None and not hold.resolved
     charged = min(moved, mine.amount if reserved else payment.charged)
     back = _ZERO if reserved else subtract(payment.charged, charged)

@@ -166,13 +166,13 @@ def _proposal(found: Proposal, asset: str) -> PaymentProposal:
 
 
 def parked_of(row: ParkedRow) -> ParkedPayment:
-    rail = PaymentRail.OWN_ACCOUNT if row.row.source == "OWN" else PaymentRail.LINKED_BANK
+    at_bank = PaymentRail.LINKED_BANK if row.row.credits_account_id is None else PaymentRail.TOP_UP
     return ParkedPayment(
         row=row,
         payment=payment_of(row.row),
         why=ParkedReason[row.why],
         since=row.since,
-        rail=PaymentRail.TOP_UP if row.row.credits_account_id is not None else rail,
+        rail=PaymentRail.OWN_ACCOUNT if row.row.source == "OWN" else at_bank,
         provider_reference=row.payment.provider_reference or None,
         submissions=row.payment.attempts,
         evidence=[PaymentEvidence(told=one.told, at=one.at) for one in row.evidence],

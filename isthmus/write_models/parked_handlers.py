@@ -25,7 +25,7 @@ def _confirm_needs(wish: ConfirmDecision) -> Needs:
         return Needs(payments_at_bank.memo_ids(wish.asset_code), streams=streams, time=True)
     provider, asset = wish.provider, wish.asset_code
     ours = {differences_account_id(provider, asset), suspense_account_id(provider, asset)}
-    if wish.credits is not None:
+    if wish.source is Source.BANK and wish.credits is not None:
         ours |= {wish.credits, house_account_id(bank_account_code(provider, asset))}
         return Needs(frozenset(ours), streams=streams | {wish.credit_id}, time=True)
     ours |= {wish.from_account_id, house_account_id(clearing_code(provider, asset))}

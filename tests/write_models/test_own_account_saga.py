@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from decimal import Decimal
+from types import SimpleNamespace
+from typing import Any, cast
 from uuid import UUID, uuid4
 
 import pytest
@@ -11,11 +13,15 @@ import pytest
 from isthmus.domain import own_accounts
 from isthmus.domain.accounts import FreezeAccount, FreezeReason
 from isthmus.domain.exemptions import ExemptionRules
+from isthmus.domain.identifiers import uuid7_source
 from isthmus.domain.payees import PayeeAccount
+from isthmus.domain.payment_decisions import Finding, PaymentDecisionProposed
 from isthmus.domain.payment_events import PaymentState
+from isthmus.domain.personal import PersonalText
 from isthmus.domain.refusals import AccountNotFound
 from isthmus.failpoints import InjectedFault, armed
-from isthmus.write_models.envelope import Refused
+from isthmus.write_models.envelope import Done, Refused
+from isthmus.write_models.parked_desk import FindingWish, ParkedDesk
 from isthmus.write_models.payment_desk import PaymentWish
 from tests.write_models.driver import assert_sound
 from tests.write_models.test_payment_saga import Office
@@ -87,3 +93,29 @@ async def test_what_is_written_over_the_wish_moves_nothing(office: Office) -> No
 
     assert (await office.state(payment), await office.parked(payment)) == (PaymentState.REJECTED, "CHANGED_AFTER_SCA")
     assert (await posted(office, savings), await posted(office, other)) == ((0, 0), (0, 0))
+
+
+async def test_one_that_came_to_nothing_reserves_nothing_once_two_operators_found_so(office: Office) -> None:
+    """It was begun, nothing of it is known, and what would be carried out was changed since: it is parked as it is."""
+    side, savings = office.side, await office.ledger.open(office.person)
+    payment = await move(office, savings)
+    assert isinstance(payment, UUID)
+    with armed("payment_saga.begun:raise"), pytest.raises(InjectedFault):
+        await office.saga.advance(payment)
+    await side.pool.execute("update payments set amount = 31 where id = $1", payment)
+    await office.saga.advance(payment)
+    assert (await office.state(payment), await office.parked(payment)) == (PaymentState.AUTHORISED, "CHANGED_AFTER_SCA")
+    assert await posted(office, savings) == (0, 30)
+
+    ours, banks = {own_accounts.HERE: own_accounts.OurBook()}, SimpleNamespace(providers={})
+    desk = ParkedDesk(side.pool, side.commands, side.texts, ours, cast(Any, banks), uuid7_source(side.clock.now))
+    wish = FindingWish(Finding.NOT_EXECUTED, Decimal(0), None, None, PersonalText("seen in the log"))
+    proposed = await desk.propose(uuid4(), payment, wish, office.envelope("propose"))
+    assert isinstance(proposed, Done)
+    (told,) = proposed.events
+    assert isinstance(told.event, PaymentDecisionProposed)
+    assert isinstance(await desk.confirm(uuid4(), payment, told.event.proposal_id, office.envelope("confirm")), Done)
+
+    assert (await office.state(payment), await office.parked(payment)) == (PaymentState.FAILED, None)
+    assert (await posted(office, savings), await office.figures()) == ((0, 0), (100, 0, 0))
+    await assert_sound(side.pool)
