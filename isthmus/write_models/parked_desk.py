@@ -18,6 +18,7 @@ from isthmus.domain.bank_payments import BankPayments
 from isthmus.domain.banking import ProviderFault, ProviderRefused, ProviderUnavailable
 from isthmus.domain.identifiers import IdSource
 from isthmus.domain.parked_payments import ConfirmDecision, LookIntoPayment, ProposeDecision, missing, parked_fault
+from isthmus.domain.payees import same_account
 from isthmus.domain.paying import Payouts
 from isthmus.domain.payment_decisions import Finding
 from isthmus.domain.payment_events import Payment, Source
@@ -93,7 +94,7 @@ class ParkedDesk:
             await self._record(seen, news)
             mine = seen.row.payee_account
             if news.payee_account is not None and mine is not None:
-                other = news.payee_account != mine
+                other = not same_account(news.payee_account, mine)
         await failpoint_async("parked.recorded")
         wish = LookIntoPayment(payment_id, operator, parked, news, other)
         return await self._commands.run(wish, envelope), news

@@ -165,6 +165,9 @@ async def _payment(connection: Connection, event: PaymentEvent, now: datetime) -
     sets = "".join(f", {name} = ${n}" for n, name in enumerate(changes, 2))
     if type(event) in _STATES:
         sets += f", parked = nullif(parked, '{UNKNOWN_STATUS}')"  # what was not known of it is known by that
+    if isinstance(event, PaymentSettled):
+        # What was to be brought here has arrived after all, and whole: a finding before that counts no more (`payment_events.evolve`).
+        sets += ", moved = case when credits_account_id is null then moved end"
     row = await connection.fetchrow(
         f"update payments set version = version + 1{sets} where id = $1 "
         "returning state, source = 'BANK' and provider_reference is not null as at_bank",

@@ -9,6 +9,7 @@ from uuid import UUID, uuid4
 import pytest
 
 from isthmus.domain.identifiers import house_account_id, uuid7_source
+from isthmus.domain.payees import PayeeAccount
 from isthmus.domain.payment_decisions import Finding
 from isthmus.domain.personal import PersonalText
 from isthmus.domain.refusals import RefusalCode
@@ -128,6 +129,25 @@ async def test_money_brought_here_is_credited_as_much_as_arrived_and_once(office
     await assert_sound(office.side.pool)
 
 
+async def test_what_was_not_to_arrive_any_more_and_does_is_shown_as_what_arrived(
+    office: Office, bank: Elsewhere
+) -> None:
+    bank.collects = {"EUR": "ours"}
+    account = await account_of(office)
+    payment = await top_up(office, account)
+    await parked(office, bank, payment)
+    bank.states[str(payment)] = P.FAILED
+    await office.on(payment)
+    assert not isinstance(await decide(office, payment), Refused)
+    assert (await office.stands(payment), await office.column(payment, "moved")) == ((S.EXECUTED, None), 0)
+
+    bank.states[str(payment)] = P.SETTLED
+    await office.on(payment)
+
+    assert (await office.stands(payment), await lies(office, account)) == ((S.SETTLED, None), 7)
+    assert await office.column(payment, "moved") is None, "nothing was found of what arrived"
+
+
 async def test_whoever_looks_again_finds_that_it_is_in_order(office: Office, bank: Elsewhere) -> None:
     payment = await office.initiate()
     await parked(office, bank, payment, payee_account="IBAN DE89370400440532013000")
@@ -135,7 +155,7 @@ async def test_whoever_looks_again_finds_that_it_is_in_order(office: Office, ban
     still, _ = await desk_of(office).look_again(OLGA, payment, None, office.envelope("look"))
     assert not isinstance(still, Refused)
     assert (await office.stands(payment))[1] == "OTHER_PAYEE"
-    bank.lies = {}
+    bank.lies = {"payee_account": PayeeAccount(sort_code="601613", number="31926819").text()}  # its other name
 
     _, news = await desk_of(office).look_again(OLGA, payment, None, office.envelope("look"))
 
