@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import assert_never
 from uuid import UUID
@@ -30,6 +30,7 @@ from isthmus.write_models.payment_rows import PaymentRow, batch_link, batch_of, 
 from isthmus.write_models.payments import DELIVER_CODE
 from isthmus.write_models.personal_limits import RaiseRow, find_raise
 from isthmus.write_models.sca_devices import find_device
+from isthmus.write_models.shared_time import shared_now
 from isthmus.write_models.timers import enqueue
 
 _delivered = Counter(
@@ -70,7 +71,8 @@ class CodeDelivery:
         use any more."""
         async with self._pool.acquire() as connection:
             row = await find_challenge(connection, challenge_id)
-            told = await self._told(connection, row) if row is not None and self._wanted(row) else None
+            now = await shared_now(connection, self._clock)
+            told = await self._told(connection, row) if row is not None and _wanted(row, now) else None
         if told is None or row is None:
             _delivered.labels("late").inc()
             return "late"
@@ -87,11 +89,6 @@ class CodeDelivery:
             return outcome
         _delivered.labels("delivered").inc()
         return "delivered"
-
-    def _wanted(self, row: ChallengeRow) -> bool:
-        """Only payments' challenges are ever written down as expired: what is over by the clock is of no use either."""
-        open_still = row.state is ChallengeState.PENDING and row.expires_at > self._clock.now()
-        return open_still and row.method is Method.ONE_TIME_CODE
 
     async def _told(self, connection: Connection, row: ChallengeRow) -> tuple[str, str] | None:
         """Title and text; None where nobody can tell any more what it is for."""
@@ -185,6 +182,12 @@ class CodeDelivery:
             f"Pay {amount} to {row.payee_name} ({_number(row.payee_account or '')}): your code is {code}. "
             "It is for this payment alone. Never tell it to anyone."
         )
+
+
+def _wanted(row: ChallengeRow, now: datetime) -> bool:
+    """Only payments' challenges are ever written down as expired: what is over by the clock is of no use either."""
+    open_still = row.state is ChallengeState.PENDING and row.expires_at > now
+    return open_still and row.method is Method.ONE_TIME_CODE
 
 
 def _sum(lines: Sequence[PaymentRow]) -> Decimal:

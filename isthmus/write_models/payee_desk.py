@@ -20,6 +20,7 @@ from isthmus.write_models.connection import Pool
 from isthmus.write_models.idempotency import scope_of
 from isthmus.write_models.payee_rows import fingerprint_of, is_trusted, known_payees
 from isthmus.write_models.sca_methods import method_of
+from isthmus.write_models.shared_time import shared_now
 
 
 class Allowance(Protocol):
@@ -77,8 +78,9 @@ class PayeeDesk:
                 return Refused(PayeeExists("You saved this payee already.", ("input", "payee")), 0)
             method = await method_of(connection, person, None)
             fingerprint = await fingerprint_of(connection, self._texts, person, name, account)
+            now = await shared_now(connection, self._clock)
         assert not isinstance(method, Refusal), "nothing was wished for that there is not"
-        payee_id, now = self._ids(), self._clock.now()
+        payee_id = self._ids()
         wish = AddPayee(
             payee_id,
             self._ids(),

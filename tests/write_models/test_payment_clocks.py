@@ -6,21 +6,26 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
-from uuid import UUID
+from uuid import UUID, uuid4
 
 from isthmus.domain.clock import SettableClock
+from isthmus.domain.identifiers import uuid7_source
 from isthmus.domain.payment_events import PaymentState
 from isthmus.domain.payment_news import ProviderPayment
 from isthmus.domain.refusals import ScaRejected
 from isthmus.domain.sca import ChallengeState
 from isthmus.runtime.wiring import WriteSide, write_side
 from isthmus.settings import load_settings
+from isthmus.write_models.code_delivery import CodeDelivery
 from isthmus.write_models.envelope import Refused
+from isthmus.write_models.one_time_codes import OneTimeCodes
+from isthmus.write_models.payee_desk import PayeeDesk
 from isthmus.write_models.sca_desk import Answer, Answered
 from tests.conftest import Database
 from tests.write_models import test_bank_payment_saga as at_bank
 from tests.write_models import test_payment_saga as own
 from tests.write_models.driver import Driver
+from tests.write_models.test_code_delivery import Always, Inbox, envelope
 
 S = PaymentState
 APART = [timedelta(minutes=-5), timedelta(seconds=30), timedelta(minutes=5), timedelta(days=91)]
@@ -136,3 +141,19 @@ async def test_f24_a_clock_that_steps_in_mid_flow_ends_nothing_and_leaves_a_look
 
     stamps = [row[0] for row in await side.pool.fetch("select committed_at from event_store order by position")]
     assert stamps == sorted(stamps), "no event is before the one before it"
+
+
+async def test_f24_a_payees_code_is_sent_and_lives_five_minutes_whatever_the_nodes_believe(
+    side: WriteSide, clock: SettableClock
+) -> None:
+    person, ids, inbox = uuid4(), uuid7_source(clock.now), Inbox()
+    for by in APART:
+        wrong = Node(clock, by)
+        made = await PayeeDesk(side.pool, side.commands, side.texts, wrong, ids, None, Always()).add(
+            person, f"Grace {by}", own.BOB, envelope(person, "addPayee")
+        )
+        assert not isinstance(made, Refused)
+        row = await side.pool.fetchrow("select id, expires_at from sca_challenges where subject_id = $1", made[0])
+        assert row["expires_at"] == clock.now() + timedelta(minutes=5)
+        delivery = CodeDelivery(side.pool, side.texts, OneTimeCodes(b"k" * 32), inbox, {}, wrong)
+        assert await delivery.deliver(row["id"]) == "delivered"
