@@ -79,7 +79,7 @@ def _duration(text: str) -> timedelta:
 def _running() -> tuple[Settings, Endpoints]:
     """Raises SettingsError where no `up` runs whose clock can be moved."""
     from isthmus.runtime.data_directory import DataDirectory
-    from isthmus.runtime.endpoints import DATABASE, resolve
+    from isthmus.runtime.endpoints import Endpoints
     from isthmus.settings import SettingsError, load_settings
 
     settings = load_settings()
@@ -90,7 +90,8 @@ def _running() -> tuple[Settings, Endpoints]:
         raise SettingsError(
             f"the `isthmus up` on {settings.data_dir} runs in production mode, which lives by the real time"
         )
-    return settings, resolve(settings, need=DATABASE)
+    # Its own, and no other that a setting of this shell may name.
+    return settings, Endpoints(**running["endpoints"])
 
 
 async def _advance(data_dir: Path, endpoints: Endpoints, by: timedelta) -> None:

@@ -13,7 +13,7 @@ from isthmus.domain.identifiers import person_id
 from isthmus.domain.internal_transfers import TransferInternally
 from isthmus.domain.personal import PersonalText
 from isthmus.runtime.endpoints import Endpoints
-from isthmus.runtime.moved_clock import MovedClock, clock_file
+from isthmus.runtime.moved_clock import running_clock
 from isthmus.runtime.wiring import write_side
 from isthmus.settings import Settings
 from isthmus.write_models.commands import PLATFORM, CommandBus, Done, Envelope
@@ -53,7 +53,7 @@ async def seed(settings: Settings, endpoints: Endpoints) -> int:
     """Returns the log position after which all of it is there."""
     subjects = {user.email: user.subject for user in DEMO_USERS}
     position = 0
-    clock = MovedClock(clock_file(settings.data_dir))  # the running `up`'s
+    clock = running_clock(settings.data_dir, endpoints.database_url)
     async with write_side(settings, endpoints.database_url, clock) as side:
         people = [person_id(settings.issuer.name, subjects[account.email]) for account in _ACCOUNTS]
         accounts: list[UUID] = []

@@ -148,13 +148,13 @@ async def _credit(settings: Settings, user: str, account: str, amount: Decimal, 
     from isthmus.domain.validation import asset_fault, first_fault, money_fault, reference_fault
     from isthmus.graphql.ids import account_key
     from isthmus.runtime.endpoints import resolve
-    from isthmus.runtime.moved_clock import MovedClock, clock_file
+    from isthmus.runtime.moved_clock import running_clock
     from isthmus.runtime.wiring import write_side
     from isthmus.write_models.commands import PLATFORM, Envelope, Refused, Unavailable
 
     endpoints = resolve(settings, need=["database"])
     account_id = account_key(account)
-    clock = MovedClock(clock_file(settings.data_dir))  # the running `up`'s
+    clock = running_clock(settings.data_dir, endpoints.database_url)
     async with write_side(settings, endpoints.database_url, clock) as side:
         async with side.pool.acquire() as connection:
             subject = await find_subject(connection, login_key(side.master_key), user)

@@ -72,12 +72,12 @@ def _as_up(settings: Settings) -> Settings:
 
 async def _run(settings: Settings, day: date | None) -> tuple[Report, ...]:
     from isthmus.runtime.endpoints import DATABASE, resolve
-    from isthmus.runtime.moved_clock import MovedClock, clock_file
+    from isthmus.runtime.moved_clock import running_clock
     from isthmus.runtime.reconciliation import reconciling
     from isthmus.runtime.wiring import write_side
 
     url = resolve(settings, need=DATABASE).database_url
-    clock = MovedClock(clock_file(settings.data_dir))  # the running `up`'s
+    clock = running_clock(settings.data_dir, url)
     async with write_side(settings, url, clock) as side, reconciling(settings, side) as books:
         return await books.reconciler.run(books.reconciler.yesterday() if day is None else day)
 

@@ -17,7 +17,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from isthmus.domain.clock import Clock, SystemClock
-from isthmus.runtime.data_directory import write_private
+from isthmus.runtime.data_directory import DataDirectory, write_private
 from isthmus.settings import Settings, SettingsError
 
 #: How often the file is looked at, at most.
@@ -87,6 +87,14 @@ def clock_of(settings: Settings) -> Clock:
         return MovedClock(clock_file(settings.data_dir))
     refuse_moved(settings.data_dir)
     return SystemClock()
+
+
+def running_clock(data_dir: Path, database_url: str) -> Clock:
+    """Of a command that writes to `database_url`: that of the `up` on `data_dir` where it is in development and has that database. Any
+    other database lives by the real time, whatever file lies here: its log would be stamped ahead for good."""
+    running = DataDirectory(data_dir).running() or {}
+    its_own = running.get("endpoints", {}).get("database_url") == database_url
+    return MovedClock(clock_file(data_dir)) if its_own and running.get("development") else SystemClock()
 
 
 def refuse_moved(data_dir: Path) -> None:

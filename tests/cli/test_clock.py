@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 import typer
 
-from isthmus.cli.clock import STEP_MAX, _duration
+from isthmus.cli.clock import STEP_MAX, _duration, _running
 from isthmus.runtime.data_directory import DataDirectory
+from isthmus.runtime.endpoints import Endpoints
 from tests.cli.conftest import RunIsthmus
 
 
@@ -50,3 +52,15 @@ def test_that_of_a_product_in_production_mode_stays(isthmus: RunIsthmus, tmp_pat
     assert (done.returncode, done.stdout) == (2, "")
     assert "lives by the real time" in done.stderr
     assert not (tmp_path / "data" / "clock.json").exists()
+
+
+def test_what_waits_is_moved_in_its_own_database_and_in_none_that_the_shell_names(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ISTHMUS_DATA_DIR", str(tmp_path))
+    monkeypatch.setenv("ISTHMUS_DATABASE__URL", "postgresql://production")
+    data, ours = DataDirectory(tmp_path), Endpoints("postgresql://ours", "", "", "", True, "", "", "http://banks")
+    with data.lock():
+        data.write_running({"development": True, "endpoints": asdict(ours)})
+
+        assert _running()[1] == ours

@@ -8,7 +8,16 @@ from pathlib import Path
 import pytest
 
 from isthmus.domain.clock import SystemClock
-from isthmus.runtime.moved_clock import LOOK_S, MovedClock, ahead_in, clock_file, clock_of, write_ahead
+from isthmus.runtime.data_directory import DataDirectory
+from isthmus.runtime.moved_clock import (
+    LOOK_S,
+    MovedClock,
+    ahead_in,
+    clock_file,
+    clock_of,
+    running_clock,
+    write_ahead,
+)
 from isthmus.settings import SettingsError, load_settings
 
 HOUR = timedelta(hours=1)
@@ -92,3 +101,17 @@ def test_production_lives_by_the_real_time_and_refuses_another(tmp_path: Path, f
     moved = clock_of(development)
     assert isinstance(moved, MovedClock)
     assert moved.ahead() == ahead_in(file) == HOUR
+
+
+def test_a_command_lives_by_it_only_on_the_database_of_the_up_in_development_that_runs_there(tmp_path: Path) -> None:
+    """Whatever is written with a stamp that is ahead keeps its log ahead for good."""
+    data = DataDirectory(tmp_path / "data")
+    data.make()
+    write_ahead(clock_file(data.path), HOUR)
+    ours, production = "postgresql:///ours", "postgresql:///production"
+    assert isinstance(running_clock(data.path, production), SystemClock), "none runs"
+
+    with data.lock():
+        for development, database, moved in ((True, ours, True), (True, production, False), (False, ours, False)):
+            data.write_running({"development": development, "endpoints": {"database_url": ours}})
+            assert isinstance(running_clock(data.path, database), MovedClock) is moved
