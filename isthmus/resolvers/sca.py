@@ -156,7 +156,9 @@ class DecoupledChallenge(ScaChallenge):
     @strawberry.field(description="Which device that is, as far as the bank says.")
     async def device_label(self, info: AppInfo) -> str:
         sealed = self.payment.device if self.payment is not None else None
-        return (await info.context.loaders.texts.load(sealed) or "") if sealed is not None else ""
+        # An operator who looks into the payment learns nothing of its owner's devices.
+        own = self.row.owner == info.context.sight.person
+        return (await info.context.loaders.texts.load(sealed) or "") if own and sealed is not None else ""
 
     @strawberry.field(description="When to look again.")
     def poll_after(self, info: AppInfo) -> datetime:
