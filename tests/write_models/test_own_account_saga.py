@@ -119,3 +119,15 @@ async def test_one_that_came_to_nothing_reserves_nothing_once_two_operators_foun
     assert (await office.state(payment), await office.parked(payment)) == (PaymentState.FAILED, None)
     assert (await posted(office, savings), await office.figures()) == ((0, 0), (100, 0, 0))
     await assert_sound(side.pool)
+
+
+async def test_d1_what_a_bank_is_to_pay_our_own_book_never_carries_out(office: Office) -> None:
+    """Somebody changes in the database who carries a payment out: nothing would leave, and its payee would be said to have it."""
+    payment = await office.authorised()
+    office.saga._payouts = {"bank": office.bank, own_accounts.HERE: own_accounts.OurBook()}
+    await office.side.pool.execute("update payments set provider = $2 where id = $1", payment, own_accounts.HERE)
+
+    await office.saga.advance(payment)
+
+    assert (await office.state(payment), list(office.bank.paid)) == (PaymentState.SUBMITTED, [str(payment)])
+    assert await office.figures() == (100, 30, 0)
