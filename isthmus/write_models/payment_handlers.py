@@ -264,7 +264,7 @@ PAYMENT_HANDLERS: Mapping[type, Handler] = {
         lambda wish: Needs(streams=frozenset({wish.payment_id, wish.challenge_id}), time=True), _start_asking
     ),
     RecordAsked: Handler(
-        lambda wish: Needs(streams=frozenset({wish.payment_id})),
+        lambda wish: Needs(streams=frozenset({wish.payment_id}), time=True),
         lambda loaded, wish: payments_at_bank.record_asked(_payment(loaded, wish.payment_id), wish),
     ),
     RecordBankNews: Handler(_bank_news_needs, _record_bank_news),

@@ -12,12 +12,15 @@ from isthmus.domain.clock import SettableClock
 from isthmus.domain.identifiers import uuid7_source
 from isthmus.domain.payment_events import PaymentState
 from isthmus.domain.payment_news import ProviderPayment
+from isthmus.domain.payments_at_bank import RecordAsked
+from isthmus.domain.personal import PersonalText
 from isthmus.domain.refusals import ScaRejected
 from isthmus.domain.sca import ChallengeState
 from isthmus.runtime.wiring import WriteSide, write_side
 from isthmus.settings import load_settings
 from isthmus.write_models.code_delivery import CodeDelivery
 from isthmus.write_models.envelope import Refused
+from isthmus.write_models.handlers import HANDLERS
 from isthmus.write_models.one_time_codes import OneTimeCodes
 from isthmus.write_models.payee_desk import PayeeDesk
 from isthmus.write_models.sca_desk import Answer, Answered
@@ -157,3 +160,11 @@ async def test_f24_a_payees_code_is_sent_and_lives_five_minutes_whatever_the_nod
         assert row["expires_at"] == clock.now() + timedelta(minutes=5)
         delivery = CodeDelivery(side.pool, side.texts, OneTimeCodes(b"k" * 32), inbox, {}, wrong)
         assert await delivery.deliver(row["id"]) == "delivered"
+
+
+def test_f24_since_when_a_bank_asks_is_told_by_the_clock_that_all_share() -> None:
+    """What is not taken back there is waited for from then on: a node that is behind would let it end before its time."""
+    text = PersonalText("")
+    asked = RecordAsked(uuid4(), uuid4(), uuid4(), "p1", text, text, None, 2)
+
+    assert HANDLERS[RecordAsked].needs(asked).time
