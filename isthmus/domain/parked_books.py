@@ -36,8 +36,15 @@ from isthmus.domain.payment_decisions import PaymentDecisionProposed
 from isthmus.domain.payment_events import Payment, Source, clearing_code, hold_id_of
 from isthmus.domain.payments_at_bank import memo
 from isthmus.domain.personal import PersonalText
-from isthmus.domain.reconciliation_cases import CaseEvent, Difference, ReconciliationCaseOpened
-from isthmus.domain.refusals import Refusal, RefusalCode
+from isthmus.domain.reconciliation_cases import (
+    Case,
+    CaseEvent,
+    ClosedBy,
+    Difference,
+    ReconciliationCaseClosed,
+    ReconciliationCaseOpened,
+)
+from isthmus.domain.refusals import MoneyInSuspense, Refusal, RefusalCode
 
 _ZERO = Decimal(0)
 
@@ -68,12 +75,16 @@ def book_finding(
     name: str,
     now: datetime,
     credited: bool,
+    suspended: Case | None = None,
 ) -> Booked | Refusal:
-    """`name`: the provider's for the payment; `credited`: the log has the journal that follows from it."""
+    """`name`: the provider's for the payment; `credited`: the log has the journal that follows from it; `suspended`: the case that it left,
+    where its account did not take it."""
     moved, mine = proposal.amount, payment.initiated
     if mine.source is Source.OWN:
         return _own(book, hold, payment, moved, journal_id, now)
     if mine.credits is not None:
+        if suspended is not None and suspended.closed_by is None and moved < payment.charged:
+            return _out_of_suspense(book, payment, moved, journal_id, now, suspended)
         return _brought(book, payment, moved, journal_id, name, now, credited)
     change = subtract(moved, payment.moved)
     return Booked(memo(book, journal_id, mine.asset, change) if change else (), moved)
@@ -141,6 +152,24 @@ def _brought(
     }
     events = _post(dict(book), payment, signed, mine.credits, journal_id, now)
     return events if isinstance(events, Refusal) else Booked(events, add(payment.charged, due))
+
+
+def _out_of_suspense(
+    book: Book, payment: Payment, moved: Decimal, journal_id: UUID, now: datetime, suspended: Case
+) -> Booked | Refusal:
+    """The bank took back what is nobody's yet: with the money its case ends, or somebody would be given it all the same."""
+    mine = payment.initiated
+    if moved or suspended.opened.ours != payment.charged:
+        return MoneyInSuspense("Its money is in suspense: close its case first.", ("input", "paymentId"))
+    signed = {
+        house_account_id(bank_account_code(mine.provider, mine.asset)): payment.moved.copy_negate(),
+        suspense_account_id(mine.provider, mine.asset): payment.charged,
+        differences_account_id(mine.provider, mine.asset): subtract(payment.moved, payment.charged),
+    }
+    events = _post(dict(book), payment, signed, mine.from_account_id, journal_id, now)
+    if isinstance(events, Refusal):
+        return events
+    return Booked([*events, ReconciliationCaseClosed(suspended.opened.case_id, ClosedBy.OPERATOR)], _ZERO)
 
 
 def _post(

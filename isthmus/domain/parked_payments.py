@@ -42,6 +42,7 @@ from isthmus.domain.payment_news import other_money as is_other_money
 from isthmus.domain.payments import Decision
 from isthmus.domain.payments_at_bank import passed
 from isthmus.domain.personal import PersonalText
+from isthmus.domain.reconciliation_cases import Case, Difference, case_id_of
 from isthmus.domain.refusals import (
     AssetMismatch,
     InvalidInput,
@@ -101,6 +102,11 @@ class ConfirmDecision:
     def credit_id(self) -> UUID:
         """As `RecordBankNews.credit_id`."""
         return pay_in_journal_id(self.provider, self.name)
+
+    @property
+    def suspense_case_id(self) -> UUID:
+        """The case that there is where what was brought here found its account closed."""
+        return case_id_of(self.provider, self.asset_code, Difference.UNASSIGNED, self.credit_id, self.name)
 
 
 @dataclass(frozen=True)
@@ -213,8 +219,10 @@ def confirm(
     wish: ConfirmDecision,
     now: datetime,
     credited: bool,
+    suspended: Case | None = None,
 ) -> Decision:
-    """`credited`: the log has the journal that credits what was brought here."""
+    """`credited`: the log has the journal that credits what was brought here; `suspended`: the case that it left, where its account did not
+    take it."""
     fault = parked_fault(payment, wish.operator)
     if fault is not None or payment is None:
         return fault or missing()
@@ -229,7 +237,7 @@ def confirm(
     contradiction = contradicted(payment, proposal.finding, proposal.amount, wish.news)
     if contradiction is not None:
         return contradiction
-    booked = book_finding(book, hold, payment, proposal, wish.journal_id, name, now, credited)
+    booked = book_finding(book, hold, payment, proposal, wish.journal_id, name, now, credited, suspended)
     if isinstance(booked, Refusal):
         return booked
     decided = PaymentDecided(

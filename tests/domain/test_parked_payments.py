@@ -14,7 +14,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from isthmus.domain import parked_payments, payment_events, payment_initiation, payment_news, payments_at_bank, sca
+from isthmus.domain import (
+    parked_payments,
+    payment_events,
+    payment_initiation,
+    payment_news,
+    payments_at_bank,
+    reconciliation_cases,
+    sca,
+)
 from isthmus.domain.accounts import Account, AccountType
 from isthmus.domain.compliance import Limits, Ruling, Verdict
 from isthmus.domain.deposits import bank_account_code
@@ -39,7 +47,7 @@ from isthmus.domain.payment_news import PaymentNews, ProviderPayment, RecordPaym
 from isthmus.domain.payments import StartSubmission, start_submission
 from isthmus.domain.payments_at_bank import RecordBankNews
 from isthmus.domain.personal import PersonalText, Sealed
-from isthmus.domain.reconciliation_cases import ReconciliationCaseOpened
+from isthmus.domain.reconciliation_cases import ClosedBy, ReconciliationCaseClosed, ReconciliationCaseOpened
 from isthmus.domain.refusals import Refusal, RefusalCode
 
 NOW = datetime(2026, 11, 29, 12, tzinfo=UTC)
@@ -172,7 +180,12 @@ class World:
             name,
         )
         credited = pay_in_journal_id("truelayer", name) in self.journals
-        return self.take(parked_payments.confirm(self.book, self.hold, payment, self.challenge, wish, NOW, credited))
+        case = reconciliation_cases.fold(
+            one for one in self.events if getattr(one, "case_id", None) == wish.suspense_case_id
+        )
+        return self.take(
+            parked_payments.confirm(self.book, self.hold, payment, self.challenge, wish, NOW, credited, case)
+        )
 
     def decide(self, finding: Finding, amount: str = "0", news: PaymentNews | None = None) -> RefusalCode | None:
         return self.propose(finding, amount, news) or self.confirm(news)
@@ -314,6 +327,22 @@ def test_what_was_credited_and_taken_back_by_the_bank_is_taken_as_far_as_it_is_t
 
     assert (there.lies(ACCOUNT), there.lies(BANK), there.lies(DIFFERENCES)) == (100, 0, 0)
     assert (spent.lies(ACCOUNT), spent.lies(BANK), spent.lies(DIFFERENCES)) == (10, 0, 30)
+
+
+def test_what_found_its_account_closed_and_was_taken_back_by_the_bank_is_nobodys_to_be_given() -> None:
+    world, less = submitted(Rail.TOP_UP), submitted(Rail.TOP_UP)
+    for one in (world, less):
+        one.book[ACCOUNT] = replace(one.book[ACCOUNT], account=replace(one.book[ACCOUNT].account, closed=True))
+        one.hear(P.SETTLED)
+        one.hear(P.FAILED)
+        assert one.lies(suspense_account_id("truelayer", "GBP")) == 30
+
+    assert world.decide(NOT_EXECUTED) is None
+    assert less.decide(EXECUTED, "29", less.news(P.SETTLED, "29")) is CODE.MONEY_IN_SUSPENSE, "its case first"
+
+    assert [world.lies(one) for one in (suspense_account_id("truelayer", "GBP"), BANK, DIFFERENCES)] == [0, 0, 0]
+    closed = [event for event in world.events if isinstance(event, ReconciliationCaseClosed)]
+    assert [event.by for event in closed] == [ClosedBy.OPERATOR]
 
 
 def test_of_other_peoples_money_what_is_noted_says_what_moved() -> None:
