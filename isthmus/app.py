@@ -231,6 +231,7 @@ async def wired(settings: Settings) -> AsyncIterator[Running]:
         parked_desk,
         payment_desk,
         sca_desk,
+        transfer_above,
     )
     from isthmus.runtime.rate_limits import RateLimits
     from isthmus.runtime.trusted_documents import PublishedDocuments
@@ -359,6 +360,7 @@ async def wired(settings: Settings) -> AsyncIterator[Running]:
                 devices=device_desk(settings, side),
                 apps=app_desk(settings, side, answers),
                 limits=limit_desk(settings, side, answers),
+                transfer_above=transfer_above(settings),
                 batches=batch_desk(settings, side, answers),
                 consents=consent_feed,
                 payment_feed=payment_feed,

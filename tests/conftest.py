@@ -31,6 +31,8 @@ from tests.shared_systems import SharedSystems
 
 #: As many as a test asks for, and counted all the same.
 CODES = {"codes_per_ten_minutes": 100_000, "codes_per_day": 100_000}
+#: Most that people here pay one another without being asked, where that is not what is tried.
+UNASKED = {"transfer_above": dict.fromkeys(("EUR", "GBP", "USD", "JPY", "BTC", "ETH"), 10**12)}
 for _name in [name for name in os.environ if name.startswith("ISTHMUS_")]:
     del os.environ[_name]  # a developer's own settings are not the tests'
 

@@ -18,7 +18,7 @@ import uvicorn
 from strawberry.asgi import GraphQL
 
 from isthmus.bench.naive import NaiveHandler, naive_pool
-from isthmus.domain.internal_transfers import TransferInternally
+from isthmus.domain.internal_transfers import NOBODY_IS_ASKED, TransferInternally
 from isthmus.domain.personal import PersonalText, Sealed
 from isthmus.graphql.ids import account_key
 from isthmus.write_models.envelope import Envelope
@@ -82,6 +82,7 @@ def _schema(handler: NaiveHandler) -> strawberry.Schema:
                 input.amount.amount,
                 input.amount.asset,
                 PersonalText(input.reference or ""),
+                NOBODY_IS_ASKED,
             )
             body = {"from": input.from_account_id, "to": input.to_account_id, "amount": str(input.amount.amount)}
             key = input.idempotency_key

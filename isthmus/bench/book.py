@@ -14,7 +14,7 @@ from isthmus.domain.accounts import OpenAccount
 from isthmus.domain.clock import SystemClock
 from isthmus.domain.deposits import SettleDeposit
 from isthmus.domain.identifiers import IdSource, uuid7_source
-from isthmus.domain.internal_transfers import TransferInternally
+from isthmus.domain.internal_transfers import NOBODY_IS_ASKED, TransferInternally
 from isthmus.domain.personal import PersonalText
 from isthmus.write_models.commands import PLATFORM, CommandBus, Done, Envelope
 
@@ -43,7 +43,9 @@ class Book:
         payee = (payer + 1 + int(draw() * (among - 1))) % among  # anyone but the payer
         (owner, source), (_, target) = self.accounts[payer], self.accounts[payee]
         amount = Decimal(1 + int(draw() * _CENTS_MAX)).scaleb(-2)
-        command = TransferInternally(self._ids(), owner, source, target, amount, ASSET, PersonalText(REFERENCE))
+        command = TransferInternally(
+            self._ids(), owner, source, target, amount, ASSET, PersonalText(REFERENCE), NOBODY_IS_ASKED
+        )
         body: dict[str, object] = {
             "from": str(source),
             "to": str(target),

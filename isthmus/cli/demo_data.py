@@ -10,7 +10,7 @@ from isthmus.auth.provider.users import DEMO_USERS
 from isthmus.domain.accounts import OpenAccount
 from isthmus.domain.deposits import SettleDeposit
 from isthmus.domain.identifiers import person_id
-from isthmus.domain.internal_transfers import TransferInternally
+from isthmus.domain.internal_transfers import NOBODY_IS_ASKED, TransferInternally
 from isthmus.domain.personal import PersonalText
 from isthmus.runtime.endpoints import Endpoints
 from isthmus.runtime.moved_clock import running_clock
@@ -84,6 +84,7 @@ async def seed(settings: Settings, endpoints: Endpoints) -> int:
                 Decimal(amount),
                 _ACCOUNTS[source].asset,
                 PersonalText(reference),
+                NOBODY_IS_ASKED,
             )
             position = await _run(side.commands, transfer, people[source], "transferInternally", key)
     return position

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json as json_module
 import sys
+from decimal import Decimal
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, NamedTuple, Union, get_args, get_origin
@@ -45,6 +46,7 @@ _WORDS: dict[Any, str] = {
     Path: "path",
     SecretStr: "text, secret",
     dict[str, str]: "JSON object",
+    dict[str, Decimal]: "JSON object",
     dict[str, ProviderCertificates]: "JSON object",
     dict[str, ProviderCredentials]: "JSON object, secret",
 }

@@ -27,12 +27,14 @@ class LowValue:
 
 @dataclass(frozen=True)
 class ExemptionRules:
-    """Of one jurisdiction's profile. Low value: an asset without a row is not exempted."""
+    """Of one jurisdiction's profile. Low value: an asset without a row is not exempted. `transfer_above`: most that one transfer here moves
+    to another person unasked, by asset; it is not counted, so that Art. 16 is no reason to have any."""
 
     version: str
     trusted_beneficiary: bool = False
     own_account: bool = False
     low_value: Mapping[str, LowValue] = field(default_factory=dict)
+    transfer_above: Mapping[str, Decimal] = field(default_factory=dict)
 
 
 #: Everything is asked for.

@@ -1,7 +1,7 @@
 """Payees: who is paid, and the one form of their account.
 
 An account is an IBAN (ISO 13616) or a sort code with an account number (United Kingdom); or one of our own at a provider, by its name
-there, which nobody writes: that is how money is brought here; or one of the payer's own here, by our id. The first two are checked as
+there, which nobody writes: that is how money is brought here; or one here, by our id. The first two are checked as
 far as that can be done without asking anybody: an IBAN's length, check digits and the form of its country; a sort code has no check
 digits of its own.
 """

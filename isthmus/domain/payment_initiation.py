@@ -8,7 +8,7 @@ from datetime import datetime
 from decimal import Decimal
 from uuid import UUID
 
-from isthmus.domain import compliance, journals, own_accounts, sca
+from isthmus.domain import accounts_here, compliance, journals, own_accounts, sca
 from isthmus.domain.accounts import AccountType, Direction, open_house_account
 from isthmus.domain.compliance import Limits, Ruling, Verdict
 from isthmus.domain.dynamic_link import Purpose
@@ -82,6 +82,8 @@ class InitiatePayment:
     credits: UUID | None = None
     #: Who is paid, where they were named by that.
     saved_payee_id: UUID | None = None
+    #: The account here that is paid, as somebody else's.
+    pays: UUID | None = None
 
     @property
     def person(self) -> UUID:
@@ -175,20 +177,24 @@ def _reserve(book: Book, wish: InitiatePayment) -> Sequence[LedgerEvent] | Refus
     if source.account.asset != wish.asset:
         return AssetMismatch(f"The account holds {source.account.asset}, not {wish.asset}.", (*_AMOUNT, "asset"))
     fault = own_accounts.account_fault(book, wish) if wish.credits is not None else None
+    if wish.pays is not None:
+        fault = accounts_here.account_fault(book, wish)
     if fault is not None:
         return fault
-    after, opened = dict(book), list[LedgerEvent]()
-    if wish.credits is None and wish.clearing_id not in after:
+    after, opened, here = dict(book), list[LedgerEvent](), wish.credits or wish.pays
+    if here is None and wish.clearing_id not in after:
         # What is on its way stands there below zero until the bank's account is credited for it.
         code = clearing_code(wish.provider, wish.asset)
         opened += open_house_account(wish.clearing_id, code, AccountType.ASSET, wish.asset, may_overdraw=True)
         apply(after, opened)
     legs = (
         Leg(wish.from_account_id, Direction.DEBIT, wish.amount, wish.asset),
-        Leg(wish.credits or wish.clearing_id, Direction.CREDIT, wish.amount, wish.asset),
+        Leg(here or wish.clearing_id, Direction.CREDIT, wish.amount, wish.asset),
     )
-    kind = JournalKind.PAYMENT if wish.credits is None else JournalKind.INTERNAL_TRANSFER
-    draft = JournalDraft(hold_id_of(wish.payment_id), kind, legs)
+    kind = JournalKind.PAYMENT if here is None else JournalKind.INTERNAL_TRANSFER
+    # Both sides read what is written on it, as on any transfer.
+    reference = wish.reference.ciphertext() if wish.pays is not None and wish.reference else None
+    draft = JournalDraft(hold_id_of(wish.payment_id), kind, legs, reference)
     decided = journals.reserve(after, draft, None)
     match decided:
         case InsufficientFunds():

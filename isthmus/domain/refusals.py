@@ -337,10 +337,12 @@ class ScaBlockedRefusal(Refusal):
 
 @dataclass(frozen=True)
 class ScaRequired(Refusal):
-    """What is wished for needs a challenge to be answered first, and it is not."""
+    """What is wished for needs a challenge to be answered first, and it is not. `threshold`: most that goes without, of what moves money.
+    Not remembered: it may be another one tomorrow."""
 
     code: ClassVar[RefusalCode] = RefusalCode.SCA_REQUIRED
     sticks: ClassVar[bool] = False
+    threshold: Money | None = None
 
 
 @dataclass(frozen=True)

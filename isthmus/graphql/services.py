@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import Any, Protocol
 from uuid import UUID
 
@@ -194,3 +195,5 @@ class Services:
     read: Readers
     #: Of our own pages; None where none is served, and no cookie signs in.
     sessions: BrowserSessions | None = None
+    #: Most that one transfer moves to another person without a challenge, by asset.
+    transfer_above: Mapping[str, Decimal] = field(default_factory=dict)

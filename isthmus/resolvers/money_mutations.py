@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Annotated
 
 import strawberry
@@ -32,7 +33,7 @@ _PROVIDER = "operator"
 class TransferInternallyInput:
     from_account_id: strawberry.ID = strawberry.field(description="One of the viewer's accounts.")
     to_account_id: strawberry.ID = strawberry.field(
-        description="Any open account in the same asset, also another person's."
+        description="Any open account in the same asset; another person's up to so much at once, above it by `initiatePayment`."
     )
     amount: MoneyInput = strawberry.field(description="How much, in the asset of both accounts.")
     reference: str | None = strawberry.field(
@@ -99,6 +100,7 @@ class MoneyMutations:
             amount=input.amount.amount,
             asset=input.amount.asset,
             reference=PersonalText(reference) if reference else None,
+            unasked=info.context.services.transfer_above.get(input.amount.asset, Decimal(0)),
         )
         body = {
             "fromAccountId": input.from_account_id,

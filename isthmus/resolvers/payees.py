@@ -8,7 +8,7 @@ from uuid import UUID
 import strawberry
 from strawberry import UNSET
 
-from isthmus.domain import own_accounts
+from isthmus.domain import accounts_here, own_accounts
 from isthmus.domain.funding import funding_reference
 from isthmus.domain.payees import PayeeAccount, name_fault, payee_account
 from isthmus.domain.payment_events import Source
@@ -34,6 +34,10 @@ class PayeeInput:
         default=UNSET, description="Their name, as it is known at their bank. 140 characters at most."
     )
     account: PayeeAccountInput | None = strawberry.field(default=UNSET, description="Their account.")
+    account_id: strawberry.ID | None = strawberry.field(
+        default=UNSET,
+        description="Somebody's account here, in the same asset, in the place of `account`. Whose it is nobody is told.",
+    )
     saved_payee_id: strawberry.ID | None = strawberry.field(
         default=UNSET, description="One of the viewer's saved payees, whose name and account are read now."
     )
@@ -44,22 +48,24 @@ class PayeeInput:
 
 @dataclass(frozen=True)
 class ChosenPayee:
-    """`saved`: who it is, name and account to be read of it. `credits`: the viewer's own account here that is paid. `body`: what was
-    written, as idempotency keys remember it."""
+    """`saved`: who it is, name and account to be read of it. `myself`: the account is to be the viewer's own, and then `credits`. `body`:
+    what was written, as idempotency keys remember it."""
 
     name: str = field(repr=False)
     account: PayeeAccount = field(repr=False)
     body: dict[str, str] = field(repr=False)
     saved: UUID | None = None
+    myself: bool = False
 
     @property
     def credits(self) -> UUID | None:
-        return self.account.own
+        return self.account.own if self.myself else None
 
     def fault(self, source: Source) -> Refusal | None:
         """Whether it may be paid from there."""
-        if source is Source.BANK and self.credits is not None:
-            return InvalidInput("Money is brought here with `topUp`.", own_accounts.PATH)
+        if source is Source.BANK and self.account.own is not None:
+            path = own_accounts.PATH if self.myself else accounts_here.PATH
+            return InvalidInput("Money is brought here with `topUp`, to an account of one's own.", path)
         return None
 
 
@@ -93,7 +99,7 @@ def shown_account(text: str | None) -> str | None:
 
 def chosen(given: PayeeInput) -> ChosenPayee | Refusal:
     """For a payment."""
-    named = _given(given.name) or _given(given.account)
+    named = _given(given.name) or _given(given.account) or _given(given.account_id)
     if named + _given(given.saved_payee_id) + _given(given.own_account_id) > 1:
         return InvalidInput(
             "Give a name with an account, a saved payee, or an account of your own.", ("input", "payee")
@@ -103,8 +109,8 @@ def chosen(given: PayeeInput) -> ChosenPayee | Refusal:
         return ChosenPayee("", PayeeAccount(), {"saved_payee": str(saved)}, saved)
     if _given(given.own_account_id):
         own = PayeeAccount(own=account_key(given.own_account_id or ""))
-        return ChosenPayee(own_accounts.NAME, own, {"own_account": own.text()})
-    account = account_from(given)
+        return ChosenPayee(own_accounts.NAME, own, {"own_account": own.text()}, myself=True)
+    account = _here(given) if _given(given.account_id) else account_from(given)
     if isinstance(account, Refusal):
         return account
     name = given.name or ""
@@ -113,13 +119,24 @@ def chosen(given: PayeeInput) -> ChosenPayee | Refusal:
 
 def account_from(given: PayeeInput) -> PayeeAccount | Refusal:
     """Of somebody by name and account."""
-    if _given(given.own_account_id) or _given(given.saved_payee_id):
+    if _given(given.own_account_id) or _given(given.saved_payee_id) or _given(given.account_id):
         return InvalidInput("Give a name with an account.", ("input", "payee"))
-    name, written = given.name or "", given.account or PayeeAccountInput()
-    fault = first_fault(name_fault(name), shown_fault(name, ("input", "payee", "name")))
+    written = given.account or PayeeAccountInput()
+    fault = _name_fault(given.name or "")
     if fault is not None:
         return fault
     return payee_account(written.iban or None, written.sort_code or None, written.account_number or None)
+
+
+def _here(given: PayeeInput) -> PayeeAccount | Refusal:
+    """By our id: whether it is there is seen where it is paid."""
+    if _given(given.account):
+        return InvalidInput("Give an account, or the id of one here.", ("input", "payee"))
+    return _name_fault(given.name or "") or PayeeAccount(own=account_key(given.account_id or ""))
+
+
+def _name_fault(name: str) -> Refusal | None:
+    return first_fault(name_fault(name), shown_fault(name, ("input", "payee", "name")))
 
 
 def _given(value: object) -> bool:

@@ -332,7 +332,9 @@ class ScaBlocked(UserError):
 
 @strawberry.type(description="A challenge has to be answered first. Not remembered.")
 class ScaRequired(UserError):
-    pass
+    threshold: Money | None = strawberry.field(
+        description="Most that goes to another person without one, at once; null where it is not about money."
+    )
 
 
 @strawberry.type(description="You cannot be asked in that way. Not remembered.")
@@ -448,6 +450,10 @@ async def user_error(context: RequestContext, refusal: Refusal) -> UserError:
             used=await money(context, refusal.used.amount, refusal.used.asset),
             resets_at=refusal.resets_at,
         )
+    if isinstance(refusal, refusals.ScaRequired):
+        most = refusal.threshold
+        threshold = None if most is None else await money(context, most.amount, most.asset)
+        return ScaRequired(code=code, message=refusal.message, path=path, threshold=threshold)
     if isinstance(refusal, refusals.TooManyCodes):
         assert refusal.resets_at is not None, "whoever refuses says until when"
         return TooManyCodes(code=code, message=refusal.message, path=path, resets_at=refusal.resets_at)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from decimal import Decimal
 
 import httpx
 import structlog
@@ -14,7 +15,7 @@ from isthmus.auth.webauthn import WebAuthn
 from isthmus.domain import own_accounts
 from isthmus.domain.authenticators import Authenticators
 from isthmus.domain.bank_payments import BankPayments
-from isthmus.domain.exemptions import NO_EXEMPTIONS
+from isthmus.domain.exemptions import NO_EXEMPTIONS, ExemptionRules
 from isthmus.domain.identifiers import uuid7_source
 from isthmus.domain.notifications import Message, Notifier, Undeliverable
 from isthmus.domain.paying import Payouts
@@ -101,8 +102,7 @@ def payment_desk(
     settings: Settings, side: WriteSide, redis: Redis, banks: BankPaying, payees: PayeeDesk | None = None
 ) -> PaymentDesk:
     """Raises SettingsError where what is screened against cannot be read."""
-    ids, told, compliance = uuid7_source(side.clock.now), settings.compliance, _compliance(settings)
-    exemptions = exemption_rules(told.exemptions, told.profile) if told.exempt else NO_EXEMPTIONS
+    ids, compliance, exemptions = uuid7_source(side.clock.now), _compliance(settings), _exemptions(settings)
     return PaymentDesk(
         side.pool,
         side.commands,
@@ -117,6 +117,16 @@ def payment_desk(
         banks,
         settings.sca.rp_name,
     )
+
+
+def transfer_above(settings: Settings) -> Mapping[str, Decimal]:
+    """Most that a transfer moves to another person unasked, by asset; 0 where there is none. Raises SettingsError."""
+    return {**_exemptions(settings).transfer_above, **settings.sca.transfer_above}
+
+
+def _exemptions(settings: Settings) -> ExemptionRules:
+    told = settings.compliance
+    return exemption_rules(told.exemptions, told.profile) if told.exempt else NO_EXEMPTIONS
 
 
 @asynccontextmanager

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Self
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, Field, model_validator
+from pydantic import BaseModel, Field, field_validator, model_validator
 
 #: In production.
 CODES_PER_TEN_MINUTES, CODES_PER_DAY = 10, 50
@@ -33,6 +34,20 @@ class ScaSettings(BaseModel):
     codes_per_day: int | None = Field(
         None, ge=1, description="And in 24 hours. Not set: 50 in production, as many as are asked for in development."
     )
+
+    transfer_above: dict[str, Decimal] = Field(
+        default_factory=dict,
+        description="Most that one `transferInternally` moves to another person without a challenge, as JSON by asset: "
+        '{"EUR": "30"}. Above it one pays by `initiatePayment`. An asset that is not named: what the exemptions of the profile say, '
+        "which is 0. It is not counted how often.",
+    )
+
+    @field_validator("transfer_above")
+    @classmethod
+    def _amounts(cls, told: dict[str, Decimal]) -> dict[str, Decimal]:
+        if any(not most.is_finite() or most < 0 for most in told.values()):
+            raise ValueError("amounts of 0 or more")
+        return told
 
     @model_validator(mode="after")
     def _of_one_host(self) -> Self:

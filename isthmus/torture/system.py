@@ -330,6 +330,7 @@ class System:
             **{key: value for key, value in os.environ.items() if not key.startswith("ISTHMUS_")},
             "ISTHMUS_DATA_DIR": str(self.root),
             "ISTHMUS_API__MODE": "development",
+            "ISTHMUS_SCA__TRANSFER_ABOVE": '{"EUR": "1000000"}',  # what moves here moves between people
             "ISTHMUS_ISSUER__LOGIN_ATTEMPTS_PER_MINUTE": "1000",
             "ISTHMUS_LOG__LEVEL": "WARNING",
             **self._sabotage(),

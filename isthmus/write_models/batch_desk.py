@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from uuid import UUID
 
-from isthmus.domain import sca
+from isthmus.domain import own_accounts, sca
 from isthmus.domain.batches import BatchInitiated, InitiateBatch, place
 from isthmus.domain.clock import Clock
 from isthmus.domain.compliance import Compliance, Intent, Movement
@@ -83,7 +83,7 @@ class BatchDesk:
                     person,
                     Source.OWN,
                     source,
-                    self._payouts,
+                    self._payouts if wishes[n].pays is None else own_accounts.HERE,
                     order.amount,
                     order.asset,
                     name,
@@ -97,6 +97,7 @@ class BatchDesk:
                     batch_id=batch_id,
                     line=n,
                     saved_payee_id=wishes[n].saved_payee_id,
+                    pays=wishes[n].pays,
                 )
             )
         outcome = await self._commands.run(InitiateBatch(batch_id, asked.challenge_id, person, tuple(lines)), envelope)

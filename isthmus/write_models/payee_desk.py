@@ -65,6 +65,7 @@ class PayeeDesk:
     async def _checked(self, person: UUID, name: str, account: PayeeAccount, *, ask: bool) -> CheckedPayee:
         async with self._pool.acquire() as connection:
             known = await known_payees(connection, self._texts, person)
+        ask = ask and account.own is None  # whose an account here is nobody is told
         answer = await self._verification.check(account, name) if self._verification and ask else UNAVAILABLE
         return CheckedPayee(tellable(answer, name), flagged(name, account.text(), known))
 

@@ -70,6 +70,11 @@ class PaymentWish:
         return replace(self, payee_name=payee.name, payee_account=PayeeAccount.of_text(payee.account))
 
     @property
+    def pays(self) -> UUID | None:
+        """An account here that is paid as somebody else's."""
+        return self.payee_account.own if self.credits is None else None
+
+    @property
     def to_own(self) -> bool:
         """From one account here to another of the same person's."""
         return self.credits is not None and self.source is Source.OWN
@@ -167,6 +172,7 @@ class PaymentDesk:
                 *payee_check_of(told),
                 credits=wish.credits,
                 saved_payee_id=wish.saved_payee_id,
+                pays=wish.pays,
             ),
             envelope,
         )
@@ -254,7 +260,7 @@ class PaymentDesk:
         if wish.source is Source.OWN:
             async with self._pool.acquire() as connection:
                 method = await method_of(connection, person, wish.method)
-            who = own_accounts.HERE if wish.to_own else self._payouts
+            who = own_accounts.HERE if wish.to_own or wish.pays is not None else self._payouts
             return method if isinstance(method, Refusal) else (who, method)
         if wish.method is not None:
             return ScaMethodUnavailable("Your bank asks you itself.", ("input", "method"))

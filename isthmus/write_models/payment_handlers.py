@@ -99,11 +99,11 @@ def _initiate_needs(wish: InitiatePayment) -> Needs:
         into = frozenset({(wish.credits, wish.owner)}) if wish.credits is not None else frozenset[tuple[UUID, UUID]]()
         return Needs(owned=into, streams=streams, spenders=spenders, time=True)
     owned = frozenset({(wish.from_account_id, wish.owner)})
-    if wish.credits is not None:
-        return Needs(
-            owned=owned | {(wish.credits, wish.owner)}, streams=streams, spenders=spenders, asked=asked, time=True
-        )
-    return Needs(frozenset({wish.clearing_id}), owned=owned, streams=streams, spenders=spenders, asked=asked, time=True)
+    if wish.credits is None:
+        other = frozenset({wish.pays or wish.clearing_id})
+        return Needs(other, owned=owned, streams=streams, spenders=spenders, asked=asked, time=True)
+    owned |= {(wish.credits, wish.owner)}
+    return Needs(owned=owned, streams=streams, spenders=spenders, asked=asked, time=True)
 
 
 def _payee_fault(loaded: Loaded, wish: InitiatePayment) -> Refusal | None:
@@ -126,7 +126,8 @@ def _initiate(loaded: Loaded, wish: InitiatePayment) -> Decision:
 
 def _batch_needs(wish: InitiateBatch) -> Needs:
     needs = _initiate_needs(wish.lines[0])
-    return replace(needs, streams=needs.streams | {one.saved_payee_id for one in wish.lines if one.saved_payee_id})
+    streams = needs.streams | {one.saved_payee_id for one in wish.lines if one.saved_payee_id}
+    return replace(needs, accounts=frozenset(one.pays or one.clearing_id for one in wish.lines), streams=streams)
 
 
 def _initiate_batch(loaded: Loaded, wish: InitiateBatch) -> Decision:

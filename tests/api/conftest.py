@@ -72,6 +72,7 @@ from isthmus.runtime.payments import (
     paying,
     payment_desk,
     sca_desk,
+    transfer_above,
 )
 from isthmus.runtime.rate_limits import RateLimits
 from isthmus.runtime.servers import EmbeddedServers
@@ -81,7 +82,7 @@ from isthmus.runtime.wiring import write_side
 from isthmus.settings import Settings, load_settings
 from isthmus.write_models.envelope import Envelope, Outcome
 from isthmus.write_models.notice_desk import NoticeDesk
-from tests.conftest import CODES, fresh_database
+from tests.conftest import CODES, UNASKED, fresh_database
 from tests.sandbox.running import KID, Sandbox, at_sandbox, sandbox_running, signing_key
 
 CONTRACT = (Path(__file__).parent.parent / "contract" / "01-spine.graphql").read_text(encoding="utf-8")
@@ -243,6 +244,7 @@ def wiring_of(served: Served, servers: EmbeddedServers, template: str) -> Callab
                 devices=device_desk(settings, side),
                 apps=app_desk(settings, side, answers),
                 limits=limit_desk(settings, side, answers),
+                transfer_above=transfer_above(settings),
                 batches=batch_desk(settings, side, answers),
                 consents=consent_feed,
                 payment_feed=payment_feed,
@@ -310,7 +312,7 @@ def _served_at(
             banks, truelayer_signing_key_id=KID, truelayer_merchant_accounts={"GBP": "sandbox-merchant-gbp"}
         ),
         secrets={"certificates": {"truelayer": {"signing_key": signing_key(banks, data_dir)}}},
-        sca={"rp_id": "bank.example", "origins": ("https://app.bank.example",)} | CODES,
+        sca={"rp_id": "bank.example", "origins": ("https://app.bank.example",)} | CODES | UNASKED,
     )
     served.app = create_app(settings, wiring_of(served, servers, template))
     with running(served.app) as served.url:
@@ -321,7 +323,7 @@ def _served_at(
 def production(servers: EmbeddedServers, template: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     """The API as `serve` runs by itself; `served` runs as under `up`. `Person(production)` signs in here."""
     served = Served()
-    settings = load_settings(data_dir=tmp_path_factory.mktemp("production"), sca=CODES)
+    settings = load_settings(data_dir=tmp_path_factory.mktemp("production"), sca=CODES | UNASKED)
     served.app = create_app(settings, wiring_of(served, servers, template))
     with running(served.app) as served.url:
         yield served

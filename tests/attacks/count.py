@@ -18,7 +18,7 @@ ROWS = (
     *(f"A{n}" for n in range(1, 20)),
     *(f"B{n}" for n in (1, 2, 3, 4, 5, 6, 7, 9, 10)),
     *(f"C{n}" for n in (1, 2, 3, 4, 5, 6, 7, 8, 9, 11, 12)),
-    *(f"D{n}" for n in (3, 4, 5, 8)),
+    *(f"D{n}" for n in (3, 4, 5, 8, 9)),
     *(f"G{n}" for n in (9, 10, 11, 12)),
 )
 _PROPERTY = "attack"

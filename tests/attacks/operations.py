@@ -37,7 +37,7 @@ AND_THEN: Mapping[str, Mapping[str, Any]] = {"amount": {"amount": "1.00", "asset
 ALONE = ("ownAccountId", "savedPayeeId")
 _FROM, _PAYEE_IDS = (
     {"input.fromAccountId": "account"},
-    {"payee.ownAccountId": "account", "payee.savedPayeeId": "payee"},
+    {"payee.accountId": "account", "payee.ownAccountId": "account", "payee.savedPayeeId": "payee"},
 )
 
 
@@ -300,9 +300,14 @@ CALLS: Mapping[str, Call] = {
     ),
 }
 #: Paying somebody else's account is what a transfer is for: there an id of another's is no attack.
-MAY_NAME_ANOTHERS = {("Mutation.transferInternally", "input.toAccountId")}
+MAY_NAME_ANOTHERS = {
+    ("Mutation.transferInternally", "input.toAccountId"),
+    ("Mutation.initiatePayment", "input.payee.accountId"),
+    ("Mutation.initiateBatchPayment", "input.payments.payee.accountId"),
+}
 #: Whatever stands there is refused without being looked at.
 NEVER_READ = {
+    ("Mutation.addPayee", "input.payee.accountId"),
     ("Mutation.addPayee", "input.payee.ownAccountId"),
     ("Mutation.addPayee", "input.payee.savedPayeeId"),
     ("Mutation.initiateBatchPayment", "input.payments.payee.ownAccountId"),

@@ -22,9 +22,13 @@ from tests.forked_process import started, started_cold
 READY = re.compile(r"^ready (http://127\.0\.0\.1:\d+/graphql)$")
 
 
+#: Here people pay one another without being asked, unless that is what is tried.
+UNASKED = '{"EUR": "1000000"}'
+
+
 def environment(data_dir: Path) -> dict[str, str]:
     clean = {name: value for name, value in os.environ.items() if not name.startswith("ISTHMUS_")}
-    return {**clean, "ISTHMUS_DATA_DIR": str(data_dir), "NO_COLOR": "1"}
+    return {**clean, "ISTHMUS_DATA_DIR": str(data_dir), "ISTHMUS_SCA__TRANSFER_ABOVE": UNASKED, "NO_COLOR": "1"}
 
 
 def isthmus(data_dir: Path, *arguments: str, timeout: float = 60) -> subprocess.CompletedProcess[str]:

@@ -10,7 +10,7 @@ from uuid import UUID, uuid4
 
 from isthmus.domain.accounts import AccountOpened, OpenAccount
 from isthmus.domain.deposits import SettleDeposit
-from isthmus.domain.internal_transfers import TransferInternally
+from isthmus.domain.internal_transfers import NOBODY_IS_ASKED, TransferInternally
 from isthmus.domain.ledger import JournalPosted
 from isthmus.domain.personal import PersonalText
 from isthmus.graphql.ids import Kind as IdKind
@@ -55,7 +55,9 @@ class DirectDoor:
             case _:
                 source, target = account_key(wish["fromAccountId"]), account_key(wish["toAccountId"])
                 amount, reference = Decimal(wish["amount"]["amount"]), PersonalText(wish["reference"])
-                return TransferInternally(uuid4(), self.person, source, target, amount, "EUR", reference)
+                return TransferInternally(
+                    uuid4(), self.person, source, target, amount, "EUR", reference, NOBODY_IS_ASKED
+                )
 
 
 def _answer(done: Done) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from isthmus.domain.accounts import Direction
 from isthmus.domain.api_keys import LIVE_MAX, KeyScope, MakeApiKey
 from isthmus.domain.clock import SystemClock
 from isthmus.domain.holds import PostHold, ReserveFunds
-from isthmus.domain.internal_transfers import TransferInternally
+from isthmus.domain.internal_transfers import NOBODY_IS_ASKED, TransferInternally
 from isthmus.domain.ledger import JournalDraft, JournalKind, Leg
 from isthmus.domain.personal import PersonalText
 from isthmus.domain.sca import CodeProof, Method
@@ -193,7 +193,9 @@ async def test_f24_what_ends_nowhere_is_decided_without_asking_for_the_time(
         source, target = await ledger.funded(ADA, "10"), await ledger.open(GRACE)
         asked: list[str] = []
         draft = _one_euro(source, target)
-        transfer = TransferInternally(uuid4(), ADA, source, target, Decimal(1), "EUR", PersonalText("rent"))
+        transfer = TransferInternally(
+            uuid4(), ADA, source, target, Decimal(1), "EUR", PersonalText("rent"), NOBODY_IS_ASKED
+        )
         end = datetime.now(UTC) + timedelta(days=1)
         for command, questions in (
             (transfer, 0),

@@ -9,7 +9,7 @@ from uuid import UUID, uuid4
 
 from isthmus.domain.accounts import OpenAccount
 from isthmus.domain.deposits import SettleDeposit
-from isthmus.domain.internal_transfers import TransferInternally
+from isthmus.domain.internal_transfers import NOBODY_IS_ASKED, TransferInternally
 from isthmus.domain.ledger import JournalPosted
 from isthmus.domain.personal import PersonalText
 from isthmus.write_models.commands import PLATFORM, CommandBus, Done, Envelope, Outcome
@@ -68,7 +68,9 @@ class Driver:
         asset: str = "EUR",
         reference: str = "rent",
     ) -> Outcome:
-        command = TransferInternally(uuid4(), payer, source, target, Decimal(amount), asset, PersonalText(reference))
+        command = TransferInternally(
+            uuid4(), payer, source, target, Decimal(amount), asset, PersonalText(reference), NOBODY_IS_ASKED
+        )
         body: dict[str, object] = {"from": str(source), "to": str(target), "amount": amount}
         return await self.run(command, person=payer, key=key, body=body)
 

@@ -13,7 +13,7 @@ import pytest
 from prometheus_client import REGISTRY
 
 from isthmus.domain.accounts import RenameAccount
-from isthmus.domain.internal_transfers import TransferInternally
+from isthmus.domain.internal_transfers import NOBODY_IS_ASKED, TransferInternally
 from isthmus.domain.personal import PersonalText
 from isthmus.failpoints import armed
 from isthmus.runtime.wiring import WriteSide, write_side
@@ -92,7 +92,7 @@ async def test_a_poisoned_command_fails_alone_among_fifty_neighbours(ledger: Dri
     assert isinstance(before, Done)
     twin = TransferInternally(
         before.events[0].event.journal_id,  # type: ignore[union-attr,arg-type]  # there already: the database will not have it twice
-        ADA, source, target, Decimal(1), "EUR", PersonalText("rent"),
+        ADA, source, target, Decimal(1), "EUR", PersonalText("rent"), NOBODY_IS_ASKED,
     )  # fmt: skip
 
     wishes = [ledger.transfer(ADA, source, target, "1") for _ in range(50)]
@@ -108,7 +108,7 @@ async def test_a_poisoned_command_fails_alone_among_fifty_neighbours(ledger: Dri
 
 async def test_a_command_that_breaks_its_handler_fails_alone(ledger: Driver, side: WriteSide) -> None:
     source, target = await ledger.funded(ADA, "1000"), await ledger.open(ADA)
-    wish = TransferInternally(uuid4(), ADA, source, target, Decimal(1), "EUR", PersonalText("rent"))
+    wish = TransferInternally(uuid4(), ADA, source, target, Decimal(1), "EUR", PersonalText("rent"), NOBODY_IS_ASKED)
     broken = ledger.run(replace(wish, amount="1"), person=ADA)  # type: ignore[arg-type]  # a bug, as one might have it
 
     outcomes = await asyncio.gather(

@@ -12,7 +12,7 @@ from uuid import uuid4
 import pytest
 
 from isthmus.domain.clock import SettableClock
-from isthmus.domain.internal_transfers import TransferInternally
+from isthmus.domain.internal_transfers import NOBODY_IS_ASKED, TransferInternally
 from isthmus.domain.payment_events import PaymentState
 from isthmus.domain.payment_news import ProviderPayment
 from isthmus.write_models.batch_desk import BatchDesk
@@ -54,7 +54,7 @@ async def test_f28_of_all_who_want_the_balance_at_once_by_every_way_only_as_many
         return Decimal(0) if isinstance(made, Refused) else batched
 
     async def within() -> Decimal:
-        command = TransferInternally(uuid4(), office.person, office.account, other, moved, "EUR", None)
+        command = TransferInternally(uuid4(), office.person, office.account, other, moved, "EUR", None, NOBODY_IS_ASKED)
         done = await side.commands.run(command, office.envelope("transferInternally"))
         return moved if isinstance(done, Done) else Decimal(0)
 

@@ -53,6 +53,7 @@ class _Exemptions(msgspec.Struct, forbid_unknown_fields=True):
     trusted_beneficiary: bool = False
     own_account: bool = False
     low_value: dict[str, _LowValue] = {}
+    transfer_above: dict[str, Decimal] = {}
 
 
 class _ExemptionFile(msgspec.Struct):
@@ -83,7 +84,7 @@ def exemption_rules(path: Path | None, profile: str) -> ExemptionRules:
     read = _read(path, "exemptions.json", _ExemptionFile, "EXEMPTIONS")
     told = read.profiles.get(profile, _Exemptions())
     low = {asset: LowValue(one.per_payment, one.in_total, one.in_a_row) for asset, one in told.low_value.items()}
-    return ExemptionRules(read.version, told.trusted_beneficiary, told.own_account, low)
+    return ExemptionRules(read.version, told.trusted_beneficiary, told.own_account, low, told.transfer_above)
 
 
 def _read(path: Path | None, ours: str, form: type[File], setting: str) -> File:

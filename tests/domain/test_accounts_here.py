@@ -1,0 +1,84 @@
+"""Payments to somebody else's account here: asked for, counted, and posted in our own book."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+
+from isthmus.domain import own_accounts
+from isthmus.domain.accounts import Account, AccountType, FreezeReason
+from isthmus.domain.exemptions import ExemptionRules
+from isthmus.domain.ledger import AccountState, JournalReserved
+from isthmus.domain.payment_events import PaymentInitiated, PaymentState
+from isthmus.domain.payment_news import ProviderPayment
+from isthmus.domain.personal import PersonalText, Sealed
+from isthmus.domain.refusals import RefusalCode
+from tests.domain.test_payments import ACCOUNT, ADA, World
+
+THEIRS, GRACE = uuid4(), uuid4()
+RULES = ExemptionRules("v1", own_account=True, trusted_beneficiary=True)
+
+
+def world(**theirs: Any) -> World:
+    made = World()
+    account = Account(THEIRS, "user", AccountType.LIABILITY, "GBP", GRACE, may_overdraw=False)
+    made.book[THEIRS] = AccountState(replace(account, **theirs))
+    return made
+
+
+def pay(made: World, to: UUID = THEIRS, **other: Any) -> RefusalCode | None:
+    return made.initiate("30", provider=own_accounts.HERE, pays=to, exemptions=RULES, **other)
+
+
+@pytest.mark.parametrize("owner", [GRACE, ADA])
+def test_its_payer_is_asked_and_then_it_is_moved_once(owner: UUID) -> None:
+    """Also where it is an account of their own: whose it is plays no part."""
+    made = world(owner=owner)
+
+    assert pay(made) is None
+
+    assert made.state is PaymentState.AWAITING_SCA
+    assert (made.book[ACCOUNT].available, made.book[THEIRS].available) == (70, 0)
+    assert made.submit() is None
+    assert made.state is PaymentState.AWAITING_SCA, "nothing is sent before the answer"
+    assert made.answer() is None
+    assert made.submit() is None
+    for _ in range(2):
+        assert made.hear(ProviderPayment.SETTLED) is None
+    assert made.state is PaymentState.SETTLED
+    assert (made.book[ACCOUNT].posted, made.book[THEIRS].posted) == (70, 30)
+    assert set(made.book) == {ACCOUNT, THEIRS}, "nothing is on its way to any bank"
+
+
+@pytest.mark.parametrize("theirs", [{"owner": None}, {"closed": True}, {"asset": "EUR"}])
+def test_what_is_no_open_account_of_somebodys_in_that_asset_is_not_there(theirs: dict[str, Any]) -> None:
+    made = world(**theirs)
+
+    assert pay(made) is RefusalCode.RECIPIENT_NOT_FOUND
+    assert pay(made, uuid4()) is RefusalCode.RECIPIENT_NOT_FOUND
+
+    assert made.events == []
+
+
+def test_one_that_is_frozen_receives_and_ones_own_is_not_paid_from_itself() -> None:
+    made = world(freezes=frozenset({FreezeReason.OPERATOR}))
+
+    assert pay(made, ACCOUNT) is RefusalCode.SAME_ACCOUNT
+    assert pay(made) is None
+
+
+def test_it_counts_like_what_leaves_and_names_the_payee_nowhere_unsealed() -> None:
+    made = world()
+    made.used = made.book[ACCOUNT].posted * 1_000_000
+
+    assert pay(made) is RefusalCode.LIMIT_EXCEEDED
+    made.used *= 0
+    assert pay(made, reference=PersonalText("", Sealed(f"sealed:v1:{ADA}:r"))) is None
+
+    (begun,) = [event for event in made.events if isinstance(event, PaymentInitiated)]
+    assert begun.credits is None, "what is credited there is the payer's own alone"
+    (reserved,) = [event for event in made.events if isinstance(event, JournalReserved)]
+    assert reserved.reference == f"sealed:v1:{ADA}:r", "both sides read it"
