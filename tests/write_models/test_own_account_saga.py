@@ -1,8 +1,9 @@
-"""Payments between two accounts here of one person, carried out by our own book: once, whoever dies and however many try."""
+"""Payments from one account here to another, carried out by our own book: once, whoever dies and however many try."""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from decimal import Decimal
 from types import SimpleNamespace
 from typing import Any, cast
@@ -12,7 +13,7 @@ import pytest
 
 from isthmus.domain import own_accounts
 from isthmus.domain.accounts import FreezeAccount, FreezeReason
-from isthmus.domain.exemptions import ExemptionRules
+from isthmus.domain.exemptions import ExemptionRules, LowValue
 from isthmus.domain.identifiers import uuid7_source
 from isthmus.domain.payees import PayeeAccount
 from isthmus.domain.payment_decisions import Finding, PaymentDecisionProposed
@@ -28,6 +29,11 @@ from tests.write_models.test_payment_saga import Office
 from tests.write_models.test_payment_saga import office as office
 
 RULES = ExemptionRules("v1", own_account=True)
+#: Under these nobody is asked who pays somebody else, either.
+LOW = ExemptionRules("v1", low_value={"EUR": LowValue(Decimal(30), Decimal(100), 5)})
+
+
+Moving = Callable[["Office", UUID], Awaitable[UUID | Refused]]
 
 
 async def move(office: Office, to: UUID, rules: ExemptionRules = RULES) -> UUID | Refused:
@@ -35,6 +41,15 @@ async def move(office: Office, to: UUID, rules: ExemptionRules = RULES) -> UUID 
     office.saga._payouts = {own_accounts.HERE: own_accounts.OurBook()}
     own = PayeeAccount(own=to)
     wish = PaymentWish(office.account, Decimal("30.00"), "EUR", own_accounts.NAME, own, "", credits=to)
+    made = await office.desk.initiate(office.person, wish, office.envelope("initiatePayment"))
+    return made if isinstance(made, Refused) else made[0]
+
+
+async def pay(office: Office, to: UUID) -> UUID | Refused:
+    """Somebody else's account."""
+    office.desk._exemptions = LOW
+    office.saga._payouts = {own_accounts.HERE: own_accounts.OurBook()}
+    wish = PaymentWish(office.account, Decimal("30.00"), "EUR", "Grace Hopper", PayeeAccount(own=to), "Rent")
     made = await office.desk.initiate(office.person, wish, office.envelope("initiatePayment"))
     return made if isinstance(made, Refused) else made[0]
 
@@ -47,10 +62,11 @@ async def posted(office: Office, account: UUID) -> tuple[Decimal, Decimal]:
     return row["posted"], row["pending_in"]
 
 
-async def test_whoever_dies_on_the_way_is_followed_by_two_who_do_it_once(office: Office) -> None:
-    savings = await office.ledger.open(office.person)
+@pytest.mark.parametrize("by", [move, pay])
+async def test_whoever_dies_on_the_way_is_followed_by_two_who_do_it_once(office: Office, by: Moving) -> None:
+    savings = await office.ledger.open(office.person if by is move else uuid4())
     for n, point in enumerate(("payment_saga.begun", "payment_saga.sent")):
-        payment = await move(office, savings)
+        payment = await by(office, savings)
         assert isinstance(payment, UUID)
         assert await office.state(payment) is PaymentState.AUTHORISED
         assert await posted(office, savings) == (30 * n, 30)
@@ -80,10 +96,12 @@ async def test_another_persons_account_is_as_none_and_a_frozen_one_is_asked_for(
     assert await office.state(payment) is PaymentState.AWAITING_SCA
 
 
-async def test_what_is_written_over_the_wish_moves_nothing(office: Office) -> None:
-    """d1: somebody changes the payee in the database to another of her accounts."""
-    savings, other = await office.ledger.open(office.person), await office.ledger.open(office.person)
-    payment = await move(office, savings)
+@pytest.mark.parametrize("by", [move, pay])
+async def test_d1_what_is_written_over_the_wish_moves_nothing(office: Office, by: Moving) -> None:
+    """Somebody changes the payee in the database to another account here."""
+    savings = await office.ledger.open(office.person if by is move else uuid4())
+    other = await office.ledger.open(office.person)
+    payment = await by(office, savings)
     assert isinstance(payment, UUID)
     async with office.side.pool.acquire() as connection, connection.transaction():
         (sealed,) = await office.side.texts.seal_many(connection, [(office.person, PayeeAccount(own=other).text())])
