@@ -145,7 +145,8 @@ REFUSALS: Mapping[RefusalCode, tuple[str, str]] = {
     ),
     RefusalCode.SCA_REQUIRED: (
         "What is wished for needs a challenge to be answered first.",
-        "Answer it (`answerScaChallenge`), then send the wish again with the same key.",
+        "Answer it (`answerScaChallenge`), then send the wish again with the same key. A transfer to another person above `threshold`: pay "
+        "them by `initiatePayment` (`payee: { name, accountId }`).",
     ),
     RefusalCode.SCA_METHOD_UNAVAILABLE: (
         "You have no device that could be asked, or no devices are set up on this platform.",

@@ -187,6 +187,7 @@ def test_null_is_only_where_the_contract_says(schema: GraphQLSchema) -> None:
         "UnfreezeAccountPayload.account",
         "TransferInternallyPayload.journal",
         "LimitExceeded.resetsAt",
+        "ScaRequired.threshold",
         "ReleasePaymentPayload.payment",
         "RefusePaymentPayload.payment",
         "Payment.moved",
