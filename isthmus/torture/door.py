@@ -64,6 +64,8 @@ class HttpDoor:
     watches: Watches
     away: Callable[[], None] = lambda: None
     """Told where no answer came: the next thing is asked elsewhere."""
+    refused: Callable[[str], None] = lambda _: None
+    """Told of the token that was not taken."""
 
     async def send(self, intent: Intent, correlation_id: str) -> Outcome:
         variables = {"input": {**intent.input, "idempotencyKey": intent.key}}
@@ -90,9 +92,10 @@ class HttpDoor:
         return await self._post(query, variables, headers)
 
     async def _post(self, query: str, variables: Mapping[str, Any], headers: Mapping[str, str]) -> Answer:
+        token = await self.token()
         sent = {
             "accept": "application/graphql-response+json",
-            "authorization": f"Bearer {await self.token()}",
+            "authorization": f"Bearer {token}",
             **headers,
         }
         try:
@@ -103,6 +106,8 @@ class HttpDoor:
             raise Away(type(error).__name__) from None
         if body.get("errors"):
             code = body["errors"][0].get("extensions", {}).get("code")
+            if code == "UNAUTHENTICATED":
+                self.refused(token)
             self.watches.code(code, query.partition("(")[2][:60] or query[:60])
             return Answer(None, code)
         return Answer(body["data"])

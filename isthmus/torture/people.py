@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from dataclasses import dataclass, field
 
@@ -31,9 +32,11 @@ class Person:
     _token: str = field(default="", repr=False)
     _signed_in_at: float = float("-inf")
     _signing_in: asyncio.Lock = field(default_factory=asyncio.Lock)
+    _where: tuple[httpx.AsyncClient, str] | None = field(default=None, repr=False)
 
     async def sign_in(self, http: httpx.AsyncClient, base: str) -> None:
         """Tried again for a while. Raises SignInFailed."""
+        self._where = http, base
         until = time.monotonic() + _TRY_S
         async with self._signing_in:
             while time.monotonic() - self._signed_in_at > _RENEW_AFTER_S:
@@ -47,7 +50,16 @@ class Person:
                 self._token, self._signed_in_at = tokens.access_token, time.monotonic()
 
     async def token(self) -> str:
+        """As an app does it: whoever was refused signs in again, if that can be done now."""
+        if self._where is not None and self._signed_in_at == float("-inf"):
+            with contextlib.suppress(SignInFailed, httpx.HTTPError, OSError):
+                await self.sign_in(*self._where)
         return self._token
+
+    def refused(self, token: str) -> None:
+        """Nobody knows any more when the session was used last: Redis has lost it."""
+        if token == self._token:
+            self._signed_in_at = float("-inf")
 
 
 async def enrol(settings: Settings, database_url: str, customers: int) -> tuple[list[Person], Person]:

@@ -170,7 +170,8 @@ class _Torture:
         for number, person in enumerate(people):
             home = Home(system, number)
             own, operators = (
-                HttpDoor(self._http, home.url, who.token, self._watches, home.leave) for who in (person, operator)
+                HttpDoor(self._http, home.url, who.token, self._watches, home.leave, who.refused)
+                for who in (person, operator)
             )
             self._clients.append(Client(person.name, own, operators, self._market, self._branch(), home.life))
         await asyncio.gather(*(self._furnish(client) for client in self._clients))
@@ -201,7 +202,7 @@ class _Torture:
 
         def door(serve: int, person: Person) -> HttpDoor:
             url = f"{self._system.serve_base(self._system.serves[serve])}/graphql"
-            return HttpDoor(self._http, lambda: url, person.token, self._watches)
+            return HttpDoor(self._http, lambda: url, person.token, self._watches, refused=person.refused)
 
         async def one(number: int, client: Client) -> None:
             rail, person = rail_of(number), people[number]

@@ -11,13 +11,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from websockets.asyncio.client import connect
-from websockets.exceptions import WebSocketException
+from websockets.exceptions import ConnectionClosed, WebSocketException
 from websockets.typing import Subprotocol
 
 from isthmus.torture.people import Person
 from isthmus.torture.watches import FeedWatch
 
 _PROTOCOL = Subprotocol("graphql-transport-ws")
+_FORBIDDEN = 4403
 _OPEN_S = 8.0
 #: Without a message for so long the connection is given up: the network may have eaten its end.
 _SILENCE_S = 6.0
@@ -42,10 +43,14 @@ class Subscriber:
     async def _connection(self) -> None:
         url = self.url().replace("http", "ws", 1)
         async with connect(url, subprotocols=[_PROTOCOL], open_timeout=_OPEN_S, close_timeout=1.0) as socket:
-            await socket.send(
-                _text("connection_init", payload={"Authorization": f"Bearer {await self.person.token()}"})
-            )
-            await self._receive(socket, "connection_ack")
+            token = await self.person.token()
+            await socket.send(_text("connection_init", payload={"Authorization": f"Bearer {token}"}))
+            try:
+                await self._receive(socket, "connection_ack")
+            except ConnectionClosed as closed:
+                if closed.rcvd is not None and closed.rcvd.code == _FORBIDDEN:
+                    self.person.refused(token)
+                raise
             resumed = self.watch.position > 0
             variables = {"after": str(self.watch.position)} if resumed else {}
             await socket.send(_text("subscribe", id="1", payload={"query": _LIVE, "variables": variables}))
