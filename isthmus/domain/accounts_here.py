@@ -6,13 +6,20 @@ bound and shown, and never compared with the holder's.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
 from uuid import UUID
 
-from isthmus.domain.ledger import Book
+from isthmus.domain import journals
+from isthmus.domain.accounts import Direction
+from isthmus.domain.identifiers import house_account_id
+from isthmus.domain.ledger import Book, JournalDraft, JournalKind, LedgerEvent, Leg, apply
+from isthmus.domain.payment_events import PaymentInitiated, clearing_code
 from isthmus.domain.refusals import RecipientNotFound, Refusal, SameAccount
 
 PATH = ("input", "payee", "accountId")
+#: Why a payment is refused whose payee's account was closed before it was carried out.
+NOT_THERE = "RECIPIENT_NOT_FOUND"
 
 
 class Wish(Protocol):
@@ -33,3 +40,31 @@ def account_fault(book: Book, wish: Wish) -> Refusal | None:
     if target is None or target.account.owner is None or target.account.closed or target.account.asset != wish.asset:
         return RecipientNotFound("There is no open account with that id in that asset.", PATH)
     return None
+
+
+def may_be_paid(book: Book, pays: UUID | None) -> bool:
+    """At the moment of the booking. None: the payment is to nobody here."""
+    target = book.get(pays) if pays is not None else None
+    return pays is None or (target is not None and not target.account.closed)
+
+
+def credit(
+    book: Book, posted: Sequence[LedgerEvent], payment: PaymentInitiated, journal_id: UUID
+) -> Sequence[LedgerEvent]:
+    """Dr `clearing:isthmus` · Cr `user`, behind the journal by which it left its payer (`posted`). Both read what is written on it."""
+    if payment.pays is None:
+        return []
+    after = dict(book)
+    apply(after, posted)
+    legs = (
+        Leg(
+            house_account_id(clearing_code(payment.provider, payment.asset)),
+            Direction.DEBIT,
+            payment.amount,
+            payment.asset,
+        ),
+        Leg(payment.pays, Direction.CREDIT, payment.amount, payment.asset),
+    )
+    credited = journals.post(after, JournalDraft(journal_id, JournalKind.INTERNAL_TRANSFER, legs, payment.reference))
+    assert not isinstance(credited, Refusal), "an account that is open takes what comes"
+    return credited

@@ -56,7 +56,8 @@ class Source(StrEnum):
 class PaymentInitiated:
     """`digest`: of the dynamic link that the challenge is bound to. `hold_id`: the money reserved, from an account here.
     `challenge_id`: what it is answered by; of one that was refused at once there is no challenge of that name. `credits`: the
-    payer's own account here that it is for, from a bank or from another account here; None where it pays somebody else."""
+    payer's own account here that it is for, from a bank or from another account here; None where it pays somebody else. `pays`: somebody
+    else's account here, which is credited once it is executed."""
 
     payment_id: UUID
     owner: UUID
@@ -75,6 +76,7 @@ class PaymentInitiated:
     batch_id: UUID | None = None
     line: int = 0
     credits: UUID | None = None
+    pays: UUID | None = None
 
 
 @dataclass(frozen=True)

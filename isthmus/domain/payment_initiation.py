@@ -165,6 +165,7 @@ def _initiated(wish: InitiatePayment, *, held: bool) -> PaymentInitiated:
         wish.batch_id,
         wish.line,
         wish.credits,
+        wish.pays,
     )
 
 
@@ -181,7 +182,8 @@ def _reserve(book: Book, wish: InitiatePayment) -> Sequence[LedgerEvent] | Refus
         fault = accounts_here.account_fault(book, wish)
     if fault is not None:
         return fault
-    after, opened, here = dict(book), list[LedgerEvent](), wish.credits or wish.pays
+    # Somebody else's account is told of nothing before it is paid: that money is on its way to them would be anybody's to show.
+    after, opened, here = dict(book), list[LedgerEvent](), wish.credits
     if here is None and wish.clearing_id not in after:
         # What is on its way stands there below zero until the bank's account is credited for it.
         code = clearing_code(wish.provider, wish.asset)
@@ -192,9 +194,7 @@ def _reserve(book: Book, wish: InitiatePayment) -> Sequence[LedgerEvent] | Refus
         Leg(here or wish.clearing_id, Direction.CREDIT, wish.amount, wish.asset),
     )
     kind = JournalKind.PAYMENT if here is None else JournalKind.INTERNAL_TRANSFER
-    # Both sides read what is written on it, as on any transfer.
-    reference = wish.reference.ciphertext() if wish.pays is not None and wish.reference else None
-    draft = JournalDraft(hold_id_of(wish.payment_id), kind, legs, reference)
+    draft = JournalDraft(hold_id_of(wish.payment_id), kind, legs)
     decided = journals.reserve(after, draft, None)
     match decided:
         case InsufficientFunds():

@@ -11,9 +11,9 @@ from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
 from typing import assert_never
-from uuid import UUID
+from uuid import UUID, uuid5
 
-from isthmus.domain import journals
+from isthmus.domain import accounts_here, journals
 from isthmus.domain.ledger import (
     Book,
     Hold,
@@ -81,12 +81,13 @@ class PaymentNews:
 
 @dataclass(frozen=True)
 class RecordPaymentNews:
-    """`other_payee`: it was seen that the provider pays somebody else than was asked for."""
+    """`other_payee`: it was seen that the provider pays somebody else than was asked for. `pays`: the payment's own."""
 
     payment_id: UUID
     news: PaymentNews
     journal_id: UUID
     other_payee: bool = False
+    pays: UUID | None = None
 
 
 def record_news(
@@ -123,6 +124,8 @@ def record_news(
             return [*kept, *_parked(payment, CONTRADICTION)]  # it came back, we believe
     if RANK[target] <= RANK[payment.state]:
         return kept if RANK[target] < RANK[payment.state] else []
+    if RANK[target] >= RANK[S.EXECUTED] and not accounts_here.may_be_paid(book, payment.initiated.pays):
+        return ended(book, hold, PaymentRejected(*about, accounts_here.NOT_THERE), now)
     return _moved_on(book, hold, payment, target, wish, now, about)
 
 
@@ -149,6 +152,7 @@ def _moved_on(
             posted = journals.post_hold(book, hold, wish.journal_id, None, now)
             assert not isinstance(posted, Refusal), "an open hold can be posted whole"
             events += posted
+            events += accounts_here.credit(book, posted, payment.initiated, uuid5(wish.journal_id, "credit"))
         events.append(PaymentExecuted(*about))
     if target is S.SETTLED:
         events.append(PaymentSettled(*about))

@@ -100,7 +100,7 @@ def _initiate_needs(wish: InitiatePayment) -> Needs:
         return Needs(owned=into, streams=streams, spenders=spenders, time=True)
     owned = frozenset({(wish.from_account_id, wish.owner)})
     if wish.credits is None:
-        other = frozenset({wish.pays or wish.clearing_id})
+        other = frozenset({wish.clearing_id} | ({wish.pays} if wish.pays is not None else set()))
         return Needs(other, owned=owned, streams=streams, spenders=spenders, asked=asked, time=True)
     owned |= {(wish.credits, wish.owner)}
     return Needs(owned=owned, streams=streams, spenders=spenders, asked=asked, time=True)
@@ -127,7 +127,8 @@ def _initiate(loaded: Loaded, wish: InitiatePayment) -> Decision:
 def _batch_needs(wish: InitiateBatch) -> Needs:
     needs = _initiate_needs(wish.lines[0])
     streams = needs.streams | {one.saved_payee_id for one in wish.lines if one.saved_payee_id}
-    return replace(needs, accounts=frozenset(one.pays or one.clearing_id for one in wish.lines), streams=streams)
+    accounts = {one.clearing_id for one in wish.lines} | {one.pays for one in wish.lines if one.pays is not None}
+    return replace(needs, accounts=frozenset(accounts), streams=streams)
 
 
 def _initiate_batch(loaded: Loaded, wish: InitiateBatch) -> Decision:
@@ -271,6 +272,7 @@ PAYMENT_HANDLERS: Mapping[type, Handler] = {
     RecordBankNews: Handler(_bank_news_needs, _record_bank_news),
     RecordPaymentNews: Handler(
         lambda wish: Needs(
+            frozenset({wish.pays}) if wish.pays is not None else frozenset(),
             holds=frozenset({payment_events.hold_id_of(wish.payment_id)}),
             streams=frozenset({wish.payment_id}),
             time=True,

@@ -11,14 +11,16 @@ import pytest
 from isthmus.domain import own_accounts
 from isthmus.domain.accounts import Account, AccountType, FreezeReason
 from isthmus.domain.exemptions import ExemptionRules
-from isthmus.domain.ledger import AccountState, JournalReserved
-from isthmus.domain.payment_events import PaymentInitiated, PaymentState
+from isthmus.domain.identifiers import house_account_id
+from isthmus.domain.ledger import AccountState, JournalPosted
+from isthmus.domain.payment_events import PaymentInitiated, PaymentRejected, PaymentState, clearing_code
 from isthmus.domain.payment_news import ProviderPayment
 from isthmus.domain.personal import PersonalText, Sealed
 from isthmus.domain.refusals import RefusalCode
 from tests.domain.test_payments import ACCOUNT, ADA, World
 
 THEIRS, GRACE = uuid4(), uuid4()
+CLEARING = house_account_id(clearing_code(own_accounts.HERE, "GBP"))
 RULES = ExemptionRules("v1", own_account=True, trusted_beneficiary=True)
 
 
@@ -37,10 +39,13 @@ def pay(made: World, to: UUID = THEIRS, **other: Any) -> RefusalCode | None:
 def test_its_payer_is_asked_and_then_it_is_moved_once(owner: UUID) -> None:
     """Also where it is an account of their own: whose it is plays no part."""
     made = world(owner=owner)
+    untouched = made.book[THEIRS]
 
     assert pay(made) is None
 
-    assert (made.book[ACCOUNT].available, made.book[THEIRS].available) == (70, 0)
+    assert (made.book[ACCOUNT].available, made.book[THEIRS]) == (70, untouched), (
+        "nothing is shown to them that may never come"
+    )
     assert made.submit() is None
     assert made.attempts == 0, "nothing is sent before the answer"
     assert made.answer() is None
@@ -49,7 +54,19 @@ def test_its_payer_is_asked_and_then_it_is_moved_once(owner: UUID) -> None:
         assert made.hear(ProviderPayment.SETTLED) is None
     assert made.state is PaymentState.SETTLED
     assert (made.book[ACCOUNT].posted, made.book[THEIRS].posted) == (70, 30)
-    assert set(made.book) == {ACCOUNT, THEIRS}, "nothing is on its way to any bank"
+    assert made.book[CLEARING].posted == 0, "nothing is on its way to any bank"
+
+
+def test_where_their_account_was_closed_meanwhile_the_money_is_its_payers_again() -> None:
+    made = world()
+    assert pay(made) is made.answer() is made.submit() is None
+    made.book[THEIRS] = replace(made.book[THEIRS], account=replace(made.book[THEIRS].account, closed=True))
+
+    assert made.hear(ProviderPayment.SETTLED) is None
+
+    (why,) = [event.code for event in made.events if isinstance(event, PaymentRejected)]
+    assert (made.state, why) == (PaymentState.REJECTED, "RECIPIENT_NOT_FOUND")
+    assert (made.book[ACCOUNT].available, made.book[THEIRS].posted, made.book[CLEARING].posted) == (100, 0, 0)
 
 
 @pytest.mark.parametrize("theirs", [{"owner": None}, {"closed": True}, {"asset": "EUR"}])
@@ -79,5 +96,6 @@ def test_it_counts_like_what_leaves_and_names_the_payee_nowhere_unsealed() -> No
 
     (begun,) = [event for event in made.events if isinstance(event, PaymentInitiated)]
     assert begun.credits is None, "what is credited there is the payer's own alone"
-    (reserved,) = [event for event in made.events if isinstance(event, JournalReserved)]
-    assert reserved.reference == f"sealed:v1:{ADA}:r", "both sides read it"
+    assert made.answer() is made.submit() is made.hear(ProviderPayment.SETTLED) is None
+    credited = [event for event in made.events if isinstance(event, JournalPosted)][-1]
+    assert credited.reference == f"sealed:v1:{ADA}:r", "both sides read it"

@@ -160,7 +160,7 @@ class PaymentSaga:
         except ProviderFault as fault:
             return await self._unknown(row, attempts + 1, fault, now)
         await failpoint_async("payment_saga.sent")
-        await self._record(row, news)
+        await self._record(row, news, payment.initiated.pays)
         await self._again(row.payment_id, LOOKS[0])
         return "sent"
 
@@ -215,8 +215,8 @@ class PaymentSaga:
             raise ProviderUnavailable(f"{provider} is not set up here any more")
         return payouts
 
-    async def _record(self, row: PaymentRow, news: PaymentNews) -> None:
-        wish = RecordPaymentNews(row.payment_id, news, self._ids())
+    async def _record(self, row: PaymentRow, news: PaymentNews, pays: UUID | None = None) -> None:
+        wish = RecordPaymentNews(row.payment_id, news, self._ids(), pays=pays)
         await self._commands.run(wish, self._envelope(row, wish))
 
     async def _again(self, payment_id: UUID, after: timedelta) -> None:
