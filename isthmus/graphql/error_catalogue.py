@@ -111,6 +111,10 @@ REFUSALS: Mapping[RefusalCode, tuple[str, str]] = {
         "The provider definitely says otherwise: the message says what, `path` whether it is the state or the amount.",
         "Find out at the provider; `lookAtPaymentAgain` records what it says now.",
     ),
+    RefusalCode.PAYMENT_NOT_IN_REVIEW: (
+        "No payment of that id waits for an operator's judgement, or it is your own.",
+        "Look at `paymentsForReview`. Another operator judges what you pay yourself.",
+    ),
     RefusalCode.PAYMENT_PROPOSAL_OVER: (
         "The proposal was confirmed or replaced, or something was heard of the payment since.",
         "Look at the payment in `paymentsParked`, and propose anew what is still right.",
@@ -138,6 +142,10 @@ REFUSALS: Mapping[RefusalCode, tuple[str, str]] = {
     RefusalCode.SCA_BLOCKED: (
         "Five wrong answers in a row, over all challenges.",
         "Nothing can be authorised for 24 hours.",
+    ),
+    RefusalCode.LIMIT_EXCEEDED: (
+        "More than may be paid at once, or in a day: `used` of `limit` is spoken for already.",
+        "Pay less, or wait until `resetsAt` and send it with the same key; your own limit is raised by `changeLimit`, as far as ours goes.",
     ),
     RefusalCode.TOO_MANY_CODES: (
         "As many codes were sent to you as may be in ten minutes, or in 24 hours.",

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime
-from enum import Enum
 
 import strawberry
 
@@ -12,103 +10,31 @@ from isthmus.domain import refusals
 from isthmus.domain.refusals import Refusal
 from isthmus.graphql.context import RequestContext
 from isthmus.resolvers.money import Money, money
+from isthmus.resolvers.payment_errors import (
+    DeviceNotFound,
+    DeviceRefused,
+    LimitExceeded,
+    MoneyInSuspense,
+    PayeeAccountInvalid,
+    PayeeExists,
+    PayeeNotFound,
+    PaymentContradicted,
+    PaymentNotCancellable,
+    PaymentNotFound,
+    PaymentNotInReview,
+    PaymentNotParked,
+    PaymentProposalOver,
+    ReconciliationCaseNotFound,
+    ScaBlocked,
+    ScaMethodUnavailable,
+    ScaRejected,
+    ScaRequired,
+    SecondOperatorNeeded,
+    TooManyCodes,
+    TooManyDevices,
+)
 from isthmus.resolvers.sca_states import ScaChallengeState
-
-
-@strawberry.enum(description="Why a wish was refused.")
-class UserErrorCode(Enum):
-    INVALID_INPUT = strawberry.enum_value("INVALID_INPUT", description="A field of the input is wrong.")
-    INVALID_AMOUNT = strawberry.enum_value(
-        "INVALID_AMOUNT", description="Not an amount of that asset that can be moved."
-    )
-    UNKNOWN_ASSET = strawberry.enum_value("UNKNOWN_ASSET", description="Not an asset that can be held here.")
-    IDEMPOTENCY_KEY_REUSED = strawberry.enum_value(
-        "IDEMPOTENCY_KEY_REUSED", description="The key came with another body before, whose answer stands."
-    )
-    CONFLICT = strawberry.enum_value(
-        "CONFLICT", description="Others kept changing the same thing. Retry with the same key."
-    )
-    ACCOUNT_NOT_FOUND = strawberry.enum_value("ACCOUNT_NOT_FOUND", description="There is no such account of yours.")
-    RECIPIENT_NOT_FOUND = strawberry.enum_value(
-        "RECIPIENT_NOT_FOUND", description="There is no open account with that id in that asset."
-    )
-    ASSET_MISMATCH = strawberry.enum_value("ASSET_MISMATCH", description="The account holds another asset.")
-    SAME_ACCOUNT = strawberry.enum_value("SAME_ACCOUNT", description="Payer and payee are the same account.")
-    INSUFFICIENT_FUNDS = strawberry.enum_value("INSUFFICIENT_FUNDS", description="There is not enough available.")
-    ACCOUNT_FROZEN = strawberry.enum_value("ACCOUNT_FROZEN", description="The account is frozen: it only receives.")
-    ACCOUNT_CLOSED = strawberry.enum_value("ACCOUNT_CLOSED", description="The account is closed.")
-    ACCOUNT_NOT_EMPTY = strawberry.enum_value("ACCOUNT_NOT_EMPTY", description="Only an empty account can be closed.")
-    JOURNAL_NOT_FOUND = strawberry.enum_value("JOURNAL_NOT_FOUND", description="There is no such journal.")
-    ALREADY_REVERSED = strawberry.enum_value("ALREADY_REVERSED", description="A journal is reversed once.")
-    ALREADY_RESOLVED = strawberry.enum_value("ALREADY_RESOLVED", description="A hold is posted or voided once.")
-    HOLD_NOT_DUE = strawberry.enum_value("HOLD_NOT_DUE", description="The hold's time is not over.")
-    EXCEEDS_HOLD = strawberry.enum_value("EXCEEDS_HOLD", description="More than the hold holds.")
-    UNBALANCED = strawberry.enum_value("UNBALANCED", description="Debits and credits differ.")
-    API_KEY_NOT_FOUND = strawberry.enum_value("API_KEY_NOT_FOUND", description="There is no such API key of yours.")
-    TOO_MANY_API_KEYS = strawberry.enum_value("TOO_MANY_API_KEYS", description="As many API keys as one may have.")
-    CONSENT_NOT_FOUND = strawberry.enum_value("CONSENT_NOT_FOUND", description="There is no such consent of yours.")
-    CONSENT_OVER = strawberry.enum_value("CONSENT_OVER", description="The consent is over, and nothing brings it back.")
-    LINK_NOT_BEGUN = strawberry.enum_value("LINK_NOT_BEGUN", description="Nothing is under way for this consent.")
-    INSTITUTION_NOT_FOUND = strawberry.enum_value("INSTITUTION_NOT_FOUND", description="There is no such institution.")
-    REDIRECT_NOT_REGISTERED = strawberry.enum_value(
-        "REDIRECT_NOT_REGISTERED", description="The address is not one that is registered."
-    )
-    BANK_REFUSED = strawberry.enum_value("BANK_REFUSED", description="The bank, or who speaks for it, refused.")
-    BANK_TRANSACTION_NOT_FOUND = strawberry.enum_value(
-        "BANK_TRANSACTION_NOT_FOUND", description="There is no such transaction of yours."
-    )
-    PAYMENT_NOT_FOUND = strawberry.enum_value("PAYMENT_NOT_FOUND", description="There is no such payment of yours.")
-    PAYMENT_NOT_CANCELLABLE = strawberry.enum_value(
-        "PAYMENT_NOT_CANCELLABLE", description="It is too late: the bank may have the payment."
-    )
-    PAYEE_ACCOUNT_INVALID = strawberry.enum_value(
-        "PAYEE_ACCOUNT_INVALID", description="Not an IBAN, or not a sort code and an account number."
-    )
-    PAYMENT_NOT_IN_REVIEW = strawberry.enum_value(
-        "PAYMENT_NOT_IN_REVIEW", description="No payment of that id waits for your judgement."
-    )
-    PAYMENT_NOT_PARKED = strawberry.enum_value(
-        "PAYMENT_NOT_PARKED", description="No payment of that id waits for you to look into it."
-    )
-    PAYMENT_CONTRADICTED = strawberry.enum_value(
-        "PAYMENT_CONTRADICTED", description="The provider definitely says otherwise."
-    )
-    PAYMENT_PROPOSAL_OVER = strawberry.enum_value(
-        "PAYMENT_PROPOSAL_OVER", description="The proposal waits for nobody any more."
-    )
-    SECOND_OPERATOR_NEEDED = strawberry.enum_value(
-        "SECOND_OPERATOR_NEEDED", description="Another operator is to confirm what you proposed."
-    )
-    MONEY_IN_SUSPENSE = strawberry.enum_value(
-        "MONEY_IN_SUSPENSE", description="The case's money is in suspense: say whose it is, or that it was sent back."
-    )
-    RECONCILIATION_CASE_NOT_FOUND = strawberry.enum_value(
-        "RECONCILIATION_CASE_NOT_FOUND", description="There is no such case, or not one of that kind."
-    )
-    LIMIT_EXCEEDED = strawberry.enum_value("LIMIT_EXCEEDED", description="More than may be paid at once, or in a day.")
-    SCA_REJECTED = strawberry.enum_value("SCA_REJECTED", description="The answer to the challenge is not accepted.")
-    SCA_BLOCKED = strawberry.enum_value(
-        "SCA_BLOCKED", description="Too many wrong answers: nothing can be authorised for a while."
-    )
-    SCA_REQUIRED = strawberry.enum_value("SCA_REQUIRED", description="A challenge has to be answered first.")
-    SCA_METHOD_UNAVAILABLE = strawberry.enum_value(
-        "SCA_METHOD_UNAVAILABLE", description="The viewer cannot be asked in that way."
-    )
-    TOO_MANY_CODES = strawberry.enum_value(
-        "TOO_MANY_CODES", description="As many codes as one person is sent in a while."
-    )
-    DEVICE_NOT_FOUND = strawberry.enum_value("DEVICE_NOT_FOUND", description="Not there, or not the viewer's own.")
-    DEVICE_REFUSED = strawberry.enum_value("DEVICE_REFUSED", description="What the device answered is not accepted.")
-    PAYEE_NOT_FOUND = strawberry.enum_value("PAYEE_NOT_FOUND", description="Not there, or not the viewer's own.")
-    PAYEE_EXISTS = strawberry.enum_value("PAYEE_EXISTS", description="The viewer saved this payee already.")
-    TOO_MANY_DEVICES = strawberry.enum_value("TOO_MANY_DEVICES", description="As many as one person may have.")
-
-
-@strawberry.interface(description="A refusal. Nothing was changed.")
-class UserError:
-    code: UserErrorCode = strawberry.field(description="Why, for programs.")
-    message: str = strawberry.field(description="Why, for people.")
-    path: list[str] = strawberry.field(description="The input field at fault; empty where it is none in particular.")
+from isthmus.resolvers.user_error import UserError, UserErrorCode
 
 
 @strawberry.type(description="A field of the input is wrong. Not remembered: mend it and send it with the same key.")
@@ -249,128 +175,6 @@ class BankRefused(UserError):
 
 @strawberry.type(description="There is no such transaction of yours.")
 class BankTransactionNotFound(UserError):
-    pass
-
-
-@strawberry.type(description="There is no such payment of yours.")
-class PaymentNotFound(UserError):
-    pass
-
-
-@strawberry.type(description="It is too late to take the payment back: the bank may have it.")
-class PaymentNotCancellable(UserError):
-    pass
-
-
-@strawberry.type(description="The payee's account cannot be one. Not remembered: mend it and use the same key.")
-class PayeeAccountInvalid(UserError):
-    pass
-
-
-@strawberry.type(description="No payment of that id waits for your judgement: nobody judges their own. Not remembered.")
-class PaymentNotInReview(UserError):
-    pass
-
-
-@strawberry.type(description="There is no such case, or it is not about money in suspense. Not remembered.")
-class ReconciliationCaseNotFound(UserError):
-    pass
-
-
-@strawberry.type(description="No payment of that id waits for you to look into it: nobody decides on their own.")
-class PaymentNotParked(UserError):
-    pass
-
-
-@strawberry.type(description="The provider definitely says otherwise. Not remembered.")
-class PaymentContradicted(UserError):
-    pass
-
-
-@strawberry.type(
-    description="It was confirmed or replaced, or something was heard of the payment since. Propose it anew."
-)
-class PaymentProposalOver(UserError):
-    pass
-
-
-@strawberry.type(description="Another operator is to confirm what you proposed.")
-class SecondOperatorNeeded(UserError):
-    pass
-
-
-@strawberry.type(description="A case is not closed while its money is in suspense. Not remembered.")
-class MoneyInSuspense(UserError):
-    pass
-
-
-@strawberry.type(description="More than may be paid at once, or in a day. Not remembered.")
-class LimitExceeded(UserError):
-    limit: Money = strawberry.field(
-        description="How much may be paid: at once, or from one midnight (UTC) to the next."
-    )
-    used: Money = strawberry.field(description="What counts towards it already: paid, or waiting to be answered for.")
-    resets_at: datetime | None = strawberry.field(
-        description="When it counts from nothing again; null where it is the limit of one payment, which never does."
-    )
-
-
-@strawberry.type(description="The answer is not accepted. It is the same whatever was wrong with it.")
-class ScaRejected(UserError):
-    attempts_left: int = strawberry.field(
-        description="How many wrong answers are left; 0 where this challenge takes none any more."
-    )
-    challenge_state: ScaChallengeState | None = strawberry.field(
-        description="Where the challenge stands; null where there is no such challenge of yours."
-    )
-
-
-@strawberry.type(description="Too many wrong answers: nothing can be authorised for a while.")
-class ScaBlocked(UserError):
-    pass
-
-
-@strawberry.type(description="A challenge has to be answered first. Not remembered.")
-class ScaRequired(UserError):
-    threshold: Money | None = strawberry.field(
-        description="Most that goes to another person without one, at once; null where it is not about money."
-    )
-
-
-@strawberry.type(description="You cannot be asked in that way. Not remembered.")
-class ScaMethodUnavailable(UserError):
-    pass
-
-
-@strawberry.type(
-    description="As many codes were sent to you as may be in a while. Not remembered: wait, or answer with a device or an app."
-)
-class TooManyCodes(UserError):
-    resets_at: datetime = strawberry.field(description="When the next one would be sent.")
-
-
-@strawberry.type(description="There is no such device of yours.")
-class DeviceNotFound(UserError):
-    pass
-
-
-@strawberry.type(description="What the device answered is not accepted, whatever was wrong with it. Not remembered.")
-class DeviceRefused(UserError):
-    pass
-
-
-@strawberry.type(description="There are as many devices as one may have. Remove one that is not needed.")
-class TooManyDevices(UserError):
-    pass
-
-
-@strawberry.type(description="There is no such payee that you saved.")
-class PayeeNotFound(UserError):
-    pass
-
-
-@strawberry.type(description="You saved this payee already, with this account. Not remembered.")
-class PayeeExists(UserError):
     pass
 
 

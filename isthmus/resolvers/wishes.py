@@ -11,7 +11,8 @@ import strawberry
 from isthmus.domain.refusals import Refusal
 from isthmus.graphql.context import AppInfo
 from isthmus.graphql.scalars import Position
-from isthmus.resolvers.user_errors import UserError, user_error
+from isthmus.resolvers.user_error import UserError
+from isthmus.resolvers.user_errors import user_error
 from isthmus.write_models.envelope import Done, Envelope, Refused
 
 INPUT = "What is wished for."

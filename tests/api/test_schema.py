@@ -23,8 +23,10 @@ from isthmus.cli.schema import schema as command
 from isthmus.domain import refusals
 from isthmus.domain.refusals import Refusal, RefusalCode
 from isthmus.graphql.access import ACCESS, guard
+from isthmus.graphql.error_catalogue import REFUSALS
 from isthmus.graphql.sdl import difference, sdl, snapshot
-from isthmus.resolvers.user_errors import TYPES, UserErrorCode
+from isthmus.resolvers.user_error import UserErrorCode
+from isthmus.resolvers.user_errors import TYPES
 
 CONTRACT = Path(__file__).parent.parent / "contract"
 
@@ -253,6 +255,7 @@ def test_every_refusal_has_a_type_and_every_code_a_value() -> None:
     assert kinds == TYPES.keys()
     assert len(set(TYPES.values())) == len(TYPES)
     assert {code.name for code in RefusalCode} == {code.name for code in UserErrorCode}
+    assert set(RefusalCode) == REFUSALS.keys(), "docs/errors.md says of each what to do"
 
 
 def test_every_root_field_declares_who_may_ask_it(schema: GraphQLSchema) -> None:
