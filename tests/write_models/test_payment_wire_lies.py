@@ -196,3 +196,24 @@ async def test_f21_a_statement_that_cannot_be_is_refused_whole_and_nothing_is_bo
     )
     assert await pay_ins.look(look) == "credited"
     assert await wire.posted(account) == 25
+
+
+async def test_f19_a_bank_that_fails_while_its_statement_is_read_is_read_again_later(wire: Wire) -> None:
+    side, clock, statements = wire.side, wire.clock, {"truelayer": wire.statements}
+    account, now = await Driver(side.commands).open(wire.person, "GBP"), datetime.now(UTC)
+    pay_ins = PayIns(side.pool, side.commands, statements, clock)
+    told = {"currency": "GBP", "amount_in_minor": 2500, "reference": funding_reference(account)}
+    entry = wire.sandbox.tell("actions", action="truelayer.external_payment", **told)["id"]
+    look = msgspec.json.encode(Look("truelayer", entry, "GBP", Decimal(25), now))
+    clock.set(max(clock.now(), datetime.now(UTC)) + timedelta(milliseconds=1))
+
+    for kind, status in (("error_before", 500), ("error_after", 503), ("error_before", 403), ("too_many", 429)):
+        for _ in range(3):
+            wire.goes_wrong(STATEMENT, kind, status=status)
+        assert await pay_ins.look(look) == "not_there", kind
+        wire.sandbox.http.delete(f"{wire.sandbox.url}/sandbox/misbehaviour")
+    assert await wire.posted(account) == 0
+    wire.act("truelayer.forget_tokens")
+
+    assert await pay_ins.look(look) == "credited", "with a new token"
+    assert await wire.posted(account) == 25
