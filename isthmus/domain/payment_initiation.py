@@ -47,7 +47,6 @@ from isthmus.domain.refusals import (
 )
 
 REFERENCE_LENGTH_MAX = 18
-PAYEE_NAME_LENGTH_MAX = 140
 _FROM, _AMOUNT = ("input", "fromAccountId"), ("input", "amount")
 
 

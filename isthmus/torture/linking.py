@@ -96,5 +96,5 @@ async def _data(door: HttpDoor, query: str, variables: Mapping[str, Any]) -> Any
 
 async def _until(true: Callable[[], Awaitable[bool]]) -> None:
     async with asyncio.timeout(_WITHIN_S):
-        while not await true():  # noqa: ASYNC110  # others'
+        while not await true():  # noqa: ASYNC110 - nobody tells when
             await asyncio.sleep(_LOOK_EVERY_S)

@@ -254,7 +254,7 @@ class System:
             self.on_death(child.name)
             await asyncio.sleep(self.chance.uniform(*_RESTART_S))
             if child.name not in SERVERS:
-                while not await asyncio.to_thread(lambda: all(self._answers(name) for name in SERVERS)):  # noqa: ASYNC110  # others'
+                while not await asyncio.to_thread(lambda: all(self._answers(name) for name in SERVERS)):  # noqa: ASYNC110 - nobody tells when
                     await asyncio.sleep(_POLL_S)
             with contextlib.suppress(OSError):
                 await asyncio.to_thread(child.spec.prepare)

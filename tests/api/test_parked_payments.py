@@ -19,6 +19,7 @@ from isthmus.graphql.ids import payment_key
 from isthmus.write_models.verifier import verify
 from tests.api.banking import on_loop
 from tests.api.conftest import Person, Served
+from tests.api.paging import walked
 from tests.api.parked import LOOK, PARKED, Bank, Desk, P, confirm, listed, look, propose, proposed, unsaid
 from tests.api.test_payment_compliance import codes, events, trail
 from tests.api.test_payments import answer, balance, code_of, funded, initiate, shown
@@ -217,14 +218,6 @@ def test_only_operators_and_of_what_is_parked_and_not_their_own(
 def test_what_is_parked_is_paged_longest_first(desk: Desk, ada: Person, olga: Person) -> None:
     account = funded(ada, olga)
     made = [desk.parked(ada, account, f"p{n}") for n in range(2)]
-    seen, after, total = list[str](), None, 0
-    while True:
-        page = olga.ask(PARKED, {"first": 2, "after": after})["paymentsParked"]
-        seen += [edge["node"]["payment"]["id"] for edge in page["edges"]]
-        total = page["totalCount"]
-        if not page["pageInfo"]["hasNextPage"]:
-            break
-        after = page["pageInfo"]["endCursor"]
+    seen = walked(olga, PARKED, "paymentsParked", first=2)
 
     assert [one for one in seen if one in made] == made
-    assert len(seen) == len(set(seen)) == total

@@ -14,6 +14,7 @@ import pytest
 from isthmus.graphql.ids import payment_key
 from tests.api.banking import on_loop
 from tests.api.conftest import Person, Served
+from tests.api.paging import walked
 from tests.api.test_payments import IBAN, answer, balance, cancel, code_of, funded, initiate, shown
 
 LISTED, CLOSE, CLEAR = "Mordecai Vane", "M. Vane", "Bob Builder"
@@ -174,17 +175,9 @@ def test_judging_is_for_operators_and_of_what_waits(served: Served, ada: Person,
 def test_what_waits_is_paged_longest_first(served: Served, ada: Person, olga: Person) -> None:
     account = funded(ada, olga)
     made = [waiting(served, ada, account, "1.00")["id"] for _ in range(3)]
-    seen, after, total = list[str](), None, 0
-    while True:
-        page = olga.ask(REVIEWS, {"first": 1, "after": after})["paymentsForReview"]
-        seen += [edge["node"]["payment"]["id"] for edge in page["edges"]]
-        total = page["totalCount"]
-        if not page["pageInfo"]["hasNextPage"]:
-            break
-        after = page["pageInfo"]["endCursor"]
+    seen = walked(olga, REVIEWS, "paymentsForReview", first=1)
 
     assert [one for one in seen if one in made] == made
-    assert len(seen) == len(set(seen)) == total
     for one in seen:
         judge(olga, "refusePayment", one)
 

@@ -66,7 +66,7 @@ def webhook(served: Served, payment: Any) -> None:
     worked_off(served)
 
 
-def pounds(served: Served, books: Books, days: set[date]) -> list[Report]:  # noqa: F811
+def pounds(served: Served, books: Books, days: set[date]) -> list[Report]:  # noqa: F811 - the fixture
     """Mostly there is one day."""
     reports = [one for day in sorted(days) for one in on_loop(served, books.reconciler.run(day))]
     return [one for one in reports if one.asset == "GBP"]
@@ -92,7 +92,7 @@ def test_the_same_wish_is_answered_as_before_though_the_bank_is_not_linked_any_m
 def test_it_is_credited_once_it_has_arrived_and_both_books_have_it(
     served: Served,
     banks: Sandbox,
-    books: Books,  # noqa: F811
+    books: Books,  # noqa: F811 - the fixture
     jo: Person,
     olga: Person,
     at_jos_bank: str,
@@ -140,7 +140,7 @@ def test_it_is_credited_once_it_has_arrived_and_both_books_have_it(
     assert case_of(olga, movement.entry_id) is None
 
 
-async def entries(books: Books) -> Any:  # noqa: F811
+async def entries(books: Books) -> Any:  # noqa: F811 - the fixture
     now = datetime.now(UTC)
     found = await books.reconciler._statements["truelayer"].entries("GBP", now - timedelta(hours=1), now)
     return found.entries

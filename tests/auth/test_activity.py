@@ -102,7 +102,7 @@ def issued() -> Issued:
 
 def door(issued: Issued, store: UseStore) -> Callers:
     """As one process has it."""
-    return Callers(issued, Keys(), issued.clock, Activity(store, issued.clock, recheck_s=0.01))  # type: ignore[arg-type]
+    return Callers(issued, Keys(), issued.clock, Activity(store, issued.clock, recheck_s=0.01))  # type: ignore[arg-type]  # a key's stand-in
 
 
 @asynccontextmanager

@@ -43,7 +43,7 @@ class Told:
         return {"EUR": self.payee}
 
 
-async def executed(office: Office) -> UUID:  # noqa: F811
+async def executed(office: Office) -> UUID:  # noqa: F811 - the fixture
     payment = await office.initiate("30.00")
     office.bank.authorise(payment)
     await office.on(payment)
@@ -65,7 +65,7 @@ async def executed(office: Office) -> UUID:  # noqa: F811
 )
 async def test_one_payment_and_what_the_banks_say_of_it(
     admin: asyncpg.Connection,
-    office: Office,  # noqa: F811
+    office: Office,  # noqa: F811 - the fixture
     out: dict[str, int],
     payee: int,
     rows: set[str],
@@ -83,7 +83,7 @@ async def test_one_payment_and_what_the_banks_say_of_it(
     assert verdict.checked["payments from banks by bank executed"] == 1
 
 
-async def test_a_payment_that_is_noted_twice_is_found(admin: asyncpg.Connection, office: Office) -> None:  # noqa: F811
+async def test_a_payment_that_is_noted_twice_is_found(admin: asyncpg.Connection, office: Office) -> None:  # noqa: F811 - the fixture
     with sabotaged("note_twice"):
         payment = await executed(office)
 
@@ -95,7 +95,7 @@ async def test_a_payment_that_is_noted_twice_is_found(admin: asyncpg.Connection,
 @pytest.mark.parametrize(("arrived", "lost"), [(True, 0), (False, 1)])
 async def test_what_is_brought_here_is_credited_as_it_arrived(
     admin: asyncpg.Connection,
-    office: Office,  # noqa: F811
+    office: Office,  # noqa: F811 - the fixture
     arrived: bool,
     lost: int,
 ) -> None:
@@ -117,7 +117,7 @@ async def test_what_is_brought_here_is_credited_as_it_arrived(
 
 async def test_what_its_person_did_at_the_bank_and_what_became_of_it(
     admin: asyncpg.Connection,
-    office: Office,  # noqa: F811
+    office: Office,  # noqa: F811 - the fixture
 ) -> None:
     payment, refused = await office.initiate("30.00"), await executed(office)
     told, at_bank = Told([(refused.hex, _THIRTY)], payee=_THIRTY), AtBank()
@@ -136,7 +136,7 @@ async def test_what_its_person_did_at_the_bank_and_what_became_of_it(
 
 async def _judged(
     connection: asyncpg.Connection,
-    office: Office,  # noqa: F811
+    office: Office,  # noqa: F811 - the fixture
     told: Told,
     book: ClientsBook | None = None,
     at_bank: AtBank | None = None,

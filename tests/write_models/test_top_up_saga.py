@@ -21,7 +21,7 @@ from tests.write_models.test_bank_payment_saga import POINTS, Office, office  # 
 S, P = PaymentState, ProviderPayment
 
 
-async def opened(office: Office) -> UUID:  # noqa: F811
+async def opened(office: Office) -> UUID:  # noqa: F811 - the fixture
     account = uuid4()
     wish = OpenAccount(account, office.person, "EUR", PersonalText("Main"))
     done = await office.side.commands.run(wish, office.envelope("openAccount"))
@@ -29,19 +29,19 @@ async def opened(office: Office) -> UUID:  # noqa: F811
     return account
 
 
-async def lies(office: Office, account: UUID) -> Decimal:  # noqa: F811
+async def lies(office: Office, account: UUID) -> Decimal:  # noqa: F811 - the fixture
     query = "select posted from account_balances where account_id = $1"
     return await office.side.pool.fetchval(query, account) or Decimal(0)
 
 
-async def top_up(office: Office, account: UUID) -> UUID:  # noqa: F811
+async def top_up(office: Office, account: UUID) -> UUID:  # noqa: F811 - the fixture
     wish = TopUpWish(office.account, account, Decimal("7.00"), "EUR")
     made = await office.desk.top_up(office.person, wish, office.envelope("topUp"))
     assert not isinstance(made, Refused), made
     return made[0]
 
 
-async def test_f41_whoever_dies_on_the_way_is_followed_by_one_who_credits_what_has_arrived(office: Office) -> None:  # noqa: F811
+async def test_f41_whoever_dies_on_the_way_is_followed_by_one_who_credits_what_has_arrived(office: Office) -> None:  # noqa: F811 - the fixture
     office.bank.collects, office.bank.settles = {"EUR": "ours"}, False
     chance, account, bank = random.Random(8), await opened(office), office.bank
     payments = []
@@ -68,7 +68,7 @@ async def test_f41_whoever_dies_on_the_way_is_followed_by_one_who_credits_what_h
     await assert_sound(office.side.pool)
 
 
-async def test_who_does_not_come_back_is_looked_for_until_the_money_has_arrived(office: Office) -> None:  # noqa: F811
+async def test_who_does_not_come_back_is_looked_for_until_the_money_has_arrived(office: Office) -> None:  # noqa: F811 - the fixture
     office.bank.collects, office.bank.settles, office.bank.waits = {"EUR": "ours"}, False, False
     account = await opened(office)
     payment = await top_up(office, account)
