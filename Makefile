@@ -21,7 +21,7 @@ LOCKED := --require-hashes --only-binary :all: --no-binary plaid-python
 # What asks for an older cryptography than the lock has, and works with it (tests/sandbox uses both sides of it): installed by itself.
 APART := --no-deps --require-hashes --only-binary :all: -r requirements/apart.txt
 # Compiled by importing them once, which takes 3 s: uv compiles nothing, and the first `up` would do it in four processes at once.
-COMPILED := isthmus.app, isthmus.auth.provider.asgi, isthmus.cli.demo_data, isthmus.migrations, isthmus.runtime.serving, \
+COMPILED := isthmus.app.wiring, isthmus.auth.provider.asgi, isthmus.cli.demo_data, isthmus.migrations, isthmus.runtime.serving, \
 	isthmus.runtime.up, isthmus.runtime.work
 OURSELVES := --no-deps --no-build-isolation --editable .
 

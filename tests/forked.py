@@ -25,7 +25,7 @@ from typing import Any, NoReturn
 
 #: What commands import once they run. Another module that one needs is imported in the fork.
 _MODULES = (
-    "isthmus.app",
+    "isthmus.app.wiring",
     "isthmus.cli.demo_data",
     "isthmus.cli.doctor_servers",
     "isthmus.graphql.publishing",
