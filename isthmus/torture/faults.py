@@ -10,9 +10,10 @@ from collections.abc import Awaitable, Callable, Mapping
 from redis.exceptions import RedisError
 
 from isthmus.runtime.servers import kafka, postgres, valkey
+from isthmus.torture.apps import SANDBOX
 from isthmus.torture.proxy import FaultProxy
 from isthmus.torture.rails import RAILS
-from isthmus.torture.system import SANDBOX, System
+from isthmus.torture.system import System
 
 Fault = Callable[[System, random.Random], Awaitable[bool]]
 

@@ -8,37 +8,31 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import os
 import random
 import signal
-import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field, replace
-from functools import partial
 from pathlib import Path
-from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
 from redis.asyncio import Redis
 
-from isthmus.runtime.child import Child, Spec
+from isthmus.runtime.child import Child
 from isthmus.runtime.data_directory import DataDirectory
 from isthmus.runtime.endpoints import Endpoints, base_url
-from isthmus.runtime.probes import http_status
 from isthmus.runtime.sandbox_keys import ensure_signing_key, register
-from isthmus.runtime.sandbox_wiring import sandbox_environment, signing_key, wired_to_the_sandbox
+from isthmus.runtime.sandbox_wiring import signing_key
 from isthmus.runtime.servers import kafka, postgres, valkey
 from isthmus.settings import LOOPBACK, Settings, load_settings
+from isthmus.torture.apps import ISSUER, READY_S, SANDBOX, Apps
+from isthmus.torture.last_words import LastWords
 from isthmus.torture.proxy import FaultProxy
-from isthmus.torture.rails import routes_of
 from isthmus.torture.sabotages import find
 
 SERVERS = (postgres.NAME, valkey.NAME, kafka.NAME)
-ISSUER, SANDBOX = "issuer", "sandbox"
-_READY_S = 90.0
 _POLL_S = 0.1
 _RESTART_S = (0.1, 0.6)
 
@@ -90,7 +84,7 @@ class System:
         for name in self.serves:
             await self._proxy("client", name)
         public_key = await self._signing_key()
-        for spec in self._apps():
+        for spec in self._apps().specs():
             await self._spawn(Child(spec, data))
         self._keepers = [asyncio.create_task(self._keep(child)) for child in self._children.values()]
         await self.ready()
@@ -181,7 +175,7 @@ class System:
         """It is killed, and started again to die at whichever of these fail points comes first. Returns that; None where none came. The
         life after that one is as any."""
         child = self._children[name]
-        whole, before, said = child.spec, child.last_pid, _LastWords(child.log_file, points)
+        whole, before, said = child.spec, child.last_pid, LastWords(child.log_file, points)
         armed = ",".join((whole.environment.get("ISTHMUS_FAIL", ""), *(f"{point}:1:kill" for point in points)))
         child.spec = replace(whole, environment={**whole.environment, "ISTHMUS_FAIL": armed})
         self.kill(name)
@@ -264,11 +258,11 @@ class System:
         return self._children[name].answers()
 
     async def _until(self, holds: Callable[[], bool], what: str) -> None:
-        until = time.monotonic() + _READY_S
+        until = time.monotonic() + READY_S
         while not await asyncio.to_thread(holds):
             if time.monotonic() > until:
                 silent = [name for name in self._children if not await asyncio.to_thread(self._answers, name)]
-                raise TimeoutError(f"{what}: {', '.join(silent)} did not answer within {_READY_S:.0f} s")
+                raise TimeoutError(f"{what}: {', '.join(silent)} did not answer within {READY_S:.0f} s")
             await asyncio.sleep(_POLL_S)
 
     async def _shape(self) -> None:
@@ -298,90 +292,20 @@ class System:
         await proxy.start()
         self.proxies[f"{source}>{target}"] = proxy
 
-    def _apps(self) -> Iterator[Spec]:
-        discovery = f"{base_url(LOOPBACK, self._ports[ISSUER])}/.well-known/openid-configuration"
-        yield self._app(ISSUER, (ISSUER,), {}, partial(_is_ok, discovery))
-        yield self._bank()
-        for number, name in enumerate(self.serves):
-            ready = f"{self.serve_base(name)}/readyz"
-            command = ("serve", "--host", LOOPBACK, "--port", str(self._ports[name]))
-            routes = {"ISTHMUS_BANKING__ROUTES": json.dumps(routes_of(number))}
-            yield self._app(name, command, self._wired(name) | routes, partial(_is_ok, ready))
-        for name in self.works:
-            live = f"http://{LOOPBACK}:{self._ports[name]}/livez"
-            health = {"ISTHMUS_WORK__HEALTH_PORT": str(self._ports[name])}
-            yield self._app(name, ("work",), self._wired(name) | health, partial(_is_ok, live))
-
-    def _bank(self) -> Spec:
-        told = sandbox_environment(self.settings, self.data, self.endpoints)
-        mine = {name: value for name, value in told.items() if name.startswith("ISTHMUS_SANDBOX__")}
-        command = (SANDBOX, "--port", str(self._ports[SANDBOX]))
-        return self._app(SANDBOX, command, mine, partial(_is_ok, f"{self.bank_url}/livez"))
+    def _apps(self) -> Apps:
+        return Apps(
+            self.data,
+            self.settings,
+            self.endpoints,
+            self._ports,
+            self.proxies,
+            self.serves,
+            self.works,
+            self.sabotage,
+        )
 
     async def _signing_key(self) -> str:
         """The public half of what payments are signed with."""
         file = signing_key(self.settings, self.data)
         assert file is not None, "the banks are the sandbox's"
         return await ensure_signing_key(self.settings, self.endpoints.database_url, file)
-
-    def _app(self, name: str, command: tuple[str, ...], more: dict[str, str], answers: Callable[[], bool]) -> Spec:
-        module = "isthmus.torture.sabotaged" if self.sabotage and name not in (ISSUER, SANDBOX) else "isthmus"
-        environment = {
-            **{key: value for key, value in os.environ.items() if not key.startswith("ISTHMUS_")},
-            "ISTHMUS_DATA_DIR": str(self.root),
-            "ISTHMUS_API__MODE": "development",
-            "ISTHMUS_SCA__TRANSFER_ABOVE": '{"EUR": "1000000"}',  # what moves here moves between people
-            "ISTHMUS_ISSUER__LOGIN_ATTEMPTS_PER_MINUTE": "1000",
-            "ISTHMUS_LOG__LEVEL": "WARNING",
-            **self._sabotage(),
-            **more,
-        }
-        return Spec(
-            name, (sys.executable, "-P", "-m", module, *command), answers, environment, start_s=_READY_S, stop_s=6.0
-        )
-
-    def _sabotage(self) -> dict[str, str]:
-        if self.sabotage is None:
-            return {}
-        fail = find(self.sabotage).fail
-        return {"SABOTAGE": self.sabotage, **({"ISTHMUS_FAIL": fail} if fail else {})}
-
-    def _wired(self, app: str) -> dict[str, str]:
-        banks = base_url(LOOPBACK, self.proxies[f"all>{SANDBOX}"].port)
-        return {
-            **wired_to_the_sandbox(self.settings, self.data, replace(self.endpoints, sandbox_url=banks)),
-            # What signs its webhooks it names by its own address.
-            "ISTHMUS_BANKING__TRUELAYER_JKU": f"{self.bank_url}/truelayer/.well-known/jwks",
-            "ISTHMUS_DATABASE__URL": _through(self.endpoints.database_url, self.proxies[f"{app}>postgres"].port),
-            "ISTHMUS_REDIS__URL": _through(self.endpoints.redis_url, self.proxies[f"{app}>valkey"].port),
-        }
-
-
-def _is_ok(url: str) -> bool:
-    return http_status(url, timeout_s=5.0) == 200
-
-
-def _through(url: str, port: int) -> str:
-    parts = urlsplit(url)
-    user = parts.netloc.rpartition("@")[0]
-    return urlunsplit(parts._replace(netloc=f"{user}@{LOOPBACK}:{port}"))
-
-
-@dataclass
-class _LastWords:
-    """What a process says when it dies at one of the fail points, from now on."""
-
-    file: Path
-    points: Sequence[str]
-    _read_to: int = field(init=False)
-
-    def __post_init__(self) -> None:
-        self._read_to = self.file.stat().st_size if self.file.exists() else 0
-
-    def found(self) -> str | None:
-        size = self.file.stat().st_size if self.file.exists() else 0
-        with contextlib.suppress(OSError), self.file.open("rb") as log:
-            log.seek(self._read_to if size >= self._read_to else 0)  # a long one steps aside at a start
-            words = [line for line in log if b'"fail point"' in line]
-            return next((one for one in self.points if any(f'"{one}"'.encode() in line for line in words)), None)
-        return None
