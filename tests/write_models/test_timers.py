@@ -66,8 +66,9 @@ async def test_who_asks_for_the_same_while_it_runs_gets_another_run(
     async def look(_: bytes | None) -> None:
         runs.append(len(runs))
         if len(runs) == 1:
-            for _again in range(3):
-                await enqueue(connection, "look", b"1", None, "once")
+            async with connection.transaction():  # the first is not taken before the third is there
+                for _again in range(3):
+                    await enqueue(connection, "look", b"1", None, "once")
         else:
             done.set()
 
