@@ -62,14 +62,16 @@ def page() -> str:
 def known() -> tuple[Metric, ...]:
     """All of them, by name."""
     reached = {process: _reached_from(root) for process, root in _PROCESSES.items()}
-    found = []
+    found: dict[str, Metric] = {}
     for module in sorted(set().union(*reached.values())):
-        processes = tuple(process for process in _PROCESSES if module in reached[process])
         for one in vars(import_module(module)).values():
             if isinstance(one, MetricWrapperBase) and one._name.startswith("isthmus_"):
                 name = f"{one._name}_total" if one._type == "counter" else one._name
-                found.append(Metric(name, str(one._type), tuple(one._labelnames), processes, one._documentation))
-    return tuple(sorted(found))
+                # A module that counts with another's metric has it, too: whoever has either tells it.
+                before = found[name].processes if name in found else ()
+                told = tuple(process for process in _PROCESSES if module in reached[process] or process in before)
+                found[name] = Metric(name, str(one._type), tuple(one._labelnames), told, one._documentation)
+    return tuple(sorted(found.values()))
 
 
 def _reached_from(root: str) -> set[str]:

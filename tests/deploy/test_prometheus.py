@@ -138,6 +138,13 @@ def test_the_page_of_metrics_is_in_sync() -> None:
     assert written == page(), "make it anew: isthmus metrics > docs/metrics.md"
 
 
+def test_a_metric_that_several_modules_count_with_is_listed_once() -> None:
+    names = [one.name for one in known()]
+
+    assert "isthmus_notifications_total" in names, "two modules have it"
+    assert len(names) == len(set(names))
+
+
 def test_metrics_are_named_by_the_rules() -> None:
     """Base units, and no id as a label. https://prometheus.io/docs/practices/naming/"""
     for one in known():
