@@ -74,6 +74,7 @@ from isthmus.domain.sca import (
 )
 from isthmus.domain.sca_apps import AppEnrolled, AppRemoved, AppRequested, AppUsed
 from isthmus.domain.sca_devices import DeviceEnrolled, DeviceRemoved, DeviceRequested, DeviceUsed
+from isthmus.domain.suspense_decisions import SuspenseDecided, SuspenseDecisionProposed
 
 Data = dict[str, Any]
 Upcaster = Callable[[Data], Data]
@@ -169,6 +170,8 @@ EVENT_TYPES: Mapping[str, tuple[type, int, str]] = {
     "PayeeRemoved": (PayeeRemoved, 1, SAVED_PAYEE),
     "ReconciliationCaseOpened": (ReconciliationCaseOpened, 1, RECONCILIATION_CASE),
     "ReconciliationCaseClosed": (ReconciliationCaseClosed, 1, RECONCILIATION_CASE),
+    "SuspenseDecisionProposed": (SuspenseDecisionProposed, 1, RECONCILIATION_CASE),
+    "SuspenseDecided": (SuspenseDecided, 1, RECONCILIATION_CASE),
 }
 
 

@@ -50,8 +50,8 @@ from isthmus.domain.refusals import (
     PaymentNotParked,
     PaymentProposalOver,
     Refusal,
-    SecondOperatorNeeded,
 )
+from isthmus.domain.second_operator import PROPOSAL, confirm_fault
 
 #: Why a payment came to nothing that an operator found not to have been done.
 NOT_EXECUTED = "NOT_EXECUTED"
@@ -228,12 +228,10 @@ def confirm(
         return fault or missing()
     proposal = payment.proposed
     name = (payment.provider_reference or (proposal.provider_reference if proposal is not None else None)) or ""
-    if proposal is None or proposal.proposal_id != wish.proposal_id or name != wish.name:
-        return PaymentProposalOver(
-            "It was confirmed or replaced, or something was heard since.", ("input", "proposalId")
-        )
-    if proposal.operator == wish.operator:
-        return SecondOperatorNeeded("Another operator is to confirm what you proposed.", ("input", "proposalId"))
+    over = PaymentProposalOver("It was confirmed or replaced, or something was heard since.", PROPOSAL)
+    fault = confirm_fault(proposal, wish.proposal_id, wish.operator, over)
+    if fault is not None or proposal is None or name != wish.name:
+        return fault or over
     contradiction = contradicted(payment, proposal.finding, proposal.amount, wish.news)
     if contradiction is not None:
         return contradiction

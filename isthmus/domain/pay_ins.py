@@ -1,7 +1,7 @@
 """Money that somebody sent us: Dr bank · Cr user, once for each that the bank tells of. What is nobody's goes to suspense, with a case.
 
 Booked is always what the bank's statement says, since that is what came; where it is not what was told of before, or not clear whose it
-is, an operator decides.
+is, operators decide (`suspense.py`).
 """
 
 from __future__ import annotations
@@ -20,13 +20,10 @@ from isthmus.domain.journals import post
 from isthmus.domain.ledger import Book, JournalDraft, JournalKind, LedgerEvent, Leg, apply
 from isthmus.domain.personal import PersonalText
 from isthmus.domain.reconciliation_cases import (
-    Case,
-    ClosedBy,
     Difference,
-    ReconciliationCaseClosed,
     ReconciliationCaseOpened,
 )
-from isthmus.domain.refusals import AccountNotFound, InvalidInput, Refusal
+from isthmus.domain.refusals import Refusal
 
 _NAMESPACE = UUID("a4d6a2c4-2b0e-5d5b-9a3b-7c1d0c2f6e11")
 UNKNOWN_REFERENCE, OTHER_AMOUNT = "UNKNOWN_REFERENCE", "OTHER_AMOUNT"
@@ -63,55 +60,6 @@ class ReceivePayIn:
     @property
     def suspense_id(self) -> UUID:
         return suspense_account_id(self.provider, self.asset)
-
-
-@dataclass(frozen=True)
-class AssignPayIn:
-    """An operator says whose the money of a case is."""
-
-    case_id: UUID
-    suspense_id: UUID
-    account_id: UUID
-    owner: UUID
-    operator: UUID
-    journal_id: UUID
-    reason: PersonalText
-
-    @property
-    def person(self) -> UUID:
-        """Whose key seals the text."""
-        return self.operator
-
-
-@dataclass(frozen=True)
-class ReturnPayIn:
-    """It was sent back to whoever sent it, outside the platform. `provider`, `asset_code`: the case's. `entry_id`: what the bank calls
-    the entry by which it left."""
-
-    case_id: UUID
-    provider: str
-    asset_code: str
-    entry_id: str
-    operator: UUID
-    reason: PersonalText
-
-    @property
-    def person(self) -> UUID:
-        """Whose key seals the text."""
-        return self.operator
-
-    @property
-    def journal_id(self) -> UUID:
-        """The statement's entry leads to it: both are found to be the same, whichever is there first."""
-        return pay_in_journal_id(self.provider, self.entry_id)
-
-    @property
-    def bank_id(self) -> UUID:
-        return house_account_id(bank_account_code(self.provider, self.asset_code))
-
-    @property
-    def suspense_id(self) -> UUID:
-        return suspense_account_id(self.provider, self.asset_code)
 
 
 Decision = Sequence[LedgerEvent | cases.CaseEvent] | Refusal
@@ -161,49 +109,6 @@ def _parked(book: Book, wish: ReceivePayIn, why: str) -> Decision:
     case = (wish.provider, wish.asset, Difference.UNASSIGNED, wish.journal_id, wish.entry_id)
     told = ReconciliationCaseOpened(cases.case_id_of(*case), *case, wish.amount, wish.told, wish.at, why)
     return [*opened, *decided, told]
-
-
-def assign(book: Book, case: Case | None, wish: AssignPayIn) -> Decision:
-    fault = _case_fault(case)
-    if fault is not None or case is None:
-        return fault or cases.missing()
-    amount, asset = case.opened.ours, case.opened.asset
-    assert amount is not None, "what is in suspense was booked"
-    state = book.get(wish.account_id)
-    if state is None or state.account.owner != wish.owner or wish.owner == wish.operator:
-        return AccountNotFound("There is no such account, or it is your own.", ("input", "accountId"))
-    decided = post(book, _deposit(wish.journal_id, wish.suspense_id, wish.account_id, amount, asset))
-    if isinstance(decided, Refusal):
-        return decided
-    return [*decided, ReconciliationCaseClosed(wish.case_id, ClosedBy.OPERATOR, wish.reason.ciphertext())]
-
-
-def give_back(book: Book, booked: bool, case: Case | None, wish: ReturnPayIn) -> Decision:
-    """`booked`: the log has a journal of that entry of the bank's."""
-    fault = _case_fault(case)
-    if fault is not None or case is None:
-        return fault or cases.missing()
-    if booked:
-        return InvalidInput("That entry of the bank's is booked already.", ("input", "returnEntry"))
-    amount, asset = case.opened.ours, case.opened.asset
-    assert amount is not None, "what is in suspense was booked"
-    legs = (
-        Leg(wish.suspense_id, Direction.DEBIT, amount, asset),
-        Leg(wish.bank_id, Direction.CREDIT, amount, asset),
-    )
-    decided = post(book, JournalDraft(wish.journal_id, JournalKind.PAYMENT, legs))
-    if isinstance(decided, Refusal):
-        return decided
-    return [*decided, ReconciliationCaseClosed(wish.case_id, ClosedBy.OPERATOR, wish.reason.ciphertext())]
-
-
-def _case_fault(case: Case | None) -> Refusal | None:
-    if case is None or case.opened.difference is not Difference.UNASSIGNED:
-        return cases.missing()
-    if case.closed_by is not None:
-        # It may be closed with another's account: who is told that it is done believes that this one has the money.
-        return InvalidInput("The case is closed already: nothing was booked by this.", ("input", "caseId"))
-    return None
 
 
 def _deposit(journal_id: UUID, debit: UUID, credit: UUID, amount: Decimal, asset: str) -> JournalDraft:

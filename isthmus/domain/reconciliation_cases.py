@@ -1,7 +1,7 @@
 """Cases: what an operator is to look at because our book and a bank's do not agree, or because money came that is nobody's yet.
 
 A difference has one case, named by what differs: found again it is the same case. One that is gone is closed by the run that finds it
-gone, and opened again should it come back. What an operator closed stays closed.
+gone, and opened again should it come back. What an operator closed stays closed. How money leaves suspense is in `suspense.py`.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from uuid import UUID, uuid5
 
 from isthmus.domain.personal import PersonalText, Sealed
 from isthmus.domain.refusals import MoneyInSuspense, ReconciliationCaseNotFound, Refusal
+from isthmus.domain.suspense_decisions import SuspenseDecided, SuspenseDecisionProposed
 
 _NAMESPACE = UUID("3d0b5b5e-53f1-5c0e-8b0e-6c9a3f3f0f17")
 
@@ -62,15 +63,16 @@ class ReconciliationCaseClosed:
     reason: Sealed | None = None
 
 
-CaseEvent = ReconciliationCaseOpened | ReconciliationCaseClosed
+CaseEvent = ReconciliationCaseOpened | ReconciliationCaseClosed | SuspenseDecisionProposed | SuspenseDecided
 
 
 @dataclass(frozen=True)
 class Case:
-    """Folded. `closed_by` None: it is open."""
+    """Folded. `closed_by` None: it is open. `proposed`: what waits for another operator to confirm it."""
 
     opened: ReconciliationCaseOpened
     closed_by: ClosedBy | None = None
+    proposed: SuspenseDecisionProposed | None = None
 
 
 @dataclass(frozen=True)
@@ -91,7 +93,7 @@ class ResolveReconciliationCase:
 
 @dataclass(frozen=True)
 class CloseReconciliationCase:
-    """Of a difference. Money in suspense leaves it with its case (`pay_ins.py`)."""
+    """Of a difference. Money in suspense leaves it with its case (`suspense.py`)."""
 
     case_id: UUID
     operator: UUID
@@ -120,7 +122,12 @@ def fold(events: Iterable[object]) -> Case | None:
                 case = Case(event)
             case ReconciliationCaseClosed():
                 assert case is not None, "a case begins with ReconciliationCaseOpened"
-                case = replace(case, closed_by=event.by)
+                case = replace(case, closed_by=event.by, proposed=None)
+            case SuspenseDecisionProposed():
+                assert case is not None, "a case begins with ReconciliationCaseOpened"
+                case = replace(case, proposed=event)
+            case SuspenseDecided():
+                pass  # the case is closed by the next
             case _:
                 raise TypeError(type(event))
     return case
@@ -144,7 +151,7 @@ def close(case: Case | None, wish: CloseReconciliationCase) -> Decision:
         return []
     if case.opened.difference is Difference.UNASSIGNED:
         return MoneyInSuspense(
-            "Its money is in suspense: say whose it is, or by which entry of the bank's it went back.",
+            "Its money is in suspense: propose whose it is, or by which entry of the bank's it went back.",
             ("input", "caseId"),
         )
     return [ReconciliationCaseClosed(wish.case_id, ClosedBy.OPERATOR, wish.reason.ciphertext())]

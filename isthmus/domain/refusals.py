@@ -49,6 +49,7 @@ class RefusalCode(StrEnum):
     PAYMENT_CONTRADICTED = "PAYMENT_CONTRADICTED"
     PAYMENT_PROPOSAL_OVER = "PAYMENT_PROPOSAL_OVER"
     SECOND_OPERATOR_NEEDED = "SECOND_OPERATOR_NEEDED"
+    CASE_PROPOSAL_OVER = "CASE_PROPOSAL_OVER"
     LIMIT_EXCEEDED = "LIMIT_EXCEEDED"
     SCA_REJECTED = "SCA_REJECTED"
     SCA_BLOCKED = "SCA_BLOCKED"
@@ -283,8 +284,16 @@ class PaymentProposalOver(Refusal):
 
 
 @dataclass(frozen=True)
+class CaseProposalOver(Refusal):
+    """It was confirmed, or another took its place."""
+
+    code: ClassVar[RefusalCode] = RefusalCode.CASE_PROPOSAL_OVER
+    sticks: ClassVar[bool] = False
+
+
+@dataclass(frozen=True)
 class SecondOperatorNeeded(Refusal):
-    """Who proposed it does not confirm it."""
+    """Who proposed it, or would have the money, does not confirm it."""
 
     code: ClassVar[RefusalCode] = RefusalCode.SECOND_OPERATOR_NEEDED
     sticks: ClassVar[bool] = False

@@ -119,13 +119,17 @@ REFUSALS: Mapping[RefusalCode, tuple[str, str]] = {
         "The proposal was confirmed or replaced, or something was heard of the payment since.",
         "Look at the payment in `paymentsParked`, and propose anew what is still right.",
     ),
+    RefusalCode.CASE_PROPOSAL_OVER: (
+        "The proposal was confirmed, or another took its place.",
+        "Look at the case in `reconciliationCases`, and propose anew what is still right.",
+    ),
     RefusalCode.SECOND_OPERATOR_NEEDED: (
-        "Who proposes a decision does not confirm it.",
+        "Who proposes a decision does not confirm it, nor does whoever owns the account that it would credit.",
         "Ask another operator to confirm it.",
     ),
     RefusalCode.MONEY_IN_SUSPENSE: (
         "The case is about money in suspense, which closing it would leave there.",
-        "Give `accountId`, whose it is, or `returnEntry`, the bank's entry by which it was sent back.",
+        "Say by `proposeSuspenseDecision` whose it is, or by which of the bank's entries it was sent back.",
     ),
     RefusalCode.PAYEE_ACCOUNT_INVALID: (
         "The payee's account cannot be one: not an IBAN by its check digits, or not a sort code and an account number.",

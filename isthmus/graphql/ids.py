@@ -53,6 +53,14 @@ def decode(text: str) -> tuple[Kind, tuple[UUID, ...]] | None:
     return (kind, parts) if encode(kind, *parts) == text else None
 
 
+def proposal_key(text: str) -> UUID:
+    """A proposal's id, or NOWHERE: it has no place in the graph, and is told as it is."""
+    try:
+        return UUID(text)
+    except ValueError:
+        return NOWHERE
+
+
 def account_key(text: str) -> UUID:
     """The account's id, or NOWHERE: a malformed id goes the same way as a missing one."""
     match decode(text):

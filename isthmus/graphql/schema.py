@@ -42,6 +42,7 @@ from isthmus.resolvers.reconciliation import ReconciliationMutations, Reconcilia
 from isthmus.resolvers.saved_payees import PayeeMutations
 from isthmus.resolvers.sca import CHALLENGES
 from isthmus.resolvers.subscriptions import BalanceSubscriptions
+from isthmus.resolvers.suspense import SuspenseMutations
 from isthmus.resolvers.top_ups import TopUpMutations
 from isthmus.resolvers.transactions import Transaction
 from isthmus.resolvers.user_errors import TYPES
@@ -75,6 +76,7 @@ class Mutation(
     PaymentReviewMutations,
     PaymentDecisionMutations,
     ReconciliationMutations,
+    SuspenseMutations,
     DeviceMutations,
     NotificationMutations,
     AppMutations,

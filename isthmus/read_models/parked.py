@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
@@ -10,11 +9,11 @@ from uuid import UUID
 
 import asyncpg
 
-from isthmus.domain.event_codec import decode
 from isthmus.domain.payment_decisions import PaymentDecisionProposed
 from isthmus.domain.payment_events import Payment, PaymentEvidenceKept, Source, fold
 from isthmus.read_models.database import ACQUIRE_TIMEOUT_S
 from isthmus.read_models.payments import PaymentReader, PaymentRow
+from isthmus.read_models.streams import streams_of
 
 _PARKED = "p.parked is not null and p.parked <> 'REVIEW'"
 
@@ -88,16 +87,7 @@ class ParkedReader:
         if not keys:
             return []
         rows = await self._payments.load_any(keys)
-        async with self._pool.acquire(timeout=ACQUIRE_TIMEOUT_S) as connection:
-            events = await connection.fetch(
-                "select aggregate_id, type, schema_version, data::text as data, committed_at from event_store "
-                "where aggregate_id = any($1::uuid[]) order by aggregate_id, version",
-                keys,
-            )
-        streams: dict[UUID, list[tuple[object, datetime]]] = {}
-        for row in events:
-            event = decode(row["type"], row["schema_version"], json.loads(row["data"]))
-            streams.setdefault(row["aggregate_id"], []).append((event, row["committed_at"]))
+        streams = await streams_of(self._pool, keys)
         made = []
         for one, shown in zip(found, rows, strict=True):
             stream = streams.get(one["id"], [])

@@ -16,7 +16,7 @@ from isthmus.domain.personal import PersonalText
 from isthmus.domain.refusals import InvalidInput, Refusal
 from isthmus.domain.validation import first_fault, key_fault, reason_fault
 from isthmus.graphql.context import AppInfo
-from isthmus.graphql.ids import payment_key
+from isthmus.graphql.ids import payment_key, proposal_key
 from isthmus.graphql.scalars import Position
 from isthmus.resolvers.money import MoneyInput, canonical
 from isthmus.resolvers.money_mutations import amount_fault
@@ -181,7 +181,7 @@ class PaymentDecisionMutations:
             body={"payment_id": input.payment_id, "proposal_id": input.proposal_id},
         )
         desk, operator = info.context.services.parked, info.context.caller.person_id
-        outcome = await desk.confirm(operator, payment_id, _proposal_key(input.proposal_id), envelope)
+        outcome = await desk.confirm(operator, payment_id, proposal_key(input.proposal_id), envelope)
         if isinstance(outcome, Refused):
             return await refused(info, ConfirmPaymentDecisionPayload, outcome.refusal, "payment", outcome)
         return ConfirmPaymentDecisionPayload(**_common(outcome), payment=await _payment(info, payment_id))
@@ -213,10 +213,3 @@ def _reference_fault(reference: str | None) -> Refusal | None:
     if not fine or len(reference) > _REFERENCE_LENGTH_MAX:
         return InvalidInput("A provider's name for a payment is one word of 64 letters and digits at most.", _REFERENCE)
     return None
-
-
-def _proposal_key(text: str) -> UUID:
-    try:
-        return UUID(text)
-    except ValueError:
-        return NOWHERE

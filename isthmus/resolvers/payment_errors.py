@@ -53,7 +53,12 @@ class PaymentProposalOver(UserError):
     pass
 
 
-@strawberry.type(description="Another operator is to confirm what you proposed.")
+@strawberry.type(description="It was confirmed, or another took its place. Look at the case, and propose it anew.")
+class CaseProposalOver(UserError):
+    pass
+
+
+@strawberry.type(description="Another operator is to confirm what you proposed, or what would be yours.")
 class SecondOperatorNeeded(UserError):
     pass
 

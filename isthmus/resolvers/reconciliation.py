@@ -10,12 +10,9 @@ from typing import Annotated
 import strawberry
 from strawberry import UNSET
 
-from isthmus.domain.identifiers import NOWHERE
-from isthmus.domain.pay_ins import AssignPayIn, ReturnPayIn, suspense_account_id
 from isthmus.domain.personal import PersonalText
 from isthmus.domain.reconciliation_cases import CloseReconciliationCase, missing
-from isthmus.domain.refusals import InvalidInput, Refusal
-from isthmus.domain.validation import first_fault, key_fault, reason_fault, text_fault
+from isthmus.domain.validation import first_fault, key_fault, reason_fault
 from isthmus.graphql.connections import (
     AFTER,
     FIRST,
@@ -28,15 +25,14 @@ from isthmus.graphql.connections import (
     timed_position,
 )
 from isthmus.graphql.context import AppInfo
-from isthmus.graphql.ids import Kind, account_key, case_key, encode
+from isthmus.graphql.ids import Kind, case_key, encode
 from isthmus.graphql.scalars import AssetCode, Position
-from isthmus.read_models.reconciliation import CaseRow
+from isthmus.read_models.reconciliation import CaseRow, SuspenseProposal
 from isthmus.resolvers.money import Money, money
 from isthmus.resolvers.wishes import INPUT, KEY, Payload, refused, run
 from isthmus.write_models.envelope import Refused
 
 _CURSOR = "case"
-_ENTRY_LENGTH_MAX = 128
 
 
 @strawberry.enum(description="What is wrong between our book and a bank's.")
@@ -61,6 +57,26 @@ class ReconciliationCloser(Enum):
     OPERATOR = strawberry.enum_value("OPERATOR", description="An operator, with a reason.")
 
 
+@strawberry.type(description="Where an operator says that money in suspense goes; another one confirms it.")
+class SuspenseDecisionProposal:
+    row: strawberry.Private[SuspenseProposal]
+    id: strawberry.ID = strawberry.field(description="The proposal's id.")
+    account_id: strawberry.ID | None = strawberry.field(
+        description="Whose account it is credited to; null where it was sent back."
+    )
+    return_entry: str | None = strawberry.field(
+        description="The bank's own name for the entry by which it was sent back; null where it is credited."
+    )
+    proposed_by: str = strawberry.field(description="Who proposed it, as the audit trail names them.")
+    at: datetime = strawberry.field(description="When.")
+
+    @strawberry.field(
+        description="The operator's reason, in their own words; null once their personal data are erased."
+    )
+    async def reason(self, info: AppInfo) -> str | None:
+        return await info.context.loaders.texts.load(str(self.row.made.reason))
+
+
 @strawberry.type(description="A difference between our book and a bank's, or money that came and is nobody's yet.")
 class ReconciliationCase:
     row: strawberry.Private[CaseRow]
@@ -80,6 +96,12 @@ class ReconciliationCase:
     opened_at: datetime = strawberry.field(description="When it was found first.")
     closed_at: datetime | None = strawberry.field(description="When it was closed; null while it is open.")
     closed_by: ReconciliationCloser | None = strawberry.field(description="Who closed it; null while it is open.")
+
+    @strawberry.field(
+        description="Of what is UNASSIGNED: what waits for another operator to confirm it; null where nothing does."
+    )
+    def proposal(self) -> SuspenseDecisionProposal | None:
+        return None if self.row.proposal is None else _proposal(self.row.proposal)
 
     @strawberry.field(description="How much we booked, plus is money in; null where we booked nothing.")
     async def ours(self, info: AppInfo) -> Money | None:
@@ -111,13 +133,6 @@ class ReconciliationCaseConnection:
 class CloseReconciliationCaseInput:
     case_id: strawberry.ID = strawberry.field(description="The case's id.")
     reason: str = strawberry.field(description="What was found out and done, in 500 characters at most.")
-    account_id: strawberry.ID | None = strawberry.field(
-        default=UNSET, description="Of what is UNASSIGNED: whose account the money is credited to."
-    )
-    return_entry: str | None = strawberry.field(
-        default=UNSET,
-        description="Of what is UNASSIGNED: the bank's own name for the entry by which the money went back to whoever sent it.",
-    )
     idempotency_key: str = strawberry.field(description=KEY)
 
 
@@ -143,7 +158,7 @@ class ReconciliationQueries:
         size, place = page_size(first), timed_position(_CURSOR, after or None)
         is_open = state is ReconciliationCaseState.OPEN if state else None
         rows, more = await info.context.services.read.cases.page(size, place, is_open=is_open)
-        edges = [Edge(node=_case(row), cursor=timed_cursor(_CURSOR, row.opened_at, row.case_id)) for row in rows]
+        edges = [Edge(node=case_of(row), cursor=timed_cursor(_CURSOR, row.opened_at, row.case_id)) for row in rows]
         return ReconciliationCaseConnection(
             is_open=is_open,
             edges=edges,
@@ -154,13 +169,13 @@ class ReconciliationQueries:
 @strawberry.type
 class ReconciliationMutations:
     @strawberry.mutation(
-        description="Close a case that is dealt with. Money in suspense is credited to `accountId`, or booked as sent back by "
-        "`returnEntry`: a case of it is closed with one of the two. For operators."
+        description="Close a case that is dealt with. One of money in suspense is closed where that goes: `proposeSuspenseDecision`. "
+        "For operators."
     )
     async def close_reconciliation_case(
         self, info: AppInfo, input: Annotated[CloseReconciliationCaseInput, strawberry.argument(description=INPUT)]
     ) -> CloseReconciliationCasePayload:
-        fault = first_fault(key_fault(input.idempotency_key), reason_fault(input.reason), _return_fault(input))
+        fault = first_fault(key_fault(input.idempotency_key), reason_fault(input.reason))
         if fault is not None:
             return await refused(info, CloseReconciliationCasePayload, fault, "case")
         row = await info.context.services.read.cases.find(case_key(input.case_id))
@@ -168,66 +183,26 @@ class ReconciliationMutations:
             return await refused(info, CloseReconciliationCasePayload, missing(), "case")
         outcome = await run(
             info,
-            await _wish(info, row, input),
+            CloseReconciliationCase(row.case_id, info.context.caller.person_id, PersonalText(input.reason)),
             mutation="closeReconciliationCase",
             key=input.idempotency_key,
-            body=_body(input),
+            # As it was when an account could be named here: a key that was sent before then is still known.
+            body={"caseId": input.case_id, "accountId": None, "reason": input.reason},
         )
         if isinstance(outcome, Refused):
             return await refused(info, CloseReconciliationCasePayload, outcome.refusal, "case", outcome)
         closed = await info.context.services.read.cases.find(row.case_id)
         assert closed is not None, "it was there a moment ago, and cases stay"
         return CloseReconciliationCasePayload(
-            position=Position(outcome.position), replayed=outcome.replayed, errors=[], case=_case(closed)
+            position=Position(outcome.position), replayed=outcome.replayed, errors=[], case=case_of(closed)
         )
-
-
-async def _wish(
-    info: AppInfo, row: CaseRow, given: CloseReconciliationCaseInput
-) -> CloseReconciliationCase | AssignPayIn | ReturnPayIn:
-    operator, reason = info.context.caller.person_id, PersonalText(given.reason)
-    if given.return_entry:
-        return ReturnPayIn(row.case_id, row.provider, row.asset, given.return_entry, operator, reason)
-    if not given.account_id:
-        return CloseReconciliationCase(row.case_id, operator, reason)
-    account_id = account_key(given.account_id)
-    owned = await info.context.services.read.accounts.owner_of(account_id)
-    return AssignPayIn(
-        row.case_id,
-        suspense_account_id(row.provider, row.asset),
-        account_id,
-        owned[0] if owned is not None else NOWHERE,
-        operator,
-        info.context.services.ids(),
-        reason,
-    )
-
-
-def _body(given: CloseReconciliationCaseInput) -> dict[str, object]:
-    body: dict[str, object] = {
-        "caseId": given.case_id,
-        "accountId": given.account_id or None,
-        "reason": given.reason,
-    }
-    return body | ({"returnEntry": given.return_entry} if given.return_entry else {})
-
-
-def _return_fault(given: CloseReconciliationCaseInput) -> Refusal | None:
-    path = ("input", "returnEntry")
-    if not given.return_entry:
-        return None
-    if given.account_id:
-        return InvalidInput("Money is somebody's, or was sent back: not both.", path)
-    if len(given.return_entry) > _ENTRY_LENGTH_MAX:
-        return InvalidInput(f"No entry is called by more than {_ENTRY_LENGTH_MAX} characters.", path)
-    return text_fault(given.return_entry, path)
 
 
 async def _money(info: AppInfo, amount: Decimal | None, asset: str) -> Money | None:
     return None if amount is None else await money(info.context, amount, asset)
 
 
-def _case(row: CaseRow) -> ReconciliationCase:
+def case_of(row: CaseRow) -> ReconciliationCase:
     is_open = row.closed_at is None
     return ReconciliationCase(
         row=row,
@@ -243,4 +218,16 @@ def _case(row: CaseRow) -> ReconciliationCase:
         opened_at=row.opened_at,
         closed_at=row.closed_at,
         closed_by=None if row.closed_by is None else ReconciliationCloser[row.closed_by],
+    )
+
+
+def _proposal(found: SuspenseProposal) -> SuspenseDecisionProposal:
+    made = found.made
+    return SuspenseDecisionProposal(
+        row=found,
+        id=strawberry.ID(str(made.proposal_id)),
+        account_id=None if made.account_id is None else strawberry.ID(encode(Kind.ACCOUNT, made.account_id)),
+        return_entry=made.return_entry,
+        proposed_by=f"person:{made.operator}",
+        at=found.at,
     )

@@ -68,11 +68,16 @@ class UserErrorCode(Enum):
     PAYMENT_PROPOSAL_OVER = strawberry.enum_value(
         "PAYMENT_PROPOSAL_OVER", description="The proposal waits for nobody any more."
     )
+    CASE_PROPOSAL_OVER = strawberry.enum_value(
+        "CASE_PROPOSAL_OVER", description="The proposal waits for nobody any more."
+    )
     SECOND_OPERATOR_NEEDED = strawberry.enum_value(
-        "SECOND_OPERATOR_NEEDED", description="Another operator is to confirm what you proposed."
+        "SECOND_OPERATOR_NEEDED",
+        description="Another operator is to confirm what you proposed, or what would be yours.",
     )
     MONEY_IN_SUSPENSE = strawberry.enum_value(
-        "MONEY_IN_SUSPENSE", description="The case's money is in suspense: say whose it is, or that it was sent back."
+        "MONEY_IN_SUSPENSE",
+        description="The case's money is in suspense: propose whose it is, or that it was sent back.",
     )
     RECONCILIATION_CASE_NOT_FOUND = strawberry.enum_value(
         "RECONCILIATION_CASE_NOT_FOUND", description="There is no such case, or not one of that kind."

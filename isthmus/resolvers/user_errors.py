@@ -11,6 +11,7 @@ from isthmus.domain.refusals import Refusal
 from isthmus.graphql.context import RequestContext
 from isthmus.resolvers.money import Money, money
 from isthmus.resolvers.payment_errors import (
+    CaseProposalOver,
     DeviceNotFound,
     DeviceRefused,
     LimitExceeded,
@@ -214,6 +215,7 @@ TYPES: Mapping[type[Refusal], type[UserError]] = {
     refusals.PaymentNotParked: PaymentNotParked,
     refusals.PaymentContradicted: PaymentContradicted,
     refusals.PaymentProposalOver: PaymentProposalOver,
+    refusals.CaseProposalOver: CaseProposalOver,
     refusals.SecondOperatorNeeded: SecondOperatorNeeded,
     refusals.MoneyInSuspense: MoneyInSuspense,
     refusals.LimitExceeded: LimitExceeded,

@@ -115,6 +115,8 @@ _PUBLIC: Mapping[str, tuple[str, tuple[str, ...]]] = {
         ("case_id", "provider", "asset", "difference", "journal_id", "entry_id", "ours", "theirs", "at", "why"),
     ),
     "ReconciliationCaseClosed": ("ledger.reconciliation_case.closed.v1", ("case_id", "by")),
+    "SuspenseDecisionProposed": ("ledger.suspense.decision_proposed.v1", ("case_id",)),
+    "SuspenseDecided": ("ledger.suspense.decided.v1", ("case_id", "journal_id", "account_id", "return_entry")),
     "BankAccountUnlinked": ("banking.account.unlinked.v1", ("bank_account_id", "owner", "consent_id")),
 }
 

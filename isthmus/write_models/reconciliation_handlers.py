@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from isthmus.domain import pay_ins, reconciliation_cases
-from isthmus.domain.pay_ins import AssignPayIn, ReceivePayIn, ReturnPayIn
+from isthmus.domain import pay_ins, reconciliation_cases, suspense
+from isthmus.domain.pay_ins import ReceivePayIn
 from isthmus.domain.reconciliation_cases import (
     Case,
     CloseReconciliationCase,
     OpenReconciliationCase,
     ResolveReconciliationCase,
 )
+from isthmus.domain.suspense import ConfirmSuspenseDecision, ProposeSuspenseDecision
 from isthmus.write_models.handling import Decision, Handler, Loaded, Needs
 
 
@@ -33,7 +34,12 @@ def _receive(loaded: Loaded, wish: ReceivePayIn) -> Decision:
     return pay_ins.receive(loaded.book, _booked(loaded, wish), wish)
 
 
-def _booked(loaded: Loaded, wish: ReceivePayIn | ReturnPayIn) -> bool:
+def _suspense_needs(wish: ProposeSuspenseDecision | ConfirmSuspenseDecision) -> Needs:
+    accounts = frozenset({wish.suspense_id, wish.other_side_id})
+    return Needs(accounts, streams=frozenset({wish.case_id, wish.journal_id}), time=True)
+
+
+def _booked(loaded: Loaded, wish: ReceivePayIn | ProposeSuspenseDecision | ConfirmSuspenseDecision) -> bool:
     """In the log, or a moment ago by a command of the same batch."""
     return bool(loaded.streams.get(wish.journal_id)) or wish.journal_id in loaded.posted
 
@@ -49,18 +55,12 @@ RECONCILIATION_HANDLERS: Mapping[type, Handler] = {
         _its_stream, lambda loaded, wish: reconciliation_cases.close(_case(loaded, wish), wish)
     ),
     ReceivePayIn: Handler(_receive_needs, _receive),
-    AssignPayIn: Handler(
-        lambda wish: Needs(
-            frozenset({wish.suspense_id, wish.account_id}), streams=frozenset({wish.case_id}), time=True
-        ),
-        lambda loaded, wish: pay_ins.assign(loaded.book, _case(loaded, wish), wish),
+    ProposeSuspenseDecision: Handler(
+        _suspense_needs,
+        lambda loaded, wish: suspense.propose(loaded.book, _booked(loaded, wish), _case(loaded, wish), wish),
     ),
-    ReturnPayIn: Handler(
-        lambda wish: Needs(
-            frozenset({wish.suspense_id, wish.bank_id}),
-            streams=frozenset({wish.case_id, wish.journal_id}),
-            time=True,
-        ),
-        lambda loaded, wish: pay_ins.give_back(loaded.book, _booked(loaded, wish), _case(loaded, wish), wish),
+    ConfirmSuspenseDecision: Handler(
+        _suspense_needs,
+        lambda loaded, wish: suspense.confirm(loaded.book, _booked(loaded, wish), _case(loaded, wish), wish),
     ),
 }

@@ -56,6 +56,10 @@ CALLS = {
     "Mutation.closeReconciliationCase": (
         'mutation { closeReconciliationCase(input: {caseId: "x", reason: "x", idempotencyKey: "k"}) { position } }'
     ),
+    "Mutation.proposeSuspenseDecision": """mutation { proposeSuspenseDecision(input: {caseId: "x", reason: "x",
+        idempotencyKey: "k"}) { position } }""",
+    "Mutation.confirmSuspenseDecision": """mutation { confirmSuspenseDecision(input: {caseId: "x", proposalId: "x",
+        idempotencyKey: "k"}) { position } }""",
     "Mutation.releasePayment": 'mutation { releasePayment(input: {paymentId: "x", idempotencyKey: "k"}) { position } }',
     "Mutation.refusePayment": 'mutation { refusePayment(input: {paymentId: "x", idempotencyKey: "k"}) { position } }',
     "Query.paymentsParked": "{ paymentsParked { totalCount } }",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -12,6 +13,7 @@ import httpx
 import msgspec
 import pytest
 
+from isthmus.auth.scopes import Role
 from isthmus.domain.payment_news import PaymentNews, ProviderPayment, RecordPaymentNews
 from isthmus.graphql.ids import payment_key
 from isthmus.integrations.banking.calls import Calls, Manners
@@ -20,7 +22,8 @@ from isthmus.integrations.payments.truelayer_payouts import TrueLayerPayouts
 from isthmus.integrations.payments.truelayer_statements import TrueLayerStatements
 from isthmus.write_models.bank_mirror import system_envelope
 from isthmus.write_models.pay_ins import Look, PayIns
-from isthmus.write_models.reconciliation import Reconciler, Report
+from isthmus.write_models.reconciliation import Reconciler
+from isthmus.write_models.reconciliation_report import Report
 from tests.api.banking import on_loop
 from tests.api.conftest import Person, Served
 from tests.api.test_payments import answer, balance, code_of, funded, initiate
@@ -29,9 +32,14 @@ from tests.sandbox.running import Sandbox
 ACCOUNTS = {"GBP": "sandbox-merchant-gbp", "EUR": "sandbox-merchant-eur"}
 CASES = """query($first: Int! = 200, $after: String, $state: ReconciliationCaseState) {
     reconciliationCases(first: $first, after: $after, state: $state) { totalCount pageInfo { hasNextPage endCursor } edges { node {
-        id difference state why provider asset journalId entry ours { amount } theirs { amount } reason closedBy } } } }"""
+        id difference state why provider asset journalId entry ours { amount } theirs { amount } reason closedBy
+        proposal { id accountId returnEntry reason proposedBy } } } } }"""
 CLOSE = """mutation($input: CloseReconciliationCaseInput!) { closeReconciliationCase(input: $input) { replayed
     case { id state reason closedBy } errors { code path } } }"""
+PROPOSE = """mutation($input: ProposeSuspenseDecisionInput!) { proposeSuspenseDecision(input: $input) { replayed
+    case { id state proposal { id accountId returnEntry } } errors { code path } } }"""
+CONFIRM = """mutation($input: ConfirmSuspenseDecisionInput!) { confirmSuspenseDecision(input: $input) { replayed
+    case { id state reason closedBy proposal { id } } errors { code path } } }"""
 
 
 class Books:
@@ -88,6 +96,11 @@ def books(served: Served, banks: Sandbox) -> Iterator[Books]:
     on_loop(served, http.aclose())
 
 
+@pytest.fixture
+def otto(served: Served) -> Person:
+    return Person(served, Role.OPERATOR)
+
+
 def today() -> date:
     return datetime.now(UTC).date()
 
@@ -100,6 +113,16 @@ def case_of(operator: Person, entry: str | None, state: str = "OPEN") -> Any:
 def close(operator: Person, case: str, **more: Any) -> Any:
     wish = {"caseId": case, "reason": "looked into it", "idempotencyKey": uuid4().hex} | more
     return operator.ask(CLOSE, {"input": wish})["closeReconciliationCase"]
+
+
+def propose(operator: Person, case: str, **more: Any) -> Any:
+    wish = {"caseId": case, "reason": "they wrote to us", "idempotencyKey": uuid4().hex} | more
+    return operator.ask(PROPOSE, {"input": wish})["proposeSuspenseDecision"]
+
+
+def confirm(operator: Person, case: str, proposal: str, **more: Any) -> Any:
+    wish = {"caseId": case, "proposalId": proposal, "idempotencyKey": uuid4().hex} | more
+    return operator.ask(CONFIRM, {"input": wish})["confirmSuspenseDecision"]
 
 
 def test_what_the_bank_did_behind_our_back_has_not_done_and_did_otherwise_are_cases_of_an_operators(
@@ -151,11 +174,11 @@ def test_what_the_bank_did_behind_our_back_has_not_done_and_did_otherwise_are_ca
     assert case_of(olga, differing, "CLOSED")["closedBy"] == "RUN", "they agree now"
     assert close(olga, "nothing")["errors"] == [{"code": "RECONCILIATION_CASE_NOT_FOUND", "path": ["input", "caseId"]}]
     assert close(olga, missing["id"], reason=" ")["errors"][0]["code"] == "INVALID_INPUT"
-    assert close(olga, missing["id"], accountId=account)["errors"][0]["code"] == "RECONCILIATION_CASE_NOT_FOUND"
+    assert propose(olga, missing["id"], accountId=account)["errors"][0]["code"] == "RECONCILIATION_CASE_NOT_FOUND"
 
 
-def test_money_sent_to_us_is_credited_by_its_reference_and_what_is_nobodys_by_an_operator(
-    served: Served, books: Books, ada: Person, olga: Person
+def test_money_sent_to_us_is_credited_by_its_reference_and_what_is_nobodys_by_two_operators(
+    served: Served, books: Books, ada: Person, olga: Person, otto: Person
 ) -> None:
     account = ada.open()
     reference = ada.account(account, "... on LedgerAccount { fundingReference }")["fundingReference"]
@@ -166,16 +189,62 @@ def test_money_sent_to_us_is_credited_by_its_reference_and_what_is_nobodys_by_an
     assert balance(ada, account) == ("25.00", "25.00")
     case = case_of(olga, nobodys)
     assert (case["difference"], case["why"], case["ours"]) == ("UNASSIGNED", "UNKNOWN_REFERENCE", {"amount": "12.00"})
+    assert case["proposal"] is None
     key = uuid4().hex
-    given = [close(olga, case["id"], accountId=account, idempotencyKey=key) for _ in range(2)]
+    given = [propose(olga, case["id"], accountId=account, idempotencyKey=key) for _ in range(2)]
+    assert given[1] == given[0] | {"replayed": True}
+    waits = case_of(otto, nobodys)["proposal"]
+    assert waits == given[0]["case"]["proposal"] | {
+        "reason": "they wrote to us",
+        "proposedBy": f"person:{olga.id}",
+        "accountId": account,
+        "returnEntry": None,
+    }
+    alone = confirm(olga, case["id"], waits["id"])["errors"]
+    assert alone == [{"code": "SECOND_OPERATOR_NEEDED", "path": ["input", "proposalId"]}]
+    assert confirm(otto, case["id"], "nothing")["errors"][0]["code"] == "CASE_PROPOSAL_OVER"
+    assert balance(ada, account) == ("25.00", "25.00"), "nothing came of it yet"
 
-    assert ([one["errors"] for one in given], given[1]["replayed"]) == ([[], []], True)
-    assert given[0]["case"]["closedBy"] == "OPERATOR"
+    done = [confirm(otto, case["id"], waits["id"], idempotencyKey=key) for _ in range(2)]
+
+    assert done[1] == done[0] | {"replayed": True}
+    assert (done[0]["errors"], done[0]["case"]["closedBy"], done[0]["case"]["proposal"]) == ([], "OPERATOR", None)
+    assert done[0]["case"]["reason"] == "they wrote to us"
     assert balance(ada, account) == ("37.00", "37.00")
+    assert confirm(otto, case["id"], waits["id"])["errors"] == [{"code": "INVALID_INPUT", "path": ["input", "caseId"]}]
+
+
+def test_an_operator_whose_account_it_would_be_neither_proposes_nor_confirms_it(
+    served: Served, books: Books, olga: Person
+) -> None:
+    otto = Person(served, Role.CUSTOMER, Role.OPERATOR)
+    account, case = otto.open(), case_of(olga, books.came(700, "hello"))["id"]
+
+    own = propose(otto, case, accountId=account)["errors"]
+    proposal = propose(olga, case, accountId=account)["case"]["proposal"]["id"]
+    confirmed = confirm(otto, case, proposal)["errors"]
+
+    assert own == [{"code": "ACCOUNT_NOT_FOUND", "path": ["input", "accountId"]}]
+    assert confirmed == [{"code": "SECOND_OPERATOR_NEEDED", "path": ["input", "proposalId"]}]
+    assert balance(otto, account) == ("0.00", "0.00")
+
+
+def test_two_operators_who_confirm_at_once_credit_it_once(
+    served: Served, books: Books, ada: Person, olga: Person
+) -> None:
+    account, case = ada.open(), case_of(olga, books.came(900, "hello"))["id"]
+    proposal = propose(olga, case, accountId=account)["case"]["proposal"]["id"]
+    others = [Person(served, Role.OPERATOR) for _ in range(4)]
+
+    with ThreadPoolExecutor(len(others)) as pool:
+        done = list(pool.map(lambda operator: confirm(operator, case, proposal)["errors"], others))
+
+    assert sorted(len(errors) for errors in done) == [0, 1, 1, 1]
+    assert balance(ada, account) == ("9.00", "9.00")
 
 
 def test_money_that_is_nobodys_is_sent_back_and_the_statement_agrees_and_no_case_is_closed_over_it(
-    served: Served, books: Books, ada: Person, olga: Person
+    served: Served, books: Books, ada: Person, olga: Person, otto: Person
 ) -> None:
     begun, nobodys = today(), books.came(1300, "hello")
     case = case_of(olga, nobodys)["id"]
@@ -185,13 +254,18 @@ def test_money_that_is_nobodys_is_sent_back_and_the_statement_agrees_and_no_case
     books.run({begun, today()})
     assert case_of(olga, back)["difference"] == "EXTRA", "the bank has sent something that we know nothing of"
 
-    both = close(olga, case, returnEntry=back, accountId=ada.open())["errors"]
-    known = close(olga, case, returnEntry=nobodys)["errors"]
-    key = uuid4().hex
-    done = [close(olga, case, returnEntry=back, idempotencyKey=key) for _ in range(2)]
+    both = propose(olga, case, returnEntry=back, accountId=ada.open())["errors"]
+    known = propose(olga, case, returnEntry=nobodys)["errors"]
+    neither = propose(olga, case)["errors"]
+    proposal = propose(olga, case, returnEntry=back)["case"]["proposal"]
+    assert (proposal["returnEntry"], proposal["accountId"]) == (back, None)
+    books.run({begun, today()})
+    assert case_of(olga, back)["difference"] == "EXTRA", "nobody has confirmed it"
+    alone = confirm(olga, case, proposal["id"])["errors"]
+    done = confirm(otto, case, proposal["id"])
     books.run({begun, today()})
 
-    assert both == known == [{"code": "INVALID_INPUT", "path": ["input", "returnEntry"]}]
-    assert ([one["errors"] for one in done], done[1]["replayed"]) == ([[], []], True)
-    assert done[0]["case"]["closedBy"] == "OPERATOR"
+    assert both == known == neither == [{"code": "INVALID_INPUT", "path": ["input", "returnEntry"]}]
+    assert alone == [{"code": "SECOND_OPERATOR_NEEDED", "path": ["input", "proposalId"]}]
+    assert (done["errors"], done["case"]["closedBy"]) == ([], "OPERATOR")
     assert case_of(olga, back, "CLOSED")["closedBy"] == "RUN", "now both books have it"

@@ -245,7 +245,21 @@ CALLS: Mapping[str, Call] = {
         {"caseId": MINE, "reason": "x", "idempotencyKey": FRESH},
         "case { id state }",
         Role.OPERATOR,
+        ids={"input.caseId": "reconciliation case"},
+    ),
+    "Mutation.proposeSuspenseDecision": _wish(
+        "proposeSuspenseDecision",
+        {"caseId": MINE, "accountId": MINE, "reason": "x", "idempotencyKey": FRESH},
+        "case { id state }",
+        Role.OPERATOR,
         ids={"input.caseId": "reconciliation case", "input.accountId": "account"},
+    ),
+    "Mutation.confirmSuspenseDecision": _wish(
+        "confirmSuspenseDecision",
+        {"caseId": MINE, "proposalId": FRESH, "idempotencyKey": FRESH},
+        "case { id state }",
+        Role.OPERATOR,
+        ids={"input.caseId": "reconciliation case", "input.proposalId": "proposal"},
     ),
     "Mutation.releasePayment": _wish(
         "releasePayment",

@@ -11,21 +11,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from isthmus.domain import pay_ins, reconciliation_cases
+from isthmus.domain import pay_ins
 from isthmus.domain.accounts import Account, AccountType
 from isthmus.domain.funding import body_in, funding_body, funding_reference
 from isthmus.domain.ledger import AccountState, LedgerEvent, apply
-from isthmus.domain.pay_ins import AssignPayIn, ReceivePayIn, ReturnPayIn
+from isthmus.domain.pay_ins import ReceivePayIn
 from isthmus.domain.personal import PersonalText, Sealed
-from isthmus.domain.reconciliation_cases import (
-    ClosedBy,
-    CloseReconciliationCase,
-    ReconciliationCaseClosed,
-    ReconciliationCaseOpened,
-)
-from isthmus.domain.refusals import InvalidInput, Refusal, RefusalCode
+from isthmus.domain.reconciliation_cases import ReconciliationCaseOpened
+from isthmus.domain.refusals import Refusal, RefusalCode
 
-ADA, ACCOUNT, OLGA = uuid4(), uuid4(), uuid4()
+ADA, ACCOUNT = uuid4(), uuid4()
 SEALED = PersonalText("", Sealed(f"sealed:v1:{ADA}:AAAA"))
 NOW = datetime(2026, 11, 29, 12, tzinfo=UTC)
 
@@ -76,45 +71,6 @@ def test_what_cannot_be_credited_lies_in_suspense_and_opens_a_case(
     assert (case.why, case.ours, case.journal_id, case.entry_id) == (why, Decimal("25.00"), came.journal_id, "e-1")
     assert (some[came.suspense_id].posted, some[came.bank_id].posted) == (25, 25)
     assert ACCOUNT not in some or some[ACCOUNT].posted == 0
-
-
-def test_an_operator_says_whose_it_is_once_and_never_their_own() -> None:
-    some, came = book(), wish(account_id=None, owner=None, reference=None)
-    events = after(some, pay_ins.receive(some, False, came))
-    case = reconciliation_cases.fold(events)
-    assert reconciliation_cases.resolve(case) == [], "no run ends that"
-    given = AssignPayIn(events[0].case_id, came.suspense_id, ACCOUNT, ADA, OLGA, uuid4(), SEALED)
-
-    own = pay_ins.assign(
-        some, case, AssignPayIn(events[0].case_id, came.suspense_id, ACCOUNT, ADA, ADA, uuid4(), SEALED)
-    )
-    assert isinstance(own, Refusal)
-    (closed,) = after(some, pay_ins.assign(some, case, given))
-
-    assert closed == ReconciliationCaseClosed(events[0].case_id, ClosedBy.OPERATOR, SEALED.ciphertext())
-    assert (some[came.suspense_id].posted, some[ACCOUNT].posted) == (0, 25)
-    assert isinstance(pay_ins.assign(some, reconciliation_cases.fold([*events, closed]), given), InvalidInput)
-    assert isinstance(pay_ins.assign(some, None, given), Refusal)
-
-
-def test_what_is_nobodys_is_sent_back_by_an_entry_of_the_banks_once_and_is_not_left_in_suspense() -> None:
-    some, came = book(), wish(account_id=None, owner=None, reference=None)
-    events = after(some, pay_ins.receive(some, False, came))
-    case = reconciliation_cases.fold(events)
-    back = ReturnPayIn(events[0].case_id, "bank", "EUR", "e-2", OLGA, SEALED)
-
-    closing = reconciliation_cases.close(case, CloseReconciliationCase(events[0].case_id, OLGA, SEALED))
-    assert isinstance(closing, Refusal)
-    assert closing.code is RefusalCode.MONEY_IN_SUSPENSE
-    assert isinstance(pay_ins.give_back(some, True, case, back), InvalidInput), "that entry is something else"
-    (closed,) = after(some, pay_ins.give_back(some, False, case, back))
-
-    assert closed == ReconciliationCaseClosed(events[0].case_id, ClosedBy.OPERATOR, SEALED.ciphertext())
-    assert (some[came.suspense_id].posted, some[came.bank_id].posted) == (0, 0)
-    over = reconciliation_cases.fold([*events, closed])
-    assert isinstance(pay_ins.give_back(some, False, over, back), InvalidInput)
-    given_too = AssignPayIn(events[0].case_id, came.suspense_id, ACCOUNT, ADA, OLGA, uuid4(), SEALED)
-    assert isinstance(pay_ins.assign(some, over, given_too), InvalidInput), "it is gone"
 
 
 @given(st.uuids())
