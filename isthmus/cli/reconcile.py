@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json as json_module
 import os
+from collections.abc import Callable
 from datetime import date
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,7 +14,9 @@ import typer
 if TYPE_CHECKING:
     from isthmus.domain.reconciliation import Pair
     from isthmus.settings import Settings
-    from isthmus.write_models.reconciliation import Report
+    from isthmus.write_models.reconciliation_report import Report
+
+_FIRST_DAY, _LAST_DAY = date(2000, 1, 1), date(9999, 1, 1)
 
 
 def reconcile(
@@ -22,7 +25,10 @@ def reconcile(
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")] = False,
 ) -> None:
-    """Compare what we booked at banks with their statements of a day: matched, missing, extra, differing. Exit 1 where not all matched.
+    """Compare what we booked at banks with their statements of a day: matched, missing, extra, differing.
+
+    Exit 1 where not all matched, and where an account could not be compared: which, and why, is told on standard error, and with --json in
+    `notCompared`. The others are compared all the same, and told as they come.
 
     What differs opens a case, as in the run of every morning, and a case whose difference is gone is closed. Of today only what is older
     than a minute is compared.
@@ -33,25 +39,43 @@ def reconcile(
     """
     from isthmus.runtime.telemetry import configure_logging
     from isthmus.settings import load_settings
-    from isthmus.write_models.reconciliation import TooEarly
+    from isthmus.write_models.reconciliation import NotCompared, TooEarly
 
     try:
-        asked = None if day is None else date.fromisoformat(day)
+        asked = None if day is None else _day(day)
     except ValueError:
         raise typer.BadParameter("a day as in 2026-11-28", param_hint="--date") from None
     settings = _as_up(load_settings())
     configure_logging(settings, "cli")
+    reports: list[Report] = []
+    failed = NotCompared({})
+
+    def each(one: Report) -> None:
+        reports.append(one)
+        if not json:
+            typer.echo("\n".join(_lines(one)))
+
     try:
-        reports = asyncio.run(_run(settings, asked))
+        asyncio.run(_run(settings, asked, each))
     except TooEarly as early:
         raise typer.BadParameter(str(early), param_hint="--date") from None
+    except NotCompared as some:
+        failed = some
     if json:
-        typer.echo(json_module.dumps({"accounts": [told(one) for one in reports]}))
-    else:
-        for one in reports:
-            typer.echo("\n".join(_lines(one)))
-    if not all(one.sound for one in reports):
+        missed = [{"provider": provider, "asset": asset, "why": why} for (provider, asset), why in failed.why.items()]
+        typer.echo(json_module.dumps({"accounts": [told(one) for one in reports], "notCompared": missed}))
+    if failed.why:
+        typer.echo(f"isthmus: {failed}", err=True)
+    if failed.why or not all(one.sound for one in reports):
         raise typer.Exit(1)
+
+
+def _day(text: str) -> date:
+    """Raises ValueError. Nothing was booked at a bank before, and there is no time to look in around the last of all days."""
+    day = date.fromisoformat(text)
+    if not _FIRST_DAY <= day <= _LAST_DAY:
+        raise ValueError(text)
+    return day
 
 
 def _as_up(settings: Settings) -> Settings:
@@ -70,7 +94,7 @@ def _as_up(settings: Settings) -> Settings:
     return settings
 
 
-async def _run(settings: Settings, day: date | None) -> tuple[Report, ...]:
+async def _run(settings: Settings, day: date | None, each: Callable[[Report], None]) -> None:
     from isthmus.runtime.endpoints import DATABASE, resolve
     from isthmus.runtime.moved_clock import running_clock
     from isthmus.runtime.reconciliation import reconciling
@@ -79,13 +103,13 @@ async def _run(settings: Settings, day: date | None) -> tuple[Report, ...]:
     url = resolve(settings, need=DATABASE).database_url
     clock = running_clock(settings.data_dir, url)
     async with write_side(settings, url, clock) as side, reconciling(settings, side) as books:
-        return await books.reconciler.run(books.reconciler.yesterday() if day is None else day)
+        await books.reconciler.run(books.reconciler.yesterday() if day is None else day, each)
 
 
 def told(report: Report) -> dict[str, Any]:
     """As JSON has it: amounts are texts, plus is money in."""
     from isthmus.domain.money import text_of
-    from isthmus.write_models.reconciliation import told_sums
+    from isthmus.write_models.reconciliation_report import told_sums
 
     return {
         "provider": report.provider,

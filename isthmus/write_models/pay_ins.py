@@ -97,20 +97,30 @@ class PayIns:
         return _counted("not_there")
 
     async def sweep(self) -> int:
-        """Books what nobody told of. Returns how many. Raises ProviderFault."""
-        now, found = self._clock.now(), 0
+        """Books what nobody told of. Returns how many. Raises ProviderFault, once all accounts were looked into: what one bank does not
+        tell holds up nobody's money at another."""
+        found, away = 0, list[ProviderFault]()
         for provider, statements in sorted(self._statements.items()):
             for asset in sorted(statements.assets):
-                told = await statements.entries(asset, now - _SWEEP_OLD, now - _SWEEP_YOUNG)
-                came = {pay_in_journal_id(provider, one.entry_id): one for one in told.entries if one.pay_in}
-                async with self._pool.acquire() as connection:
-                    rows = await connection.fetch(
-                        "select id from journal_entries where id = any($1::uuid[])", list(came)
-                    )
-                for journal_id in came.keys() - {UUID(str(row["id"])) for row in rows}:
-                    await self._receive(provider, came[journal_id], None)
-                    found += 1
+                try:
+                    found += await self._sweep(provider, statements, asset)
+                except ProviderFault as fault:
+                    log.warning("what came cannot be looked up", provider=provider, asset=asset, why=str(fault))
+                    away.append(fault)
+        if away:
+            raise away[0]
         return found
+
+    async def _sweep(self, provider: str, statements: Statements, asset: str) -> int:
+        now = self._clock.now()
+        told = await statements.entries(asset, now - _SWEEP_OLD, now - _SWEEP_YOUNG)
+        came = {pay_in_journal_id(provider, one.entry_id): one for one in told.entries if one.pay_in}
+        async with self._pool.acquire() as connection:
+            rows = await connection.fetch("select id from journal_entries where id = any($1::uuid[])", list(came))
+        missing = came.keys() - {UUID(str(row["id"])) for row in rows}
+        for journal_id in missing:
+            await self._receive(provider, came[journal_id], None)
+        return len(missing)
 
     async def _receive(self, provider: str, entry: StatementEntry, told: Decimal | None) -> str:
         account_id, owner = await self._account_of(entry.reference)

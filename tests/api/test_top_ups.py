@@ -15,7 +15,7 @@ from isthmus.domain.reconciliation import Class
 from isthmus.domain.refusals import ConsentOver
 from isthmus.failpoints import InjectedFault, armed
 from isthmus.graphql.ids import account_key, payment_key
-from isthmus.write_models.reconciliation import Report
+from isthmus.write_models.reconciliation_report import Report
 from tests.api import banking
 from tests.api.banking import accounts, linked, on_loop
 from tests.api.conftest import Person, Served

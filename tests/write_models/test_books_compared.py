@@ -23,7 +23,8 @@ from isthmus.domain.reconciliation_cases import CloseReconciliationCase
 from isthmus.domain.statements import Statement, StatementEntry
 from isthmus.runtime.wiring import WriteSide
 from isthmus.write_models.pay_ins import Look, PayIns
-from isthmus.write_models.reconciliation import Reconciler, Report, TooEarly
+from isthmus.write_models.reconciliation import NotCompared, Reconciler, TooEarly
+from isthmus.write_models.reconciliation_report import Report
 from tests.write_models.driver import Driver, assert_sound
 from tests.write_models.test_payment_saga import Office, opened
 
@@ -38,11 +39,17 @@ class Paper:
     assets: frozenset[str] = frozenset({"EUR"})
     some: dict[str, StatementEntry] = field(default_factory=dict)
     down: bool = False
+    #: Where it is set, the statement is asked for and told once the second is, too.
+    asked: asyncio.Event = field(default_factory=asyncio.Event)
+    tells: asyncio.Event | None = None
 
     async def entries(self, asset: str, since: datetime, until: datetime) -> Statement:
         if self.down:
             raise ProviderUnavailable("down")
-        assert asset == "EUR"
+        assert asset in self.assets
+        self.asked.set()
+        if self.tells is not None:
+            await self.tells.wait()
         told = tuple(one for one in self.some.values() if since <= one.at < until)
         return Statement(told, sum((one.amount for one in self.some.values()), Decimal(1_000)))
 
@@ -150,11 +157,117 @@ async def test_every_day_is_compared_once_it_is_over_also_one_that_was_missed(de
     assert await desk.reconciler.run_due() == []
     desk.clock.advance(timedelta(days=3))
     desk.paper.down = True
-    with pytest.raises(ProviderUnavailable):
+    with pytest.raises(NotCompared, match="bank EUR: down"):
         await desk.reconciler.run_due()
     desk.paper.down = False
+    await desk.reconciler.run(
+        desk.reconciler.yesterday()
+    )  # an operator's, since an alert told that nothing was compared
 
-    assert [day.day for day in await desk.reconciler.run_due()] == [25, 26, 27]
+    assert [day.day for day in await desk.reconciler.run_due()] == [25, 26], "the days before are not skipped by that"
+    assert await desk.reconciler.run_due() == []
+
+
+async def test_a_day_that_was_looked_at_too_early_is_compared_when_it_is_over_for_good(desk: Desk) -> None:
+    desk.clock.set(datetime(2026, 11, 24, 23, 50, tzinfo=UTC))
+    name = await desk.paid(told=None)
+    desk.clock.advance(timedelta(minutes=20))
+    (early,) = await desk.reconciler.run(desk.reconciler.yesterday())
+    assert (early.sound, await desk.cases()) == (False, [("MISSING", None)])
+    desk.paper.book(name, "-30.00", desk.clock.now() + HOUR)
+    desk.clock.advance(7 * HOUR)
+
+    assert [day.day for day in await desk.reconciler.run_due()] == [24]
+
+    assert await desk.cases() == [("MISSING", "RUN")]
+
+
+async def test_while_a_difference_stands_the_last_day_is_compared_every_hour_and_not_longer(desk: Desk) -> None:
+    desk.clock.set(datetime(2026, 11, 24, 12, tzinfo=UTC))
+    name = await desk.paid(told=None)
+    desk.clock.advance(19 * HOUR)
+    assert [day.day for day in await desk.reconciler.run_due()] == [24]
+    assert await desk.cases() == [("MISSING", None)]
+    desk.clock.advance(timedelta(minutes=50))
+    assert await desk.reconciler.run_due() == []
+    desk.paper.book(name, "-30.00", datetime(2026, 11, 24, 13, tzinfo=UTC))  # the bank was late with it
+    desk.clock.advance(timedelta(minutes=10))
+
+    assert [day.day for day in await desk.reconciler.run_due()] == [24]
+
+    assert await desk.cases() == [("MISSING", "RUN")]
+    desk.clock.advance(2 * HOUR)
+    assert await desk.reconciler.run_due() == []
+
+
+async def test_what_one_account_cannot_tell_keeps_no_other_from_being_compared_and_credited(desk: Desk) -> None:
+    away = Paper("away", down=True)
+    statements = {"away": away, "bank": desk.paper}
+    both = Reconciler(
+        desk.office.side.pool, desk.office.side.commands, statements, desk.clock, uuid7_source(desk.clock.now)
+    )
+    pay_ins = PayIns(desk.office.side.pool, desk.office.side.commands, statements, desk.clock)
+    reference = f"for {funding_reference(desk.office.account)}"
+    desk.paper.book("in-1", "25.00", desk.clock.now(), pay_in=True, reference=reference)
+    desk.clock.advance(HOUR)
+    with pytest.raises(ProviderUnavailable):
+        await pay_ins.sweep()
+    assert await desk.posted(desk.office.account) == 125
+    told = list[Report]()
+
+    with pytest.raises(NotCompared) as caught:
+        await both.run(desk.clock.now().date(), told.append)
+
+    assert caught.value.why == {("away", "EUR"): "down"}
+    assert [(one.provider, one.sound) for one in told] == [("bank", True)]
+    desk.clock.set(datetime(2026, 11, 27, 7, tzinfo=UTC))
+    with pytest.raises(NotCompared):
+        await both.run_due()
+    away.down = False
+    assert [day.day for day in await both.run_due()] == [26], "only what is not compared yet is: the other account was"
+    days = await desk.office.side.pool.fetch("select since from reconciliation_runs where provider = 'away'")
+    assert len(days) == 1
+
+
+async def test_what_a_run_does_not_see_stays_a_case_and_what_both_books_tell_ends_one(desk: Desk) -> None:
+    desk.clock.set(datetime(2026, 11, 24, 12, tzinfo=UTC))
+    name = await desk.paid(told=None)
+    desk.paper.book("behind", "-5.00", desk.clock.now())
+    assert (await desk.run()).opened == 2
+    whole = dict(desk.paper.some)
+
+    desk.paper.some.clear()  # a page of the statement is not told
+    assert (await desk.run()).resolved == 0
+    desk.paper.some.update(whole)
+    (before,) = await desk.reconciler.run(desk.clock.now().date() - timedelta(days=3))
+    assert before.resolved == 0, "days before it say nothing of it"
+    assert sorted(await desk.cases()) == [("EXTRA", None), ("MISSING", None)]
+
+    desk.clock.advance(timedelta(days=2))
+    desk.paper.book(name, "-29.00", desk.clock.now())  # late, and with another amount
+    assert (await desk.run()).resolved == 1
+    assert sorted(await desk.cases(), key=str) == [("DIFFERING", None), ("EXTRA", None), ("MISSING", "RUN")]
+    desk.clock.advance(timedelta(days=2))
+    desk.paper.book(name, "-30.00", desk.clock.now() - timedelta(days=2))
+    assert (await desk.run()).resolved == 1, "corrected"
+    assert sorted(await desk.cases(), key=str) == [("DIFFERING", "RUN"), ("EXTRA", None), ("MISSING", "RUN")]
+
+
+async def test_two_who_compare_at_once_are_one_and_the_other_is_told_so(desk: Desk) -> None:
+    desk.paper.tells = asyncio.Event()
+    await desk.paid(told=None)
+    desk.clock.advance(HOUR)
+    today = desk.clock.now().date()
+    first = asyncio.create_task(desk.reconciler.run(today))
+    await desk.paper.asked.wait()
+
+    with pytest.raises(NotCompared, match="another process compares it right now"):
+        await desk.reconciler.run(today)
+
+    desk.paper.tells.set()
+    (report,) = await first
+    assert report.opened == 1
+    assert (await desk.reconciler.run(today))[0].opened == 0, "it let go"
 
 
 async def test_what_is_booked_on_either_side_of_midnight_is_no_difference(desk: Desk) -> None:
