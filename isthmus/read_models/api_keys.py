@@ -11,7 +11,7 @@ import asyncpg
 
 from isthmus.domain.api_keys import KeyScope, WorkingKey
 from isthmus.read_models.database import ACQUIRE_TIMEOUT_S, Sight
-from isthmus.read_models.sca import CHALLENGE, ChallengeRow, challenge_from
+from isthmus.read_models.sca import CHALLENGE, ChallengeRow, challenge_from, joined
 
 _ROWS = f"""
 select k.id as api_key_id, k.owner, m.data->>'name' as name, m.data->'scopes' as scopes, m.committed_at as made_at,
@@ -19,7 +19,7 @@ select k.id as api_key_id, k.owner, m.data->>'name' as name, m.data->'scopes' as
     {CHALLENGE}
 from api_keys k join event_store m on m.aggregate_id = k.id and m.version = 1
 left join event_store r on r.aggregate_id = k.id and r.type = 'ApiKeyRevoked'
-left join sca_challenges c on c.id = k.challenge_id left join sca_guards g on g.owner = k.owner
+{joined("m.data", "k.owner")}
 left join api_key_uses u on u.api_key_id = k.id"""
 # An erased person's key row is gone. One who came back has a younger one, under which nothing of before may live again.
 _WORKS = (

@@ -9,23 +9,19 @@ from uuid import UUID
 
 import asyncpg
 
-from isthmus.domain.sca import FAILURES_MAX
 from isthmus.read_models.database import ACQUIRE_TIMEOUT_S, Sight
-from isthmus.read_models.sca import ChallengeRow
+from isthmus.read_models.sca import CHALLENGE, ChallengeRow, challenge_from, joined
 
 _PAYEES = f"""
-select p.id as payee_id, p.owner, p.name, p.account, p.saved_at, m.committed_at as created_at, m.position as created_position,
+select p.id as payee_id, p.owner, m.data->>'name' as name, m.data->>'account' as account, p.saved_at,
+    m.committed_at as created_at, m.position as created_position,
     exists (select from saved_payees s where s.id = p.id) as trusted,
     case when p.state <> 'REQUESTED' then p.state
         when c.state = 'PENDING' and c.expires_at > coalesce($1, statement_timestamp()) then 'AWAITING_SCA'
         else 'EXPIRED' end as state,
-    c.id as challenge_id, c.purpose, c.method, c.digest, c.expires_at,
-    case when c.state = 'PENDING' and c.expires_at <= coalesce($1, statement_timestamp()) then 'EXPIRED'
-        else c.state end as challenge_state,
-    case when g.blocked_until is null then coalesce(g.failures, 0)
-        when g.blocked_until > coalesce($1, statement_timestamp()) then {FAILURES_MAX} else 0 end as failures
+    {CHALLENGE}
 from payees p join event_store m on m.aggregate_id = p.id and m.version = 1
-join sca_challenges c on c.id = p.challenge_id left join sca_guards g on g.owner = p.owner"""
+{joined("m.data", "p.owner")}"""
 
 
 @dataclass(frozen=True)
@@ -111,16 +107,8 @@ class PayeeReader:
 
 
 def _payee(row: asyncpg.Record) -> SavedPayeeRow:
-    challenge = ChallengeRow(
-        row["challenge_id"],
-        row["owner"],
-        row["purpose"],
-        row["method"],
-        row["digest"],
-        row["challenge_state"],
-        row["expires_at"],
-        row["failures"],
-    )
+    challenge = challenge_from(row)
+    assert challenge is not None, "a payee is asked for with its challenge"
     return SavedPayeeRow(
         row["payee_id"],
         row["owner"],

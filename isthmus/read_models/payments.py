@@ -19,20 +19,20 @@ from isthmus.read_models.sca import ChallengeRow
 _ROWS = """
 select p.id as payment_id, p.owner, p.source, p.from_account_id, p.provider, p.asset, p.amount, p.payee_name, p.payee_account, p.reference,
     p.state, p.failure_code, p.retryable, p.parked, p.moved, p.version, p.screened_by, p.screened_against,
-    p.review_since, p.exempted_by, p.batch_id, p.credits_account_id, c.purpose,
+    p.review_since, p.exempted_by, p.batch_id, p.credits_account_id, b.data->>'purpose' as purpose,
     m.committed_at as created_at, m.position as created_position,
     (select position from event_store where aggregate_id = p.id order by version desc limit 1) as payment_position,
     (select position from event_store where aggregate_id = c.id order by version desc limit 1) as challenge_position,
-    p.challenge_id, c.method, coalesce(b.data->>'digest', p.digest) as digest, c.expires_at, c.url, c.device, c.poll_after_s,
+    p.challenge_id, c.method, coalesce(b.data->>'digest', p.digest) as digest, c.expires_at,
+    a.data->>'url' as url, a.data->>'device' as device, (a.data->>'poll_after_s')::int as poll_after_s,
     case when c.state = 'PENDING' and c.expires_at <= coalesce($1, statement_timestamp()) then 'EXPIRED'
         else c.state end as challenge_state,
     case when g.blocked_until is null then coalesce(g.failures, 0)
         when g.blocked_until > coalesce($1, statement_timestamp()) then %(most)s else 0 end as failures
 from payments p join event_store m on m.aggregate_id = p.id and m.version = 1
 left join sca_challenges c on c.id = p.challenge_id left join sca_guards g on g.owner = p.owner
-left join event_store b on b.aggregate_id = c.id and b.type = 'ScaChallengeIssued' and b.version = 1""".replace(
-    "%(most)s", str(FAILURES_MAX)
-)
+left join event_store b on b.aggregate_id = c.id and b.type = 'ScaChallengeIssued' and b.version = 1
+left join event_store a on a.aggregate_id = p.id and a.type = 'PaymentAsked'""".replace("%(most)s", str(FAILURES_MAX))
 _IN_REVIEW = "p.parked = 'REVIEW' and p.state = 'AWAITING_SCA'"
 _HISTORY = """
 select aggregate_id, type, committed_at, position from event_store
@@ -61,7 +61,8 @@ class Step:
 @dataclass(frozen=True)
 class PaymentRow:
     """Texts are sealed. What is said of a challenge is None where there is none. A challenge that is over by the clock is EXPIRED, whether
-    or not that is written yet. `digest`: what it is bound to, as the log has it. `failures`: the person's wrong answers in a row."""
+    or not that is written yet. What it is for (`purpose`), what it is bound to (`digest`) and where a bank asks (`url`, `device`) are the
+    log's. `failures`: the person's wrong answers in a row."""
 
     payment_id: UUID
     owner: UUID

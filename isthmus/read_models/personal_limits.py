@@ -11,11 +11,15 @@ from uuid import UUID
 import asyncpg
 
 from isthmus.read_models.database import ACQUIRE_TIMEOUT_S
-from isthmus.read_models.sca import CHALLENGE, ChallengeRow, challenge_from
+from isthmus.read_models.sca import CHALLENGE, ChallengeRow, challenge_from, joined
 
+# What is asked for is the last event, where that asks for anything: what was set since would have ended it.
 _ROWS = f"""
-select l.id as limit_id, l.owner, l.asset, l.per_payment, l.per_day, l.asked_per_payment, l.asked_per_day, {CHALLENGE}
-from personal_limits l left join sca_challenges c on c.id = l.challenge_id left join sca_guards g on g.owner = l.owner"""
+select l.id as limit_id, l.owner, l.asset, l.per_payment, l.per_day, (m.data->>'per_payment')::numeric as asked_per_payment,
+    (m.data->>'per_day')::numeric as asked_per_day, {CHALLENGE}
+from personal_limits l left join lateral (
+    select type, data from event_store where aggregate_id = l.id order by version desc limit 1) m on m.type = 'LimitRaiseAsked'
+{joined("m.data", "l.owner")}"""
 
 
 @dataclass(frozen=True)

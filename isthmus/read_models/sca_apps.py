@@ -10,7 +10,7 @@ from uuid import UUID
 import asyncpg
 
 from isthmus.read_models.database import ACQUIRE_TIMEOUT_S
-from isthmus.read_models.sca import CHALLENGE, ChallengeRow, challenge_from
+from isthmus.read_models.sca import CHALLENGE, ChallengeRow, challenge_from, joined
 
 _LATEST = f"""
 select a.id as app_id, a.enrolled_at, a.used_at, m.committed_at as created_at, {CHALLENGE},
@@ -19,7 +19,7 @@ select a.id as app_id, a.enrolled_at, a.used_at, m.committed_at as created_at, {
         when c.state = 'PENDING' and c.expires_at > coalesce($1, statement_timestamp()) then 'AWAITING_SCA'
         else 'EXPIRED' end as state
 from sca_apps a join event_store m on m.aggregate_id = a.id and m.version = 1
-join sca_challenges c on c.id = a.challenge_id left join sca_guards g on g.owner = a.owner
+{joined("m.data", "a.owner")}
 where a.owner = $2 and exists (select from person_keys p where p.person_id = a.owner and p.created_at <= a.stored_at)
 order by (a.state = 'ENROLLED') desc, a.id desc limit 1"""
 

@@ -14,7 +14,9 @@ from isthmus.write_models.connection import Connection
 
 @dataclass(frozen=True)
 class ChallengeRow:
-    """`failures`: the person's wrong answers in a row, over all challenges. `from_account_id`: what a payment is paid from."""
+    """Whose it is, and what for, is the log's: a code goes to nobody else, and no answer to one purpose is taken for another's, whatever
+    somebody wrote into the table. `failures`: the person's wrong answers in a row, over all challenges. `from_account_id`: what a
+    payment is paid from."""
 
     challenge_id: UUID
     owner: UUID
@@ -39,10 +41,11 @@ class ChallengeRow:
 
 async def find_challenge(connection: Connection, challenge_id: UUID) -> ChallengeRow | None:
     row = await connection.fetchrow(
-        "select c.id, c.owner, c.purpose, c.subject_id, c.method, c.digest, c.state, c.expires_at, "
-        "coalesce(g.failures, 0) as failures, g.blocked_until, p.from_account_id "
-        "from sca_challenges c left join sca_guards g on g.owner = c.owner left join payments p on p.id = c.subject_id "
-        "where c.id = $1",
+        "select c.id, (i.data->>'owner')::uuid as owner, i.data->>'purpose' as purpose, (i.data->>'subject_id')::uuid as subject_id, "
+        "c.method, c.digest, c.state, c.expires_at, coalesce(g.failures, 0) as failures, g.blocked_until, p.from_account_id "
+        "from sca_challenges c join event_store i on i.aggregate_id = c.id and i.type = 'ScaChallengeIssued' "
+        "left join sca_guards g on g.owner = (i.data->>'owner')::uuid "
+        "left join payments p on p.id = (i.data->>'subject_id')::uuid where c.id = $1",
         challenge_id,
     )
     if row is None:

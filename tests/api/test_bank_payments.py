@@ -151,6 +151,15 @@ def test_d7_what_somebody_else_came_back_with_passes_nothing_and_counts_for_noth
     assert answer(jo, one, redirectResult=back)["payment"]["state"] == "SUBMITTED"
 
 
+def test_d7_nobody_is_sent_elsewhere_than_where_the_provider_said(served: Served, jo: Person, account: str) -> None:
+    """Whatever a person writes is sealed as addresses are: a payee's name may be the address of a page that looks like a bank's."""
+    payment = pay(jo, account)
+    change = "update sca_challenges set url = (select payee_name from payments where id = $1) where subject_id = $1 returning url"
+    assert column(served, change, payment_key(payment["id"]))
+
+    assert shown(jo, payment["id"])["challenge"]["url"] == payment["challenge"]["url"]
+
+
 def test_f41_who_does_not_come_back_is_found_by_the_webhook_and_the_bank_is_asked(
     served: Served, banks: Sandbox, jo: Person, account: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

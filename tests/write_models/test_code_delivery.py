@@ -109,11 +109,6 @@ async def test_the_message_says_what_the_code_is_for_and_none_comes_for_what_is_
             "update payments set amount = 3 where owner = $1",
             "update payments set amount = 30 where owner = $1",
         ),
-        (
-            "PAYMENT",
-            "update sca_challenges set purpose = 'AUTHENTICATOR' where owner = $1",
-            "update sca_challenges set purpose = 'PAYMENT' where owner = $1 and subject_id in (select id from payments)",
-        ),
         ("PAYEE", "update payees set account = name where owner = $1", ""),
         ("DEVICE", "update sca_devices d set name = p.name from payees p where p.owner = d.owner and d.owner = $1", ""),
         (
@@ -137,6 +132,20 @@ async def test_d1_no_code_is_sent_for_something_else_than_it_authorises(
     if back:
         await side.pool.execute(back, person)
         assert await delivery.deliver(rows[purpose]) == "delivered"
+
+
+async def test_d1_a_code_goes_to_whose_challenge_it_is_whatever_a_table_says(side: WriteSide, ledger: Driver) -> None:
+    """A thief who can write the tables, and has a session of the person's, would have their codes sent to himself."""
+    person, thief, inbox = uuid4(), uuid4(), Inbox()
+    challenge = (await asked_for(side, ledger, person))["PAYMENT"]
+    delivery = CodeDelivery(side.pool, side.texts, OneTimeCodes(b"k" * 32), inbox, side.commands.assets, side.clock)
+
+    for change, *values in (("owner = $2", thief), ("purpose = 'AUTHENTICATOR', subject_id = id",)):
+        await side.pool.execute(f"update sca_challenges set {change} where id = $1", challenge, *values)
+        assert await delivery.deliver(challenge) == "delivered"
+
+    assert [message.person for message in inbox.messages] == [person, person]
+    assert all("Pay 30.00 EUR to Bob" in message.body for message in inbox.messages)
 
 
 async def asked_for(side: WriteSide, ledger: Driver, person: UUID) -> dict[str, UUID]:
