@@ -35,7 +35,9 @@ class ChallengeRow:
         over = self.state is ChallengeState.PENDING and self.expires_at <= now
         state = ChallengeState.EXPIRED if over else self.state
         blocked = self.blocked_until is not None and now < self.blocked_until
-        left = 0 if blocked or state is not ChallengeState.PENDING else FAILURES_MAX - self.failures
+        # A block that is over leaves nothing behind, as in `sca.fold_guard`.
+        failures = self.failures if self.blocked_until is None else 0
+        left = 0 if blocked or state is not ChallengeState.PENDING else FAILURES_MAX - failures
         return ScaRejected("The answer is not accepted.", attempts_left=left, challenge_state=state)
 
 

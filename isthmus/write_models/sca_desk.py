@@ -11,7 +11,7 @@ from isthmus.domain.clock import Clock
 from isthmus.domain.dynamic_link import Purpose
 from isthmus.domain.identifiers import IdSource
 from isthmus.domain.personal import PersonalTexts
-from isthmus.domain.refusals import Refusal, ScaRejected
+from isthmus.domain.refusals import Conflict, Refusal, ScaRejected
 from isthmus.domain.sca_answers import AnswerScaChallenge
 from isthmus.domain.sca_devices import signing_challenge
 from isthmus.domain.step_up import Asked
@@ -84,7 +84,7 @@ class ScaDesk:
         """One that is not accepted is refused, whatever was wrong, and counted."""
         async with self._pool.acquire() as connection:
             row = await find_challenge(connection, challenge_id)
-            lines = await lines_of(connection, row.subject_id) if row is not None else []
+            lines = await lines_of(connection, row.subject_id) if row is not None and row.owner == person else []
         if row is None or row.owner != person:
             return Refused(ScaRejected("The answer is not accepted."), 0)
         if given.returned is not None or given.polled:
@@ -96,6 +96,8 @@ class ScaDesk:
         outcome = await self._commands.run(wish, envelope)
         if isinstance(outcome, Done) and any(isinstance(one.event, sca.ScaPassed) for one in outcome.events):
             return Answered(row.purpose, row.subject_id, outcome)
+        if isinstance(outcome, Refused) and isinstance(outcome.refusal, Conflict):
+            return outcome  # nobody looked at it: it may be right
         async with self._pool.acquire() as connection:
             row = await find_challenge(connection, challenge_id)
             now = await shared_now(connection, self._clock)
