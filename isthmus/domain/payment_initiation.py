@@ -8,7 +8,7 @@ from datetime import datetime
 from decimal import Decimal
 from uuid import UUID
 
-from isthmus.domain import accounts_here, compliance, journals, own_accounts, sca
+from isthmus.domain import accounts_here, compliance, journals, own_accounts, sca, step_up
 from isthmus.domain.accounts import AccountType, Direction, open_house_account
 from isthmus.domain.compliance import Limits, Ruling, Verdict
 from isthmus.domain.dynamic_link import Purpose
@@ -43,7 +43,6 @@ from isthmus.domain.refusals import (
     AssetMismatch,
     InsufficientFunds,
     Refusal,
-    ScaBlockedRefusal,
 )
 
 REFERENCE_LENGTH_MAX = 18
@@ -100,8 +99,8 @@ def initiate(
     """From an account here the money is reserved now; from a bank's it is asked for once the person has answered. `used`: of the
     person's limit for the day; `before`: what they were not asked for. One that compliance refuses is recorded, with neither money
     reserved nor a challenge; one that a rule exempts is authorised at once, without a challenge."""
-    if guard.blocked(now):
-        return ScaBlockedRefusal("Too many wrong answers: nothing can be authorised for a while.")
+    if (no := step_up.blocked(guard, now)) is not None:
+        return no
     about, verdict = (wish.payment_id, wish.owner), wish.verdict
     begun = made(book, used, wish, now, held=verdict.ruling is not Ruling.REFUSE)
     if isinstance(begun, Refusal):

@@ -340,8 +340,11 @@ class ScaRejected(Refusal):
 
 @dataclass(frozen=True)
 class ScaBlockedRefusal(Refusal):
+    """`resets_at`: when answers are taken again. Not remembered: the same wish may be granted then."""
+
     code: ClassVar[RefusalCode] = RefusalCode.SCA_BLOCKED
     sticks: ClassVar[bool] = False
+    resets_at: datetime | None = None
 
 
 @dataclass(frozen=True)

@@ -11,10 +11,10 @@ from datetime import datetime
 from typing import assert_never
 from uuid import UUID
 
-from isthmus.domain import sca
+from isthmus.domain import sca, step_up
 from isthmus.domain.dynamic_link import Purpose, StepUp
 from isthmus.domain.personal import PersonalText, Sealed
-from isthmus.domain.refusals import PayeeNotFound, Refusal, ScaBlockedRefusal, ScaRejected, ScaRequired
+from isthmus.domain.refusals import PayeeNotFound, Refusal, ScaRejected, ScaRequired
 
 
 @dataclass(frozen=True)
@@ -133,8 +133,8 @@ Decision = Sequence[SavedPayeeEvent | sca.ScaEvent | sca.ScaGuardEvent] | Refusa
 
 
 def add(guard: sca.Guard, wish: AddPayee, now: datetime) -> Decision:
-    if guard.blocked(now):
-        return ScaBlockedRefusal("Too many wrong answers: nothing can be authorised for a while.")
+    if (no := step_up.blocked(guard, now)) is not None:
+        return no
     return [
         PayeeRequested(
             wish.payee_id,

@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from typing import assert_never
 from uuid import UUID
 
-from isthmus.domain import sca
+from isthmus.domain import sca, step_up
 from isthmus.domain.authenticators import Credential
 from isthmus.domain.dynamic_link import Purpose, StepUp
 from isthmus.domain.personal import PersonalText, Sealed
@@ -22,7 +22,6 @@ from isthmus.domain.refusals import (
     DeviceRefused,
     InvalidInput,
     Refusal,
-    ScaBlockedRefusal,
     ScaRejected,
     ScaRequired,
 )
@@ -179,8 +178,8 @@ def _missing() -> Refusal:
 
 def begin(guard: sca.Guard, wish: BeginDevice, now: datetime) -> Decision:
     """By a code: a device cannot vouch for itself, and one that was lost could not for the next."""
-    if guard.blocked(now):
-        return ScaBlockedRefusal("Too many wrong answers: nothing can be authorised for a while.")
+    if (no := step_up.blocked(guard, now)) is not None:
+        return no
     return [
         DeviceRequested(
             wish.device_id, wish.owner, wish.name.ciphertext(), wish.digest, wish.challenge_id, wish.enrol_until

@@ -42,7 +42,8 @@ class Asked:
 def blocked(guard: sca.Guard, now: datetime) -> Refusal | None:
     if not guard.blocked(now):
         return None
-    return ScaBlockedRefusal("Too many wrong answers: nothing can be authorised for a while.")
+    until = guard.blocked_until
+    return ScaBlockedRefusal("Too many wrong answers: nothing can be authorised for a while.", resets_at=until)
 
 
 def answered(

@@ -145,7 +145,7 @@ REFUSALS: Mapping[RefusalCode, tuple[str, str]] = {
     ),
     RefusalCode.SCA_BLOCKED: (
         "Five wrong answers in a row, over all challenges.",
-        "Nothing can be authorised for 24 hours.",
+        "Nothing can be authorised for 24 hours: wait until `resetsAt` and send it with the same key.",
     ),
     RefusalCode.LIMIT_EXCEEDED: (
         "More than may be paid at once, or in a day: `used` of `limit` is spoken for already.",

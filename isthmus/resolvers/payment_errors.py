@@ -89,9 +89,9 @@ class ScaRejected(UserError):
     )
 
 
-@strawberry.type(description="Too many wrong answers: nothing can be authorised for a while.")
+@strawberry.type(description="Too many wrong answers: nothing can be authorised for a while. Not remembered.")
 class ScaBlocked(UserError):
-    pass
+    resets_at: datetime = strawberry.field(description="When answers are taken again.")
 
 
 @strawberry.type(description="A challenge has to be answered first. Not remembered.")

@@ -260,6 +260,9 @@ async def user_error(context: RequestContext, refusal: Refusal) -> UserError:
         most = refusal.threshold
         threshold = None if most is None else await money(context, most.amount, most.asset)
         return ScaRequired(code=code, message=refusal.message, path=path, threshold=threshold)
+    if isinstance(refusal, refusals.ScaBlockedRefusal):
+        assert refusal.resets_at is not None, "whoever refuses says until when"
+        return ScaBlocked(code=code, message=refusal.message, path=path, resets_at=refusal.resets_at)
     if isinstance(refusal, refusals.TooManyCodes):
         assert refusal.resets_at is not None, "whoever refuses says until when"
         return TooManyCodes(code=code, message=refusal.message, path=path, resets_at=refusal.resets_at)

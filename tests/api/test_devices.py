@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from datetime import datetime
 from typing import Any
 from uuid import uuid4
 
@@ -21,7 +22,7 @@ from tests.api.test_payments import answer as answer_by_code
 from tests.authenticator import PRESENT, Authenticator, b64
 
 _DEVICE = "device { id name state creationOptions enrolledAt lastUsedAt challenge { id purpose state __typename dynamicLink { digest } } }"
-_ERRORS = "errors { __typename code message path ... on ScaRejected { attemptsLeft challengeState } }"
+_ERRORS = "errors { __typename code message path ... on ScaRejected { attemptsLeft challengeState } ... on ScaBlocked { resetsAt } }"
 BEGIN = f"mutation($input: BeginDeviceEnrolmentInput!) {{ done: beginDeviceEnrolment(input: $input) {{ {_DEVICE} {_ERRORS} }} }}"
 COMPLETE = f"""mutation($input: CompleteDeviceEnrolmentInput!) {{
     done: completeDeviceEnrolment(input: $input) {{ {_DEVICE} {_ERRORS} }} }}"""
@@ -353,7 +354,9 @@ def test_wrong_answers_for_a_device_block_payments_too(served: Served, olga: Per
         answer(ada, begun, oneTimeCode=wrong(code_of(served, begun)))
 
     assert codes(initiate(ada, account)) == ["SCA_BLOCKED"]
-    assert codes(begin(ada)) == ["SCA_BLOCKED"]
+    (blocked,) = begin(ada)["errors"]
+    until = run(served, "select blocked_until from sca_guards where owner = $1", ada.id)
+    assert (blocked["code"], datetime.fromisoformat(blocked["resetsAt"])) == ("SCA_BLOCKED", until)
 
 
 @pytest.mark.parametrize(

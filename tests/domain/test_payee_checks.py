@@ -98,7 +98,9 @@ def test_who_is_blocked_saves_nobody_and_who_removes_needs_no_challenge() -> Non
     blocked = sca.Guard(blocked_until=NOW + timedelta(hours=1))
     payee, _ = begun()
 
-    assert isinstance(saved_payees.add(blocked, WISH, NOW), ScaBlockedRefusal)
+    no = saved_payees.add(blocked, WISH, NOW)
+    assert isinstance(no, ScaBlockedRefusal)
+    assert no.resets_at == blocked.blocked_until
     assert saved_payees.remove(payee, RemovePayee(PAYEE, ADA)) == [PayeeRemoved(PAYEE, ADA)]
     assert saved_payees.remove(replace(payee, removed=True), RemovePayee(PAYEE, ADA)) == []
     assert isinstance(saved_payees.remove(payee, RemovePayee(PAYEE, UUID(int=9))), Refusal)
