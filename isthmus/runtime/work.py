@@ -30,6 +30,7 @@ from isthmus.runtime.notices import notice_timers, noticing
 from isthmus.runtime.payments import Paying, paying
 from isthmus.runtime.reconciliation import Reconciling, reconciling
 from isthmus.runtime.tasks import Supervisor
+from isthmus.runtime.waiting_watch import watch_waiting
 from isthmus.runtime.wiring import WriteSide, write_side
 from isthmus.runtime.work_health import Health
 from isthmus.settings import Settings
@@ -107,6 +108,7 @@ async def run(settings: Settings) -> None:
         supervisor.add("lag", health.watch_lag, DATABASE_AWAY)
         supervisor.add("health", health.serve)
         supervisor.add("cases", books.tell, DATABASE_AWAY)
+        supervisor.add("waiting", lambda: watch_waiting(pool, side.clock.stamp), DATABASE_AWAY)
         if settings.secrets.certificates:
             supervisor.add("certificates", lambda: watch_certificates(settings.secrets.certificates, side.clock))
         log.info("work begins", database=identity)

@@ -32,6 +32,7 @@ from isthmus.domain.payment_events import (
     PaymentScreened,
     PaymentSettled,
     PaymentState,
+    PaymentSubmissionStarted,
     PaymentSubmitted,
 )
 from isthmus.domain.sca import (
@@ -61,13 +62,16 @@ _ASK_AFTER = timedelta(seconds=2)
 #: What is over here while a bank knows of it: it is seen to that it is over there, too.
 _OVER_THERE_AFTER = timedelta(seconds=15)
 
+#: Why a payment is parked (docs/payments.md).
+WHYS = ("REVIEW", "CHANGED_AFTER_SCA", "UNKNOWN_STATUS", "OTHER_AMOUNT", "OTHER_PAYEE", "CONTRADICTION")
+
 _parked = Counter(
     "isthmus_payments_parked_total",
     "Payments that an operator is to look at, by why: REVIEW, CHANGED_AFTER_SCA, UNKNOWN_STATUS, OTHER_AMOUNT, OTHER_PAYEE, "
     "CONTRADICTION.",
     ["why"],
 )
-for _why in ("REVIEW", "CHANGED_AFTER_SCA", "UNKNOWN_STATUS", "OTHER_AMOUNT", "OTHER_PAYEE", "CONTRADICTION"):
+for _why in WHYS:
     _parked.labels(_why)  # zero from the start: no rate can be taken of a series that begins at its first
 
 _STATES: dict[type, PaymentState] = {
@@ -162,9 +166,12 @@ async def _payment(connection: Connection, event: PaymentEvent, now: datetime) -
         changes["moved"] = event.moved
     if isinstance(event, PaymentAsked):
         changes["provider_reference"] = event.provider_reference
+    if isinstance(event, PaymentSubmissionStarted) and event.attempt == 1:
+        changes["unknown_since"] = now
     sets = "".join(f", {name} = ${n}" for n, name in enumerate(changes, 2))
     if type(event) in _STATES:
-        sets += f", parked = nullif(parked, '{UNKNOWN_STATUS}')"  # what was not known of it is known by that
+        # What was not known of it is known by that.
+        sets += f", parked = nullif(parked, '{UNKNOWN_STATUS}'), unknown_since = null"
     if isinstance(event, PaymentSettled):
         # What was to be brought here has arrived after all, and whole: a finding before that counts no more (`payment_events.evolve`).
         sets += ", moved = case when credits_account_id is null then moved end"

@@ -130,6 +130,11 @@ async def test_the_health_page_says_which_part_is_not_ready(
             metrics = (await client.get("/metrics")).text
             assert "isthmus_outbox_lag_seconds 0.0" in metrics
             assert "isthmus_projection_lag_seconds 0.0" in metrics
+
+            async def waiting_is_told() -> bool:
+                return 'isthmus_payments_waiting{why="REVIEW"} 0.0' in (await client.get("/metrics")).text
+
+            await until(waiting_is_told, 15)
             servers.kill_server("valkey")
             try:
                 answer = await client.get("/readyz", timeout=10)
