@@ -65,7 +65,9 @@ class SuspenseMutations:
     async def propose_suspense_decision(
         self, info: AppInfo, input: Annotated[ProposeSuspenseDecisionInput, strawberry.argument(description=INPUT)]
     ) -> ProposeSuspenseDecisionPayload:
-        fault = first_fault(key_fault(input.idempotency_key), reason_fault(input.reason), _place_fault(input))
+        account = None if input.account_id is UNSET else input.account_id
+        entry = input.return_entry or None
+        fault = first_fault(key_fault(input.idempotency_key), reason_fault(input.reason), _place_fault(account, entry))
         row = await _found(info, input.case_id) if fault is None else None
         if row is None:
             return await refused(info, ProposeSuspenseDecisionPayload, fault or missing(), "case")
@@ -74,15 +76,15 @@ class SuspenseMutations:
             row.provider,
             row.asset,
             info.context.services.ids(),
-            account_key(input.account_id) if input.account_id else None,
-            input.return_entry or None,
+            account_key(account) if account is not None else None,
+            entry,
             info.context.caller.person_id,
             PersonalText(input.reason),
         )
         body = {
             "caseId": input.case_id,
-            "accountId": input.account_id or None,
-            "returnEntry": input.return_entry or None,
+            "accountId": account,
+            "returnEntry": entry,
             "reason": input.reason,
         }
         outcome = await run(info, wish, mutation="proposeSuspenseDecision", key=input.idempotency_key, body=body)
@@ -131,12 +133,13 @@ async def _done(info: AppInfo, outcome: Outcome, case_id: UUID) -> tuple[Positio
     return Position(outcome.position), case_of(row)
 
 
-def _place_fault(given: ProposeSuspenseDecisionInput) -> Refusal | None:
+def _place_fault(account: str | None, entry: str | None) -> Refusal | None:
+    """An id that is empty is one of nothing, as any other that is malformed."""
     path = ("input", "returnEntry")
-    if not given.return_entry:
-        return None if given.account_id else InvalidInput("Say whose it is, or by what it was sent back.", path)
-    if given.account_id:
+    if entry is None:
+        return InvalidInput("Say whose it is, or by what it was sent back.", path) if account is None else None
+    if account is not None:
         return InvalidInput("Money is somebody's, or was sent back: not both.", path)
-    if len(given.return_entry) > _ENTRY_LENGTH_MAX:
+    if len(entry) > _ENTRY_LENGTH_MAX:
         return InvalidInput(f"No entry is called by more than {_ENTRY_LENGTH_MAX} characters.", path)
-    return text_fault(given.return_entry, path)
+    return text_fault(entry, path)

@@ -10,12 +10,11 @@ from uuid import uuid4
 import msgspec
 import pytest
 
-from isthmus.domain.banking import Malformed, ProviderFault
 from isthmus.domain.funding import funding_reference
 from isthmus.domain.payment_events import PaymentState
 from isthmus.domain.reconciliation import Class
 from isthmus.write_models.pay_ins import Look, PayIns
-from isthmus.write_models.reconciliation import Reconciler
+from isthmus.write_models.reconciliation import NotCompared, Reconciler
 from tests.write_models.driver import Driver, assert_sound
 from tests.write_models.payment_wire import OWN, TOP_UP, YAPILY, Paid, Rail, Wire, each_rail, rig, wire
 
@@ -183,9 +182,9 @@ async def test_f21_a_statement_that_cannot_be_is_refused_whole_and_nothing_is_bo
     for kind in ("truncated", "nan", "enormous", "many_places", "wrong_currency", "huge", "twice"):
         wire.goes_wrong(STATEMENT, kind, times=2)
         assert await pay_ins.look(look) == "not_there", kind
-        with pytest.raises(ProviderFault):
+        with pytest.raises(NotCompared, match="truelayer GBP: "):
             await reconciler.run(clock.now().date())
-    with pytest.raises(Malformed):
+    with pytest.raises(NotCompared, match="truelayer GBP: TrueLayer told of an account in another currency"):
         wire.goes_wrong("GET /truelayer/api/v3/merchant-accounts/*", "wrong_currency", times=2)
         await reconciler.run(clock.now().date())
 
