@@ -11,7 +11,6 @@ import strawberry
 
 from isthmus.domain import sca_devices as domain
 from isthmus.domain.authenticators import ANSWER_LENGTH_MAX
-from isthmus.domain.dynamic_link import Purpose
 from isthmus.domain.identifiers import NOWHERE
 from isthmus.domain.refusals import DeviceNotFound, InvalidInput, Refusal
 from isthmus.domain.validation import first_fault, key_fault, shown_fault, text_fault
@@ -37,6 +36,8 @@ class DeviceState(Enum):
 @strawberry.type(description="A device that signs what the viewer authorises.")
 class Device(Node):
     row: strawberry.Private[DeviceRow]
+    #: Shown to whoever began its enrolment, as the answer to that.
+    begun: strawberry.Private[bool]
     state: DeviceState = strawberry.field(description="Where it stands.")
     created_at: datetime = strawberry.field(description="When its enrolment was begun.")
     enrolled_at: datetime | None = strawberry.field(description="Since when it signs; null where it never did.")
@@ -51,22 +52,24 @@ class Device(Node):
         return challenge_of(self.row.challenge)
 
     @strawberry.field(
-        description="What `navigator.credentials.create` is called with (WebAuthn), as JSON; null where its key is not waited for."
+        description="What `navigator.credentials.create` is called with (WebAuthn), as JSON. Told by `beginDeviceEnrolment` alone, so that "
+        "nobody else brings a key in its place; null everywhere else, and where its key is not waited for."
     )
     async def creation_options(self, info: AppInfo) -> str | None:
-        authenticators = info.context.services.devices.authenticators
-        if authenticators is None or self.state not in (DeviceState.AWAITING_SCA, DeviceState.AUTHORISED):
+        desk = info.context.services.devices
+        authenticators, waits = desk.authenticators, self.state in (DeviceState.AWAITING_SCA, DeviceState.AUTHORISED)
+        if authenticators is None or not self.begun or not waits:
             return None
-        mine = self.row.challenge
-        challenge = domain.signing_challenge(Purpose.DEVICE, mine.digest, mine.challenge_id)
+        challenge = desk.creation_challenge(self.row.challenge.digest, self.row.challenge.challenge_id)
         known = await info.context.loaders.credentials.load(self.row.owner)
         return authenticators.creation_options(challenge, self.row.owner, info.context.caller.subject, known)
 
 
-def device_of(row: DeviceRow) -> Device:
+def device_of(row: DeviceRow, *, begun: bool = False) -> Device:
     return Device(
         id=strawberry.ID(encode(Kind.DEVICE, row.device_id)),
         row=row,
+        begun=begun,
         state=DeviceState(row.state),
         created_at=row.created_at,
         enrolled_at=row.enrolled_at,
@@ -132,7 +135,7 @@ class DeviceMutations:
         answer = await info.context.services.devices.begin(info.context.caller.person_id, input.name, envelope)
         if isinstance(answer, Refused):
             return await refused(info, BeginDeviceEnrolmentPayload, answer.refusal, "device", answer)
-        return await _payload(info, BeginDeviceEnrolmentPayload, *answer)
+        return await _payload(info, BeginDeviceEnrolmentPayload, *answer, begun=True)
 
     @strawberry.mutation(
         description="Bring a device's key, once its challenge is passed. From then on payments are authorised by the device. Not for API "
@@ -174,10 +177,12 @@ class DeviceMutations:
         return await _payload(info, RemoveDevicePayload, device_id, outcome)
 
 
-async def _payload(info: AppInfo, kind: type[AnyPayload], device_id: UUID, outcome: Done) -> AnyPayload:
+async def _payload(
+    info: AppInfo, kind: type[AnyPayload], device_id: UUID, outcome: Done, *, begun: bool = False
+) -> AnyPayload:
     row = await info.context.loaders.devices.load(device_id)
     assert row is not None, "it was written just now, in the same database"
-    fields = {"device": device_of(row)}
+    fields = {"device": device_of(row, begun=begun)}
     return kind(position=Position(outcome.position), replayed=outcome.replayed, errors=[], **fields)
 
 

@@ -172,7 +172,10 @@ def app_desk(settings: Settings, side: WriteSide, sca: ScaDesk) -> AppDesk:
 
 def device_desk(settings: Settings, side: WriteSide) -> DeviceDesk:
     ids = uuid7_source(side.clock.now)
-    return DeviceDesk(side.pool, side.commands, side.texts, _authenticators(settings), side.clock, ids)
+    secret = side.master_key.derive("device enrolments")
+    return DeviceDesk(
+        side.pool, side.commands, side.texts, _authenticators(settings), side.clock, ids, key_secret=secret
+    )
 
 
 def _authenticators(settings: Settings) -> Authenticators | None:

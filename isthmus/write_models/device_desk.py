@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import hmac
 from dataclasses import replace
 from uuid import UUID
 
@@ -29,7 +31,7 @@ from isthmus.write_models.shared_time import shared_now
 
 
 class DeviceDesk:
-    """`authenticators`: None where no devices are set up."""
+    """`authenticators`: None where no devices are set up. `key_secret`: what a new key is to sign follows from it."""
 
     def __init__(
         self,
@@ -39,6 +41,8 @@ class DeviceDesk:
         authenticators: Authenticators | None,
         clock: Clock,
         ids: IdSource,
+        *,
+        key_secret: bytes,
     ) -> None:
         self._pool = pool
         self._commands = commands
@@ -46,6 +50,13 @@ class DeviceDesk:
         self.authenticators = authenticators
         self._clock = clock
         self._ids = ids
+        self._key_secret = key_secret
+
+    def creation_challenge(self, digest: str, challenge_id: UUID) -> bytes:
+        """What a new key is to sign. Told once, to whoever began, and guessed by nobody: somebody else who has the session as well brings
+        no key of their own once the code is answered."""
+        bound = signing_challenge(Purpose.DEVICE, digest, challenge_id)
+        return hmac.digest(self._key_secret, bound, hashlib.sha256)
 
     async def begin(self, person: UUID, name: str, envelope: Envelope) -> tuple[UUID, Done] | Refused:
         """The device's id, and what was recorded."""
@@ -88,7 +99,7 @@ class DeviceDesk:
     def _registered(self, row: DeviceRow, answer: str) -> Credential | None:
         if self.authenticators is None:
             return None
-        return self.authenticators.registered(answer, signing_challenge(Purpose.DEVICE, row.digest, row.challenge_id))
+        return self.authenticators.registered(answer, self.creation_challenge(row.digest, row.challenge_id))
 
     async def _full(self, connection: Connection, person: UUID) -> Refusal | None:
         """Two that are enrolled at the same moment may be one more than this: nothing hangs on it but a list's length."""

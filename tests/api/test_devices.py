@@ -13,7 +13,9 @@ import asyncpg
 import pytest
 
 from isthmus.auth.scopes import Role
+from isthmus.domain.dynamic_link import Purpose
 from isthmus.domain.identifiers import person_id
+from isthmus.domain.sca_devices import signing_challenge
 from isthmus.graphql.ids import device_key, sca_challenge_key
 from tests.api.banking import on_loop
 from tests.api.conftest import Person, Served
@@ -140,6 +142,24 @@ def test_a_device_is_enrolled_after_a_challenge_of_its_own_and_then_signs_paymen
     [listed] = ada.ask(DEVICES)["viewer"]["devices"]
     assert (listed["name"], listed["state"], listed["lastUsedAt"] is not None) == ("My phone", "ENROLLED", True)
     assert grace.ask(DEVICES)["viewer"]["devices"] == []
+
+
+def test_d6_whoever_has_the_session_too_brings_no_key_of_their_own_for_what_somebody_else_began(
+    served: Served, ada: Person
+) -> None:
+    """A thief with the same session finds the device in the audit trail, waits for the code to be answered, and is quicker."""
+    begun = begin(ada)["device"]
+    challenge = begun["challenge"]["id"]
+    answer(ada, challenge, oneTimeCode=code_of(served, challenge))
+
+    seen = ada.ask("query($id: ID!) { node(id: $id) { ... on Device { state creationOptions } } }", {"id": begun["id"]})
+    digest = run(served, "select digest from sca_challenges where id = $1", sca_challenge_key(challenge))
+    guessed = b64(signing_challenge(Purpose.DEVICE, digest, sca_challenge_key(challenge)))
+
+    assert seen["node"] == {"state": "AUTHORISED", "creationOptions": None}
+    thief = Authenticator().create(json.dumps({"challenge": guessed}))
+    assert codes(complete(ada, begun["id"], thief)) == ["DEVICE_REFUSED"]
+    assert complete(ada, begun["id"], Authenticator().create(begun["creationOptions"]))["errors"] == []
 
 
 def test_a_person_with_a_device_may_ask_for_a_code_and_one_without_for_no_device(

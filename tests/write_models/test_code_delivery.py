@@ -52,9 +52,9 @@ async def test_the_message_says_what_the_code_is_for_and_none_comes_for_what_is_
 ) -> None:
     person, ids, codes, inbox = uuid4(), uuid7_source(side.clock.now), OneTimeCodes(b"k" * 32), Inbox()
     devices = WebAuthn("bank.example", "Bank", ["https://bank.example"])
-    begun = await DeviceDesk(side.pool, side.commands, side.texts, devices, side.clock, ids).begin(
-        person, "Blue phone", envelope(person, "beginDeviceEnrolment")
-    )
+    begun = await DeviceDesk(
+        side.pool, side.commands, side.texts, devices, side.clock, ids, key_secret=b"k" * 32
+    ).begin(person, "Blue phone", envelope(person, "beginDeviceEnrolment"))
     wish = PaymentWish(
         await ledger.funded(person, "100.00"),
         Decimal("30"),
@@ -152,7 +152,7 @@ async def asked_for(side: WriteSide, ledger: Driver, person: UUID) -> dict[str, 
     """Challenges of theirs, by purpose."""
     ids, now, ceiling = uuid7_source(side.clock.now), side.clock.now(), Limits(Decimal(1_000), Decimal(2_000))
     devices, account = WebAuthn("bank.example", "Bank", ["https://bank.example"]), await ledger.funded(person, "100.00")
-    desk = DeviceDesk(side.pool, side.commands, side.texts, devices, side.clock, ids)
+    desk = DeviceDesk(side.pool, side.commands, side.texts, devices, side.clock, ids, key_secret=b"k" * 32)
     await desk.begin(person, "Blue phone", envelope(person, "beginDeviceEnrolment"))
     bob = PayeeAccount(iban="GB29NWBK60161331926819")
     paying = PaymentDesk(side.pool, side.commands, side.texts, side.clock, ids, "bank", COMPLIANCE)

@@ -56,7 +56,7 @@ class Enrolling:
 async def enrolling(side: WriteSide) -> Enrolling:
     ids: Any = uuid7_source(side.clock.now)
     authenticators: Any = OneKey()
-    desk = DeviceDesk(side.pool, side.commands, side.texts, authenticators, side.clock, ids)
+    desk = DeviceDesk(side.pool, side.commands, side.texts, authenticators, side.clock, ids, key_secret=b"k" * 32)
     sca = ScaDesk(side.pool, side.commands, OneTimeCodes(b"k" * 32), None, side.clock, ids, side.texts)
     return Enrolling(side, desk, sca)
 
