@@ -46,7 +46,8 @@ async def payee_desk(settings: Settings, side: WriteSide, redis: Redis) -> Async
     async with httpx.AsyncClient(timeout=ANSWER_WITHIN.total_seconds(), trust_env=False) as http:
         verification = _verification(settings, side, http)
         ids = uuid7_source(side.clock.now)
-        yield PayeeDesk(side.pool, side.commands, side.texts, side.clock, ids, verification, allowance)
+        devices = settings.sca.rp_id is not None
+        yield PayeeDesk(side.pool, side.commands, side.texts, side.clock, ids, verification, allowance, devices=devices)
 
 
 def _verification(settings: Settings, side: WriteSide, http: httpx.AsyncClient) -> PayeeVerification | None:

@@ -116,6 +116,7 @@ def payment_desk(
         payees,
         banks,
         settings.sca.rp_name,
+        devices=settings.sca.rp_id is not None,
     )
 
 

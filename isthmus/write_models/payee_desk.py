@@ -32,7 +32,7 @@ class Allowance(Protocol):
 
 
 class PayeeDesk:
-    """`verification`: None where nobody is asked."""
+    """`verification`: None where nobody is asked. `devices`: whether any can be asked here."""
 
     def __init__(
         self,
@@ -43,6 +43,8 @@ class PayeeDesk:
         ids: IdSource,
         verification: PayeeVerification | None,
         allowance: Allowance,
+        *,
+        devices: bool = True,
     ) -> None:
         self._pool = pool
         self._commands = commands
@@ -51,6 +53,7 @@ class PayeeDesk:
         self._ids = ids
         self._verification = verification
         self._allowance = allowance
+        self._devices = devices
 
     async def check(self, person: UUID, name: str, account: PayeeAccount) -> CheckedPayee | float:
         """Or how long to wait before the next one, in seconds."""
@@ -77,7 +80,7 @@ class PayeeDesk:
             again = await connection.fetchval("select 1 from idempotency where scope = $1", scope_of(envelope))
             if again is None and await is_trusted(connection, self._texts, person, name, account):
                 return Refused(PayeeExists("You saved this payee already.", ("input", "payee")), 0)
-            method = await method_of(connection, person, None)
+            method = await method_of(connection, person, None, devices=self._devices)
             fingerprint = await fingerprint_of(connection, self._texts, person, name, account)
             now = await shared_now(connection, self._clock)
         assert not isinstance(method, Refusal), "nothing was wished for that there is not"

@@ -90,7 +90,7 @@ class TopUpWish:
 
 class PaymentDesk:
     """`payouts`: the name of who pays from the platform's money; `banks`: what pays from people's own. `exemptions`: what nobody is asked
-    for. `name`: whom people pay who bring money here."""
+    for. `name`: whom people pay who bring money here. `devices`: whether any can be asked here."""
 
     def __init__(
         self,
@@ -106,6 +106,8 @@ class PaymentDesk:
         payees: PayeeDesk | None = None,
         banks: BankPaying | None = None,
         name: str = "Isthmus",
+        *,
+        devices: bool = True,
     ) -> None:
         self._pool = pool
         self._commands = commands
@@ -119,6 +121,7 @@ class PaymentDesk:
         self._payees = payees
         self._banks = banks
         self._name = name
+        self._devices = devices
 
     async def initiate(self, person: UUID, wish: PaymentWish, envelope: Envelope) -> tuple[UUID, Done] | Refused:
         """The payment's id, and what was recorded. Raises Unavailable: send it again with the same key."""
@@ -259,7 +262,7 @@ class PaymentDesk:
         """Who pays, and how its person is asked."""
         if wish.source is Source.OWN:
             async with self._pool.acquire() as connection:
-                method = await method_of(connection, person, wish.method)
+                method = await method_of(connection, person, wish.method, devices=self._devices)
             who = own_accounts.HERE if wish.to_own or wish.pays is not None else self._payouts
             return method if isinstance(method, Refusal) else (who, method)
         if wish.method is not None:

@@ -74,7 +74,7 @@ class ScaDesk:
     async def ask(self, person: UUID, wished: sca.Method | None = None) -> Asked | Refusal:
         """How they would be asked now, for a step-up."""
         async with self._pool.acquire() as connection:
-            method = await method_of(connection, person, wished)
+            method = await method_of(connection, person, wished, devices=self._authenticators is not None)
             now = await shared_now(connection, self._clock)
         if isinstance(method, Refusal):
             return method

@@ -13,10 +13,13 @@ from isthmus.write_models.sca_apps import enrolled_app
 from isthmus.write_models.sca_devices import credentials_of
 
 
-async def method_of(connection: Connection, person: UUID, wished: Method | None) -> Method | Refusal:
+async def method_of(
+    connection: Connection, person: UUID, wished: Method | None, *, devices: bool = True
+) -> Method | Refusal:
+    """`devices`: whether any can be asked here. One that was enrolled when they could is of no use where they cannot any more."""
     if wished is Method.ONE_TIME_CODE:
         return wished
-    if wished is not Method.TOTP and await credentials_of(connection, person):
+    if devices and wished is not Method.TOTP and await credentials_of(connection, person):
         return Method.DEVICE
     if wished is not Method.DEVICE and await enrolled_app(connection, person) is not None:
         return Method.TOTP

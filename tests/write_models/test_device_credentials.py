@@ -11,12 +11,15 @@ import pytest
 
 from isthmus.domain.authenticators import Credential
 from isthmus.domain.identifiers import uuid7_source
-from isthmus.domain.refusals import RefusalCode
+from isthmus.domain.refusals import RefusalCode, ScaMethodUnavailable
+from isthmus.domain.sca import Method
+from isthmus.domain.step_up import Asked
 from isthmus.runtime.wiring import WriteSide
 from isthmus.write_models.device_desk import DeviceDesk
 from isthmus.write_models.envelope import Envelope, Refused
 from isthmus.write_models.one_time_codes import OneTimeCodes
 from isthmus.write_models.sca_desk import Answer, ScaDesk
+from isthmus.write_models.sca_methods import method_of
 
 
 class OneKey:
@@ -59,6 +62,20 @@ async def enrolling(side: WriteSide) -> Enrolling:
     desk = DeviceDesk(side.pool, side.commands, side.texts, authenticators, side.clock, ids, key_secret=b"k" * 32)
     sca = ScaDesk(side.pool, side.commands, OneTimeCodes(b"k" * 32), None, side.clock, ids, side.texts)
     return Enrolling(side, desk, sca)
+
+
+async def test_who_has_a_device_is_sent_a_code_where_devices_can_be_asked_no_more(enrolling: Enrolling) -> None:
+    side = enrolling.side
+    person, device = await enrolling.authorised()
+    assert await enrolling.complete(person, device) is None
+
+    async with side.pool.acquire() as connection:
+        assert await method_of(connection, person, None) is Method.DEVICE
+    asked = await enrolling.sca.ask(person)
+
+    assert isinstance(asked, Asked), "this desk was set up without devices"
+    assert asked.method is Method.ONE_TIME_CODE
+    assert isinstance(await enrolling.sca.ask(person, Method.DEVICE), ScaMethodUnavailable)
 
 
 async def test_of_two_who_enrol_one_key_at_once_one_does(enrolling: Enrolling) -> None:
