@@ -97,7 +97,8 @@ def _of_sort_code(sort_code: str, number: str) -> PayeeAccount | Refusal:
 
 
 def name_fault(name: str) -> Refusal | None:
-    if not name.strip():
+    # Blanks are not all that shows nothing: whoever is to authorise it would read of nobody.
+    if not any(letter.isalnum() for letter in name):
         return InvalidInput("The payee needs a name.", ("input", "payee", "name"))
     if len(name) > NAME_LENGTH_MAX:
         return InvalidInput(f"The name is longer than {NAME_LENGTH_MAX} characters.", ("input", "payee", "name"))

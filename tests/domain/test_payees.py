@@ -1,10 +1,11 @@
-"""Accounts of payees: when two that are written differently are the same."""
+"""Payees: which names can be shown, and when two accounts that are written differently are the same."""
 
 from __future__ import annotations
 
 import pytest
 
-from isthmus.domain.payees import same_account
+from isthmus.domain.payees import name_fault, same_account
+from isthmus.domain.refusals import InvalidInput
 
 IBAN, NUMBER = "IBAN GB29NWBK60161331926819", "SCAN 601613 31926819"
 
@@ -25,3 +26,13 @@ IBAN, NUMBER = "IBAN GB29NWBK60161331926819", "SCAN 601613 31926819"
 )
 def test_a_bank_may_tell_an_account_as_it_was_not_written(one: str, other: str, same: bool) -> None:
     assert same_account(one, other) is same
+
+
+@pytest.mark.parametrize("name", ["", "  ", "\u200b\u2060", "\u00ad", "\u2800", "…", "\U0001f600"])
+def test_a_name_without_a_letter_names_nobody_whom_its_payer_could_read_of(name: str) -> None:
+    assert isinstance(name_fault(name), InvalidInput)
+
+
+@pytest.mark.parametrize("name", ["Jo", "7", "山田 太郎", "محمد", "می\u200cخواهم", "O’Neill", "é"])
+def test_a_name_in_any_script_is_one(name: str) -> None:
+    assert name_fault(name) is None
