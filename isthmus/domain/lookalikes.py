@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from isthmus.domain.names import looks, words, written
+from isthmus.domain.payees import same_account
 
 #: Letters that may differ between names that are so long, their blanks counted. In shorter ones every letter counts.
 _ONE_FROM, _TWO_FROM = 5, 9
@@ -44,7 +45,7 @@ def flagged(name: str, account: str, known: Iterable[KnownPayee]) -> Flagged:
     """Of the known ones those come first that are named first. Whoever was paid at this very account is no news."""
     others = list(known)
     mixed = (PayeeWarning.MIXED_SCRIPTS,) if mixes_scripts(name) else ()
-    if any(one.account == account for one in others):
+    if any(same_account(one.account, account) for one in others):
         return Flagged(mixed)
     alike = next((one for one in others if _imitates(name, one.name)), None)
     same = next((one for one in others if _same(name, one.name) and not _imitates(name, one.name)), None)

@@ -88,6 +88,14 @@ def test_who_was_paid_at_this_account_before_is_no_news(name: str, others: list[
     assert flagged(name, THERE, [*known, KnownPayee(name, THERE)]) == Flagged()
 
 
+def test_the_same_british_account_is_no_news_in_whichever_form_it_was_paid() -> None:
+    iban, number = HERE, "SCAN 601613 31926819"
+
+    assert flagged("Jo", number, [KnownPayee("Jo", iban)]) == Flagged()
+    assert flagged("Jo", iban, [KnownPayee("Jo", number)]) == Flagged()
+    assert flagged("Jo", iban, [KnownPayee("Jo", "SCAN 601613 31926810")]).warnings == (NEW,)
+
+
 @given(st.text(max_size=40), st.lists(st.text(max_size=40), max_size=4))
 def test_any_text_has_an_answer_that_names_whom_its_warnings_are_about(name: str, known: list[str]) -> None:
     found = flagged(name, THERE, [KnownPayee(one, HERE) for one in known])
