@@ -92,7 +92,7 @@ class HttpTransport:
                 return answered(answer, correlation_id)
             status, headers = _status(answer, media_type), {}
             if answer.errors and classify(answer.errors[0]) in RETRYABLE:
-                headers["Retry-After"] = "1"
+                headers["Retry-After"] = str(_wait_s(answer.errors[0]))
         except Overloaded as error:
             request.scope[UNTOLD] = True
             answer, status, headers = nothing_ran(error), 503, {"Retry-After": str(error.retry_after_s)}
@@ -227,6 +227,12 @@ class HttpTransport:
 
 def _too_many(error: RateLimited) -> HttpError:
     return HttpError(429, error, {"Retry-After": str(math.ceil(error.retry_after_s))})
+
+
+def _wait_s(error: GraphQLError) -> int:
+    """As the error itself says, where it does; whole seconds, so that whoever waits so long has waited long enough."""
+    wait_ms: int = (error.extensions or {}).get("retryAfterMs", 1_000)
+    return math.ceil(wait_ms / 1_000)
 
 
 def _position(request: Request) -> int | None:

@@ -144,12 +144,15 @@ def test_nobody_asks_for_ever_and_a_payment_does_not_wait_for_it(
     monkeypatch.setattr(allowance, "_per_minute", 1)
     assert check(ada, "Jo Hartley", {"iban": jos})["check"]["result"] == "MATCH"
 
-    refused = ada.post(CHECK, {"input": {"name": "Jo Hartley", "account": {"iban": jos}}}).json()
+    answered = ada.post(CHECK, {"input": {"name": "Jo Hartley", "account": {"iban": jos}}})
+    refused = answered.json()
     paid = initiate(ada, account, payee={"name": "Jo Hartley", "account": {"iban": jos}})
 
     [error] = refused["errors"]
     assert error["extensions"]["code"] == "RATE_LIMITED"
-    assert error["extensions"]["retryAfterMs"] > 0
+    wait_ms = error["extensions"]["retryAfterMs"]
+    assert wait_ms > 1_000
+    assert 0 <= int(answered.headers["retry-after"]) * 1_000 - wait_ms < 1_000, "both say the same"
     assert (paid["errors"], told(ada, paid["payment"]["id"])["result"]) == ([], "UNAVAILABLE")
 
 
