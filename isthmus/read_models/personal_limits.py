@@ -20,6 +20,9 @@ select l.id as limit_id, l.owner, l.asset, l.per_payment, l.per_day, (m.data->>'
 from personal_limits l left join lateral (
     select type, data from event_store where aggregate_id = l.id order by version desc limit 1) m on m.type = 'LimitRaiseAsked'
 {joined("m.data", "l.owner")}"""
+_RAISED = f"""
+select {CHALLENGE} from event_store m {joined("m.data", "(m.data->>'owner')::uuid")}
+where m.aggregate_id = $2 and m.type = 'LimitRaiseAsked' and (m.data->>'challenge_id')::uuid = $3"""
 
 
 @dataclass(frozen=True)
@@ -53,6 +56,12 @@ class LimitReader:
         async with self._pool.acquire(timeout=ACQUIRE_TIMEOUT_S) as connection:
             row = await connection.fetchrow(f"{_ROWS} where l.owner = $2 and l.id = $3", self._stamp(), owner, limit_id)
         return None if row is None else _limit(row)
+
+    async def challenge(self, limit_id: UUID, challenge_id: UUID) -> ChallengeRow | None:
+        """By which the limit was raised: it waits for none any more."""
+        async with self._pool.acquire(timeout=ACQUIRE_TIMEOUT_S) as connection:
+            row = await connection.fetchrow(_RAISED, self._stamp(), limit_id, challenge_id)
+        return None if row is None else challenge_from(row)
 
 
 def _limit(row: asyncpg.Record) -> LimitRow:

@@ -29,7 +29,7 @@ from isthmus.resolvers.money_mutations import amount_fault
 from isthmus.resolvers.payees import PayeeInput, chosen
 from isthmus.resolvers.payments import Payment, payment_of
 from isthmus.resolvers.saved_payees import SavedPayee, saved_payee_of
-from isthmus.resolvers.sca import ScaChallenge, ScaMethod
+from isthmus.resolvers.sca import ScaChallenge, ScaMethod, challenge_of
 from isthmus.resolvers.wishes import INPUT, KEY, AnyPayload, Payload, envelope_of, refused
 from isthmus.write_models.envelope import Done, Refused
 from isthmus.write_models.payment_desk import PaymentWish
@@ -177,11 +177,11 @@ class PaymentMutations:
         fault = _answer_fault(input.answer)
         if fault is not None:
             return await refused(info, AnswerScaChallengePayload, fault, "payment", challenge=None, subject=None)
-        desk, given = info.context.services.sca, input.answer
+        desk, given, challenge_id = info.context.services.sca, input.answer, sca_challenge_key(input.challenge_id)
         envelope = envelope_of(info, mutation="answerScaChallenge", key=desk.key_of_answer(), body={})
         answer = await desk.answer(
             info.context.caller.person_id,
-            sca_challenge_key(input.challenge_id),
+            challenge_id,
             Answer(
                 given.one_time_code or None,
                 given.device_assertion or None,
@@ -195,7 +195,7 @@ class PaymentMutations:
             return await refused(
                 info, AnswerScaChallengePayload, answer.refusal, "payment", answer, challenge=None, subject=None
             )
-        return await _answered(info, answer)
+        return await _answered(info, answer, challenge_id)
 
     @strawberry.mutation(description="Take a payment back, as long as the bank cannot have it yet.")
     async def cancel_payment(
@@ -217,9 +217,10 @@ class PaymentMutations:
         return await _payload(info, CancelPaymentPayload, payment_id, outcome)
 
 
-async def _answered(info: AppInfo, answer: Answered) -> AnswerScaChallengePayload:
+async def _answered(info: AppInfo, answer: Answered, challenge_id: UUID) -> AnswerScaChallengePayload:
     """With what was authorised, as it is now."""
     loaders = info.context.loaders
+    raised: ScaChallenge | None = None  # a limit that was raised has no challenge any more
     subject: Payment | PaymentBatch | Device | SavedPayee | AuthenticatorApp | ApiKey | PersonalLimit | None
     match answer.purpose:
         case Purpose.PAYMENT:
@@ -244,7 +245,8 @@ async def _answered(info: AppInfo, answer: Answered) -> AnswerScaChallengePayloa
         case Purpose.LIMIT:
             read, person = info.context.services.read.limits, info.context.caller.person_id
             limit = await read.find(person, answer.subject_id)
-            subject = None if limit is None else limit_of(limit)
+            row = await read.challenge(answer.subject_id, challenge_id)
+            subject, raised = None if limit is None else limit_of(limit), None if row is None else challenge_of(row)
         case _:
             assert_never(answer.purpose)
     assert subject is not None, "it was authorised just now, in the same database"
@@ -254,7 +256,7 @@ async def _answered(info: AppInfo, answer: Answered) -> AnswerScaChallengePayloa
         replayed=answer.done.replayed,
         errors=[],
         payment=subject if isinstance(subject, Payment) else None,
-        challenge=await subject.challenge(info) if pays else subject.challenge(),
+        challenge=raised or (await subject.challenge(info) if pays else subject.challenge()),
         subject=subject,
     )
 

@@ -128,6 +128,7 @@ def test_a_limit_is_lowered_at_once_and_raised_after_an_answer(served: Served, a
         "limit": {"perDay": {"amount": "200.00"}},
         "asked": None,
     }
+    assert done["challenge"] == {"purpose": "LIMIT", "state": "PASSED"}
     assert initiate(ada, account, "50.01")["errors"] == []
     [mine] = ada.ask(f"{{ viewer {{ limits {{ {_LIMIT} }} }} }}")["viewer"]["limits"]
     assert (mine["asset"], mine["limit"]["perPayment"]["amount"]) == ("EUR", "100.00")
