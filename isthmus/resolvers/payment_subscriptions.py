@@ -9,6 +9,7 @@ import strawberry
 from strawberry import UNSET
 
 from isthmus.graphql.context import AppInfo, SharedContext
+from isthmus.graphql.errors import BadUserInput
 from isthmus.graphql.ids import payment_key
 from isthmus.graphql.scalars import Position
 from isthmus.read_models.payments import PaymentRow
@@ -46,6 +47,8 @@ class PaymentSubscriptions:
         position = context.resume_after
         if position is None and isinstance(after, int):
             position = after
+        if position is not None and position > await context.services.read.log.end():
+            raise BadUserInput("after: the log has no such position. Subscribe without it.")
 
         def seen(row: PaymentRow) -> bool:
             return position is not None and row.position <= position

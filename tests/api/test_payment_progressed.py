@@ -1,4 +1,5 @@
-"""A payment followed live: what was missed comes after the last message that was seen, and what was seen does not come again."""
+"""A payment followed live: what was missed comes after the last message that was seen, and what was seen does not come again. A place that
+the log does not have is refused: whoever goes on behind it would wait for what never comes."""
 
 from __future__ import annotations
 
@@ -29,5 +30,10 @@ async def test_what_was_missed_comes_after_what_was_seen(served: Served, ada: Pe
         await again.subscribe(PROGRESSED, {"id": payment, "after": seen["position"]})
         missed = (await again.next())["data"]["paymentProgressed"]
 
+        await again.subscribe(PROGRESSED, {"id": payment, "after": str(2**62)}, id="2")
+        refused = await again.receive()
+
+    assert refused["type"] == "error"
+    assert refused["payload"][0]["extensions"]["code"] == "BAD_USER_INPUT"
     assert (seen["state"], missed["state"]) == ("AWAITING_SCA", "CANCELLED")
     assert int(missed["position"]) > int(seen["position"])
