@@ -162,7 +162,9 @@ async def wired(settings: Settings) -> AsyncIterator[Running]:
                 batches=batch_desk(settings, side, answers),
                 consents=consent_feed,
                 payment_feed=payment_feed,
-                notices=NoticeDesk(side.pool, notices_of(settings, side), side.texts, uuid7_source(side.clock.now)),
+                notices=NoticeDesk(
+                    side.pool, notices_of(settings, side), side.texts, uuid7_source(side.clock.now), side.clock
+                ),
                 notice_feed=notice_feed,
                 documents=documents,
                 rates=RateLimits(redis, processes=settings.api.processes),

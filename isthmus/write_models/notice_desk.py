@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from uuid import UUID
 
+from isthmus.domain.clock import Clock
 from isthmus.domain.identifiers import IdSource
 from isthmus.domain.notices import SAFETY, NoticeKind
 from isthmus.domain.notifications import Channel
@@ -16,11 +17,12 @@ from isthmus.write_models.notices import Notices
 class NoticeDesk:
     """Each wish is the same however often it is made, so that none has a key."""
 
-    def __init__(self, pool: Pool, notices: Notices, texts: PersonalTexts, ids: IdSource) -> None:
+    def __init__(self, pool: Pool, notices: Notices, texts: PersonalTexts, ids: IdSource, clock: Clock) -> None:
         self._pool = pool
         self._notices = notices
         self._texts = texts
         self._ids = ids
+        self._clock = clock
 
     async def prefer(self, person: UUID, kind: NoticeKind, channel: Channel, *, wanted: bool) -> Refusal | None:
         """Of what is switched off they are told, by every way: whoever took over a session would silence it first."""
@@ -43,7 +45,9 @@ class NoticeDesk:
         """The person's own up to that number of theirs."""
         async with self._pool.acquire() as connection:
             await connection.execute(
-                "update notifications set read_at = now() where owner = $1 and number <= $2 and read_at is null",
+                "update notifications set read_at = coalesce($3::timestamptz, statement_timestamp()) "
+                "where owner = $1 and number <= $2 and read_at is null",
                 person,
                 through,
+                self._clock.stamp(),
             )

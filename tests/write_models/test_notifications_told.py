@@ -146,7 +146,7 @@ async def test_what_the_bus_does_not_bring_is_found_and_what_is_long_over_is_lis
 
 def desk_of(teller: Teller) -> NoticeDesk:
     side = teller.office.side
-    return NoticeDesk(side.pool, teller.notices, side.texts, uuid4)
+    return NoticeDesk(side.pool, teller.notices, side.texts, uuid4, side.clock)
 
 
 async def test_whoever_silences_what_somebody_is_told_of_is_told_on_and_cannot_silence_that(teller: Teller) -> None:
@@ -169,6 +169,14 @@ async def test_whoever_silences_what_somebody_is_told_of_is_told_on_and_cannot_s
     assert teller.told == [("EMAIL", said)] * 2 + [("PUSH", said)] * 2
     jobs = await teller.office.side.pool.fetchval("select count(*) from pgqueuer where entrypoint = 'send_notice'")
     assert jobs == 4
+
+    await desk.mark_read(person, 1)
+    rows = await teller.office.side.pool.fetch(
+        "select read_at from notifications where owner = $1 order by number", person
+    )
+    assert [row["read_at"] for row in rows] == [teller.office.side.clock.now(), None], (
+        "by our clock, as all that is listed"
+    )
 
 
 async def test_what_is_not_wanted_does_not_come_but_is_listed_and_what_is_about_safety_comes_all_the_same(
