@@ -91,7 +91,8 @@ class ScaRejected(UserError):
 
 @strawberry.type(description="Too many wrong answers: nothing can be authorised for a while. Not remembered.")
 class ScaBlocked(UserError):
-    resets_at: datetime = strawberry.field(description="When answers are taken again.")
+    #: Never null, as that of TooManyCodes.
+    resets_at: datetime | None = strawberry.field(description="When answers are taken again; never null here.")
 
 
 @strawberry.type(description="A challenge has to be answered first. Not remembered.")
@@ -110,7 +111,8 @@ class ScaMethodUnavailable(UserError):
     description="As many codes were sent to you as may be in a while. Not remembered: wait, or answer with a device or an app."
 )
 class TooManyCodes(UserError):
-    resets_at: datetime = strawberry.field(description="When the next one would be sent.")
+    #: Never null, and said to be so as that of LimitExceeded is: one operation may ask for both by that name.
+    resets_at: datetime | None = strawberry.field(description="When the next one would be sent; never null here.")
 
 
 @strawberry.type(description="There is no such device of yours.")

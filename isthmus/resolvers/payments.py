@@ -50,9 +50,11 @@ class PaymentStep:
     at: datetime = strawberry.field(description="When.")
 
 
-_MESSAGES = {
+#: Of every code of our own (docs/payments.md).
+MESSAGES = {
     "SCA_FAILED": "It was answered for wrongly too often.",
     "COMPLIANCE": "This payment cannot be made.",
+    "RECIPIENT_NOT_FOUND": "The account that it was for is not open any more.",
     "NOT_EXECUTED": "The bank did not carry it out. The money is free again.",
     "CHANGED_AFTER_SCA": "What would have been sent is not what was answered for. Nothing was sent.",
 }
@@ -115,12 +117,14 @@ class Payment(Node):
     async def challenge(self, info: AppInfo) -> ScaChallenge | None:
         return await challenge_of_payment(info, self.row)
 
-    @strawberry.field(description="Why it came to nothing; null where it did not.")
+    @strawberry.field(
+        description="Why it was `REJECTED` or `FAILED`; null in every other state, of which `CANCELLED` and `EXPIRED` say it themselves."
+    )
     def failure(self) -> PaymentFailure | None:
         code = self.row.failure_code
         if code is None:
             return None
-        message = _MESSAGES.get(code, "The bank would not have it.")
+        message = MESSAGES.get(code, "The bank would not have it.")
         return PaymentFailure(code=code, message=message, retryable=self.row.retryable)
 
     @strawberry.field(description="The states that it came to, oldest first.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -25,6 +26,7 @@ from isthmus.domain.refusals import Refusal, RefusalCode
 from isthmus.graphql.access import ACCESS, guard
 from isthmus.graphql.error_catalogue import REFUSALS
 from isthmus.graphql.sdl import difference, sdl, snapshot
+from isthmus.resolvers.payments import MESSAGES
 from isthmus.resolvers.user_error import UserErrorCode
 from isthmus.resolvers.user_errors import TYPES
 
@@ -189,6 +191,8 @@ def test_null_is_only_where_the_contract_says(schema: GraphQLSchema) -> None:
         "UnfreezeAccountPayload.account",
         "TransferInternallyPayload.journal",
         "LimitExceeded.resetsAt",
+        "ScaBlocked.resetsAt",
+        "TooManyCodes.resetsAt",
         "ScaRequired.threshold",
         "ReleasePaymentPayload.payment",
         "RefusePaymentPayload.payment",
@@ -219,6 +223,25 @@ def test_null_is_only_where_the_contract_says(schema: GraphQLSchema) -> None:
         "ReconciliationCase.closedBy",
         "SettleDepositPayload.journal",
     }
+
+
+def test_one_operation_may_ask_of_every_refusal_all_that_it_tells(schema: GraphQLSchema) -> None:
+    """By the fields' own names, without an alias: fields of one name and another type are refused beside each other."""
+    refusal = schema.get_type("UserError")
+    assert isinstance(refusal, GraphQLInterfaceType)
+    tells: dict[str, set[str]] = {}
+    for kind in schema.get_possible_types(refusal):
+        for name, field in kind.fields.items():
+            tells.setdefault(name, set()).add(str(field.type))
+
+    assert {name: kinds for name, kinds in tells.items() if len(kinds) > 1} == {}
+
+
+def test_every_failure_of_a_payment_that_is_ours_has_words_of_its_own() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "payments.md").read_text(encoding="utf-8")
+    codes = re.findall(r"^\| `(\w+)` \|", page.split("## Failure codes")[1].split("\n## ")[0], re.MULTILINE)
+
+    assert set(codes) == MESSAGES.keys(), "of any other it says that the bank would not have it"
 
 
 def test_items_of_lists_are_never_null(schema: GraphQLSchema) -> None:
