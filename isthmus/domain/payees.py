@@ -16,7 +16,8 @@ from isthmus.domain.refusals import InvalidInput, PayeeAccountInvalid, Refusal
 
 NAME_LENGTH_MAX = 140
 _ACCOUNT = ("input", "payee", "account")
-_SEPARATORS = re.compile(r"[ \-]")
+#: Also the blanks that do not break, as pages and papers have them.
+_SEPARATORS = re.compile(r"[\s\-]")
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from isthmus.domain.payees import name_fault, same_account
+from isthmus.domain.payees import PayeeAccount, name_fault, payee_account, same_account
 from isthmus.domain.refusals import InvalidInput
 
 IBAN, NUMBER = "IBAN GB29NWBK60161331926819", "SCAN 601613 31926819"
@@ -36,3 +36,11 @@ def test_a_name_without_a_letter_names_nobody_whom_its_payer_could_read_of(name:
 @pytest.mark.parametrize("name", ["Jo", "7", "山田 太郎", "محمد", "می\u200cخواهم", "O’Neill", "é"])
 def test_a_name_in_any_script_is_one(name: str) -> None:
     assert name_fault(name) is None
+
+
+@pytest.mark.parametrize("blank", [" ", "-", "\u00a0", "\u202f", "\t"])
+def test_an_account_is_the_same_with_whichever_blanks_it_was_copied(blank: str) -> None:
+    iban, code = blank.join(("de89", "3704", "0044", "0532", "0130", "00")), blank.join(("60", "16", "13"))
+
+    assert payee_account(iban, None, None) == PayeeAccount(iban="DE89370400440532013000")
+    assert payee_account(None, code, "31926819") == PayeeAccount(sort_code="601613", number="31926819")
