@@ -1,6 +1,6 @@
 """Pay someone from an account: the code that was sent is asked for, and every state is shown as it comes, whatever brings it.
 
-.venv/bin/python examples/pay.py http://127.0.0.1:8000 ada@example.com Maria DE89370400440532013000 12.34
+.venv/bin/python examples/pay.py http://127.0.0.1:8000 ada@example.com "Maria Ostrowska" DE89370400440532013000 12.34
 
 The code comes to the payer's telephone, which is the sandbox's inbox here: `curl $SANDBOX/sandbox/inbox`.
 """
@@ -24,7 +24,8 @@ from isthmus.auth.sign_in import sign_in
 
 ACCOUNTS = "{ viewer { accounts(first: 50) { edges { node { __typename id name asset } } } } }"
 PAY = """mutation($input: InitiatePaymentInput!) { initiatePayment(input: $input) { errors { message }
-  payment { id challenge { id expiresAt dynamicLink { amount { amount asset } payeeName payeeAccount } } } } }"""
+  payment { id state failure { message } payeeCheck { warning matchedName }
+    challenge { id dynamicLink { amount { amount asset } payeeName payeeAccount } } } } }"""
 ANSWER = """mutation($input: AnswerScaChallengeInput!) { answerScaChallenge(input: $input) { payment { state }
   errors { message ... on ScaRejected { attemptsLeft } } } }"""
 PROGRESSED = """subscription($paymentId: ID!, $after: Position) { paymentProgressed(paymentId: $paymentId, after: $after)
@@ -105,10 +106,15 @@ async def main(base: str, email: str, name: str, iban: str, amount: str) -> None
     if made["errors"]:
         sys.exit(f"refused: {made['errors'][0]['message']}")
     payment, challenge = made["payment"], made["payment"]["challenge"]
+    if challenge is None:  # a rule would not have it: nothing is asked for
+        sys.exit(f"{payment['state']}: {payment['failure']['message']}")
     link = challenge["dynamicLink"]
     terminal.say(
         f"from {account['name']}: {link['amount']['amount']} EUR to {link['payeeName']}, {link['payeeAccount']}"
     )
+    if warning := (payment["payeeCheck"] or {}).get("warning"):
+        known = payment["payeeCheck"]["matchedName"]
+        terminal.say(f"{warning} It is {known}'s." if known else warning)
     answering = asyncio.create_task(answer(api, terminal, challenge["id"]))
     following = asyncio.create_task(follow(api, terminal, payment["id"]))
     await asyncio.wait({answering, following}, return_when=asyncio.FIRST_COMPLETED)
@@ -128,8 +134,9 @@ async def answer(api: Api, terminal: Terminal, challenge: str) -> bool:
         if not answered["errors"]:
             return True
         error = answered["errors"][0]
-        terminal.say(f"{error['message']} {error['attemptsLeft']} answers are left.")
-        if not error["attemptsLeft"]:
+        left = error.get("attemptsLeft")
+        terminal.say(error["message"] if left is None else f"{error['message']} {left} answers are left.")
+        if left == 0:
             return False
     return True
 
