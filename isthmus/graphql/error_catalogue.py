@@ -89,7 +89,7 @@ REFUSALS: Mapping[RefusalCode, tuple[str, str]] = {
     ),
     RefusalCode.BANK_REFUSED: (
         "The provider refused what the person brought back, or the wish itself.",
-        "Begin the link anew.",
+        "Begin the link anew. Money that cannot be brought here from this bank by `topUp`: send it with the account's `fundingReference`.",
     ),
     RefusalCode.BANK_TRANSACTION_NOT_FOUND: (
         "There is no such bank transaction among yours.",
@@ -161,8 +161,8 @@ REFUSALS: Mapping[RefusalCode, tuple[str, str]] = {
         "them by `initiatePayment` (`payee: { name, accountId }`).",
     ),
     RefusalCode.SCA_METHOD_UNAVAILABLE: (
-        "You have no device that could be asked, or no devices are set up on this platform.",
-        "Leave `method` out, or enrol a device (`beginDeviceEnrolment`).",
+        "You have no device, or no app, that could be asked, no devices are set up on this platform, or your bank asks you itself.",
+        "Leave `method` out, or enrol a device (`beginDeviceEnrolment`) or an app (`beginAuthenticatorApp`).",
     ),
     RefusalCode.DEVICE_NOT_FOUND: ("There is no such device among yours.", "Check the id."),
     RefusalCode.DEVICE_REFUSED: (
