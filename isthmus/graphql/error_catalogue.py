@@ -141,7 +141,7 @@ REFUSALS: Mapping[RefusalCode, tuple[str, str]] = {
     ),
     RefusalCode.SCA_REJECTED: (
         "The answer is not accepted: wrong, late, given before, or to a challenge that is not yours. Nobody is told which.",
-        "Look at `attemptsLeft` and `challengeState`; where the challenge is over, make the payment anew.",
+        "Look at `attemptsLeft` and `challengeState`; where the challenge is over, ask for the same again with a new key.",
     ),
     RefusalCode.SCA_BLOCKED: (
         "Five wrong answers in a row, over all challenges.",

@@ -32,8 +32,8 @@ from isthmus.graphql.ids import Kind, api_key_key, encode
 from isthmus.graphql.scalars import Position
 from isthmus.read_models.api_keys import ApiKeyRow
 from isthmus.resolvers.nodes import Node
-from isthmus.resolvers.sca import ScaChallenge, challenge_of
-from isthmus.resolvers.wishes import INPUT, KEY, Payload, refused, run
+from isthmus.resolvers.sca import ScaChallenge, ScaMethod, challenge_of, method_body, method_from
+from isthmus.resolvers.wishes import INPUT, KEY, Payload, envelope_of, refused, run
 from isthmus.write_models.envelope import Refused
 
 _CURSOR = "api_key"
@@ -103,6 +103,9 @@ class CreateApiKeyInput:
     scopes: list[ApiKeyScope] = strawberry.field(description="What it may do: at least one, and nothing you may not.")
     expires_at: datetime | None = strawberry.field(
         default=UNSET, description="When it stops to work: 90 days from now unless told, 366 at most."
+    )
+    method: ScaMethod | None = strawberry.field(
+        default=UNSET, description="How to be asked: by a device where there is one, unless told."
     )
     idempotency_key: str = strawberry.field(description=KEY)
 
@@ -178,31 +181,33 @@ class ApiKeyMutations:
         )
         if fault is not None:
             return await refused(info, CreateApiKeyPayload, fault, "api_key", secret=None)
-        asked = await services.sca.ask(caller.person_id)
-        if isinstance(asked, Refusal):
-            return await refused(info, CreateApiKeyPayload, asked, "api_key", secret=None)
-        key_id = services.ids()
-        secret = new_key(key_id)
-        digest = digest_of(secret).hex()
-        outcome = await run(
+        envelope = envelope_of(
             info,
-            domain.MakeApiKey(
-                key_id,
-                caller.person_id,
-                PersonalText(input.name),
-                tuple(scopes),
-                digest,
-                input.expires_at or now + domain.LIFE_DEFAULT,
-                asked,
-            ),
             mutation="createApiKey",
             key=input.idempotency_key,
             body={
                 "name": input.name,
                 "scopes": sorted(set(scopes)),
                 "expires_at": input.expires_at.isoformat() if input.expires_at else None,
+                **method_body(input.method),
             },
         )
+        asked = await services.sca.ask(caller.person_id, method_from(input.method), envelope)
+        if isinstance(asked, Refusal):
+            return await refused(info, CreateApiKeyPayload, asked, "api_key", secret=None)
+        key_id = services.ids()
+        secret = new_key(key_id)
+        digest = digest_of(secret).hex()
+        wish = domain.MakeApiKey(
+            key_id,
+            caller.person_id,
+            PersonalText(input.name),
+            tuple(scopes),
+            digest,
+            input.expires_at or now + domain.LIFE_DEFAULT,
+            asked,
+        )
+        outcome = await services.commands.run(wish, envelope)
         if isinstance(outcome, Refused):
             return await refused(info, CreateApiKeyPayload, outcome.refusal, "api_key", outcome, secret=None)
         event = next(one.event for one in outcome.events if isinstance(one.event, ApiKeyMade))

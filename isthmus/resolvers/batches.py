@@ -15,7 +15,6 @@ from isthmus.domain.batches import PAYMENTS_MAX, count_fault
 from isthmus.domain.money import add
 from isthmus.domain.payment_initiation import REFERENCE_LENGTH_MAX
 from isthmus.domain.refusals import InvalidInput, Refusal
-from isthmus.domain.sca import Method
 from isthmus.domain.validation import asset_fault, first_fault, key_fault, money_fault, shown_fault
 from isthmus.graphql.context import AppInfo
 from isthmus.graphql.ids import account_key
@@ -25,7 +24,7 @@ from isthmus.resolvers.bound_payments import challenge_of_payment
 from isthmus.resolvers.money import Money, MoneyInput, canonical, money
 from isthmus.resolvers.payees import ChosenPayee, PayeeInput, chosen
 from isthmus.resolvers.payments import Payment, payment_of
-from isthmus.resolvers.sca import ScaChallenge, ScaMethod
+from isthmus.resolvers.sca import ScaChallenge, ScaMethod, method_body, method_from
 from isthmus.resolvers.wishes import INPUT, KEY, Payload, envelope_of, refused
 from isthmus.write_models.envelope import Refused
 from isthmus.write_models.payment_desk import PaymentWish
@@ -109,11 +108,11 @@ class BatchMutations:
                     }
                     for line, wish in zip(input.payments, wishes, strict=True)
                 ],
-                **({"method": input.method.name} if input.method else {}),
+                **method_body(input.method),
             },
         )
         person = info.context.caller.person_id
-        method = Method[input.method.name] if input.method else None
+        method = method_from(input.method)
         answer = await info.context.services.batches.initiate(person, wishes, method, envelope)
         if isinstance(answer, Refused):
             return await refused(info, InitiateBatchPaymentPayload, answer.refusal, "batch", answer)

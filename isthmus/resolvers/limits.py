@@ -6,6 +6,7 @@ from decimal import Decimal
 from typing import Annotated
 
 import strawberry
+from strawberry import UNSET
 
 from isthmus.domain.compliance import Limits
 from isthmus.domain.money import text_of
@@ -17,7 +18,7 @@ from isthmus.graphql.context import AppInfo
 from isthmus.graphql.scalars import AssetCode, Position
 from isthmus.read_models.personal_limits import LimitRow
 from isthmus.resolvers.money import Money, money
-from isthmus.resolvers.sca import ScaChallenge, challenge_of
+from isthmus.resolvers.sca import ScaChallenge, ScaMethod, challenge_of, method_body, method_from
 from isthmus.resolvers.wishes import INPUT, KEY, Payload, envelope_of, refused
 from isthmus.write_models.envelope import Refused
 
@@ -70,6 +71,9 @@ class ChangeLimitInput:
     asset: AssetCode = strawberry.field(description="What it is a limit of.")
     per_payment: Decimal = strawberry.field(description="At once.")
     per_day: Decimal = strawberry.field(description="In a day (UTC), over all accounts.")
+    method: ScaMethod | None = strawberry.field(
+        default=UNSET, description="How to be asked: by a device where there is one, unless told."
+    )
     idempotency_key: str = strawberry.field(description=KEY)
 
 
@@ -99,9 +103,12 @@ class LimitMutations:
                 "asset": input.asset,
                 "per_payment": text_of(input.per_payment),
                 "per_day": text_of(input.per_day),
+                **method_body(input.method),
             },
         )
-        outcome = await info.context.services.limits.change(person, input.asset, limits, envelope)
+        outcome = await info.context.services.limits.change(
+            person, input.asset, limits, method_from(input.method), envelope
+        )
         if isinstance(outcome, Refused):
             return await refused(info, ChangeLimitPayload, outcome.refusal, "limit", outcome)
         row = await info.context.services.read.limits.find(person, limit_id_of(person, input.asset))

@@ -14,7 +14,6 @@ from isthmus.domain.identifiers import NOWHERE
 from isthmus.domain.payment_events import Source
 from isthmus.domain.payment_initiation import REFERENCE_LENGTH_MAX
 from isthmus.domain.refusals import InvalidInput, PaymentNotFound, Refusal
-from isthmus.domain.sca import Method
 from isthmus.domain.validation import first_fault, key_fault, shown_fault
 from isthmus.graphql.context import AppInfo
 from isthmus.graphql.ids import account_key, bank_account_key, payment_key, sca_challenge_key
@@ -29,7 +28,7 @@ from isthmus.resolvers.money_mutations import amount_fault
 from isthmus.resolvers.payees import PayeeInput, chosen
 from isthmus.resolvers.payments import Payment, payment_of
 from isthmus.resolvers.saved_payees import SavedPayee, saved_payee_of
-from isthmus.resolvers.sca import ScaChallenge, ScaMethod, challenge_of
+from isthmus.resolvers.sca import ScaChallenge, ScaMethod, challenge_of, method_body, method_from
 from isthmus.resolvers.wishes import INPUT, KEY, AnyPayload, Payload, envelope_of, refused
 from isthmus.write_models.envelope import Done, Refused
 from isthmus.write_models.payment_desk import PaymentWish
@@ -146,7 +145,7 @@ class PaymentMutations:
                 "amount": canonical(input.amount),
                 "payee": payee.body,
                 "reference": reference,
-                **({"method": input.method.name} if input.method else {}),
+                **method_body(input.method),
             },
         )
         wish = PaymentWish(
@@ -156,7 +155,7 @@ class PaymentMutations:
             payee.name,
             payee.account,
             reference,
-            Method[input.method.name] if input.method else None,
+            method_from(input.method),
             source,
             payee.credits,
             payee.saved,

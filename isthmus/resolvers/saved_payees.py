@@ -9,6 +9,7 @@ from typing import Annotated
 from uuid import UUID
 
 import strawberry
+from strawberry import UNSET
 
 from isthmus.domain.identifiers import NOWHERE
 from isthmus.domain.refusals import PayeeNotFound, Refusal
@@ -22,7 +23,7 @@ from isthmus.read_models.payees import SavedPayeeRow
 from isthmus.resolvers.nodes import Node
 from isthmus.resolvers.payee_checks import PayeeCheck, told_of
 from isthmus.resolvers.payees import PayeeAccountInput, PayeeInput, account_from, shown_account
-from isthmus.resolvers.sca import ScaChallenge, challenge_of
+from isthmus.resolvers.sca import ScaChallenge, ScaMethod, challenge_of, method_body, method_from
 from isthmus.resolvers.wishes import INPUT, KEY, AnyPayload, Payload, envelope_of, refused
 from isthmus.write_models.envelope import Done, Refused
 
@@ -88,6 +89,9 @@ class CheckPayeeInput:
 @strawberry.input(description="A payee to be saved.")
 class AddPayeeInput:
     payee: PayeeInput = strawberry.field(description="Who it is.")
+    method: ScaMethod | None = strawberry.field(
+        default=UNSET, description="How to be asked: by a device where there is one, unless told."
+    )
     idempotency_key: str = strawberry.field(description=KEY)
 
 
@@ -148,10 +152,10 @@ class PayeeMutations:
             info,
             mutation="addPayee",
             key=input.idempotency_key,
-            body={"payee": {"name": name, "account": account.text()}},
+            body={"payee": {"name": name, "account": account.text()}, **method_body(input.method)},
         )
         person = info.context.caller.person_id
-        answer = await info.context.services.payees.add(person, name, account, envelope)
+        answer = await info.context.services.payees.add(person, name, account, method_from(input.method), envelope)
         if isinstance(answer, Refused):
             return await refused(info, AddPayeePayload, answer.refusal, "payee", answer)
         return await _payload(info, AddPayeePayload, *answer)

@@ -41,6 +41,16 @@ class ScaMethod(Enum):
     TOTP = strawberry.enum_value("TOTP", description="By a code that their authenticator app shows.")
 
 
+def method_from(wished: ScaMethod | None) -> Method | None:
+    """As the domain has it; None where it was left out."""
+    return Method[wished.name] if wished else None
+
+
+def method_body(wished: ScaMethod | None) -> dict[str, str]:
+    """What an idempotency key is held against: nothing where it was left out."""
+    return {"method": wished.name} if wished else {}
+
+
 @strawberry.type(description="One who is paid by what a challenge is bound to.")
 class BoundPayee:
     row: strawberry.Private[PaymentRow]

@@ -51,7 +51,7 @@ class AppDesk:
 
     async def begin(self, person: UUID, name: str, envelope: Envelope) -> Begun | Refused:
         """`name`: what the app shows the account by. By a code: nothing vouches for the next of its kind."""
-        asked = await self._sca.ask(person, sca.Method.ONE_TIME_CODE)
+        asked = await self._sca.ask(person, sca.Method.ONE_TIME_CODE, envelope)
         async with self._pool.acquire() as connection:
             there = await enrolled_app(connection, person)
             now = await shared_now(connection, self._clock)

@@ -52,13 +52,9 @@ class BatchDesk:
         self, person: UUID, wishes: Sequence[PaymentWish], method: sca.Method | None, envelope: Envelope
     ) -> tuple[UUID, Done] | Refused:
         """`wishes`: one at least, all from one account. The batch's id, and what was recorded."""
-        asked = await self._sca.ask(person, method)
+        asked = await self._sca.ask(person, method, envelope)
         if isinstance(asked, Refusal):
-            if not await answered(self._pool, envelope):
-                return Refused(asked, 0)
-            # The same again is answered as before, whatever became of the method since. Nothing is made by it.
-            asked = await self._sca.ask(person)
-            assert not isinstance(asked, Refusal), "nothing was wished for that there is not"
+            return Refused(asked, 0)
         named = await self._named(person, wishes)
         if isinstance(named, Refusal):
             if not await answered(self._pool, envelope):

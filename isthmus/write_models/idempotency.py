@@ -17,6 +17,7 @@ import orjson
 
 from isthmus.domain import refusals
 from isthmus.domain.refusals import Refusal
+from isthmus.write_models.connection import Connection
 from isthmus.write_models.envelope import Envelope
 
 _REFUSALS: Mapping[str, type[Refusal]] = {
@@ -28,6 +29,11 @@ _REFUSALS: Mapping[str, type[Refusal]] = {
 
 def scope_of(envelope: Envelope) -> bytes:
     return _digest(envelope.person, envelope.mutation, envelope.idempotency_key)
+
+
+async def was_answered(connection: Connection, envelope: Envelope) -> bool:
+    """Whether the wish was answered before: it gets that answer again, or is told that its key was another wish's."""
+    return bool(await connection.fetchval("select true from idempotency where scope = $1", scope_of(envelope)))
 
 
 def reference_id_of(envelope: Envelope, leg: int) -> str:

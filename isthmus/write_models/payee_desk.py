@@ -17,7 +17,7 @@ from isthmus.domain.refusals import PayeeExists, Refusal
 from isthmus.domain.saved_payees import AddPayee, PayeeRequested, RemovePayee, payee_digest
 from isthmus.write_models.commands import CommandBus, Done, Envelope, Outcome, Refused
 from isthmus.write_models.connection import Pool
-from isthmus.write_models.idempotency import scope_of
+from isthmus.write_models.idempotency import was_answered
 from isthmus.write_models.payee_rows import fingerprint_of, is_trusted, known_payees
 from isthmus.write_models.sca_methods import method_of
 from isthmus.write_models.shared_time import shared_now
@@ -73,17 +73,18 @@ class PayeeDesk:
         return CheckedPayee(tellable(answer, name), flagged(name, account.text(), known))
 
     async def add(
-        self, person: UUID, name: str, account: PayeeAccount, envelope: Envelope
+        self, person: UUID, name: str, account: PayeeAccount, wished: sca.Method | None, envelope: Envelope
     ) -> tuple[UUID, Done] | Refused:
-        """The payee's id, and what was recorded. Nobody is trusted before the challenge is passed."""
+        """The payee's id, and what was recorded. `wished`: how they wish to be asked. Nobody is trusted before the challenge is passed."""
         async with self._pool.acquire() as connection:
-            again = await connection.fetchval("select 1 from idempotency where scope = $1", scope_of(envelope))
-            if again is None and await is_trusted(connection, self._texts, person, name, account):
+            again = await was_answered(connection, envelope)
+            if not again and await is_trusted(connection, self._texts, person, name, account):
                 return Refused(PayeeExists("You saved this payee already.", ("input", "payee")), 0)
-            method = await method_of(connection, person, None, devices=self._devices)
+            method = await method_of(connection, person, None if again else wished, devices=self._devices)
             fingerprint = await fingerprint_of(connection, self._texts, person, name, account)
             now = await shared_now(connection, self._clock)
-        assert not isinstance(method, Refusal), "nothing was wished for that there is not"
+        if isinstance(method, Refusal):
+            return Refused(method, 0)
         payee_id = self._ids()
         wish = AddPayee(
             payee_id,

@@ -19,6 +19,7 @@ from isthmus.write_models.bank_paying import BankPaying
 from isthmus.write_models.challenge_rows import ChallengeRow, find_challenge, lines_of
 from isthmus.write_models.commands import CommandBus, Done, Envelope, Refused
 from isthmus.write_models.connection import Pool
+from isthmus.write_models.idempotency import was_answered
 from isthmus.write_models.one_time_codes import OneTimeCodes
 from isthmus.write_models.sca_apps import enrolled_app
 from isthmus.write_models.sca_devices import find_signer
@@ -71,10 +72,14 @@ class ScaDesk:
         self._texts = texts
         self._banks = banks
 
-    async def ask(self, person: UUID, wished: sca.Method | None = None) -> Asked | Refusal:
-        """How they would be asked now, for a step-up."""
+    async def ask(self, person: UUID, wished: sca.Method | None, envelope: Envelope) -> Asked | Refusal:
+        """How they would be asked now, for a step-up. A wish that was answered before is answered as then, whatever became of the method
+        since: nothing is made by it."""
         async with self._pool.acquire() as connection:
-            method = await method_of(connection, person, wished, devices=self._authenticators is not None)
+            devices = self._authenticators is not None
+            method = await method_of(connection, person, wished, devices=devices)
+            if isinstance(method, Refusal) and await was_answered(connection, envelope):
+                method = await method_of(connection, person, None, devices=devices)
             now = await shared_now(connection, self._clock)
         if isinstance(method, Refusal):
             return method

@@ -14,7 +14,7 @@ from isthmus.domain.compliance import Limits, limit_fault
 from isthmus.domain.refusals import LimitExceeded
 from isthmus.write_models.connection import Pool
 from isthmus.write_models.envelope import Envelope
-from isthmus.write_models.idempotency import scope_of
+from isthmus.write_models.idempotency import was_answered
 
 
 class Velocity(Protocol):
@@ -54,6 +54,6 @@ async def quick_no(
 
 
 async def answered(pool: Pool, envelope: Envelope) -> bool:
-    """Whether the wish was answered before: it gets that answer again, or is told that its key was another wish's."""
+    """As `was_answered`."""
     async with pool.acquire() as connection:
-        return bool(await connection.fetchval("select true from idempotency where scope = $1", scope_of(envelope)))
+        return await was_answered(connection, envelope)

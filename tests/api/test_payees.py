@@ -37,8 +37,8 @@ def told(person: Person, payment: str) -> Any:
     return person.ask(OF_PAYMENT, {"id": payment})["node"]["payeeCheck"]
 
 
-def add(person: Person, name: str = "Grace Hopper", iban: str = NOBODYS, key: str = "") -> Any:
-    wish = {"payee": {"name": name, "account": {"iban": iban}}, "idempotencyKey": key or uuid4().hex}
+def add(person: Person, name: str = "Grace Hopper", iban: str = NOBODYS, key: str = "", **more: str) -> Any:
+    wish = {"payee": {"name": name, "account": {"iban": iban}}, "idempotencyKey": key or uuid4().hex, **more}
     return person.ask(ADD, {"input": wish})["done"]
 
 

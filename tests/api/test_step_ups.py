@@ -11,6 +11,7 @@ from tests.api.test_batches import initiate as initiate_batch
 from tests.api.test_batches import line
 from tests.api.test_devices import begin as begin_device
 from tests.api.test_devices import codes, enrol, events
+from tests.api.test_devices import remove as remove_device
 from tests.api.test_payees import add
 from tests.api.test_payments import IBAN, code_of, funded, initiate, shown, wrong
 from tests.authenticator import Authenticator
@@ -30,8 +31,8 @@ def answer(person: Person, challenge: str, **given: str) -> Any:
     return person.ask(ANSWER, {"input": {"challengeId": challenge, "answer": given}})["done"]
 
 
-def change(person: Person, per_payment: str, per_day: str) -> Any:
-    wish = {"asset": "EUR", "perPayment": per_payment, "perDay": per_day, "idempotencyKey": uuid4().hex}
+def change(person: Person, per_payment: str, per_day: str, **more: str) -> Any:
+    wish = {"asset": "EUR", "perPayment": per_payment, "perDay": per_day, "idempotencyKey": uuid4().hex, **more}
     return person.ask(CHANGE, {"input": wish})["done"]
 
 
@@ -108,6 +109,30 @@ def test_d2_what_a_device_signed_for_a_key_authorises_no_payment(served: Served,
     assert codes(answer(ada, paying, deviceAssertion=signed)) == ["SCA_REJECTED"]
     assert answer(ada, asked["id"], deviceAssertion=signed)["subject"]["status"] == "ACTIVE"
     assert events(served, asked["id"], "ScaPassed") == 1
+
+
+def test_whoever_has_not_their_device_at_hand_asks_for_a_code(served: Served, ada: Person) -> None:
+    device = enrol(served, ada, Authenticator())
+    code: dict[str, Any] = {"method": "ONE_TIME_CODE"}
+    change(ada, "100", "200")
+    asked = {
+        "SavedPayee": add(ada, **code)["payee"],
+        "ApiKey": begin(ada, **code)["apiKey"],
+        "PersonalLimit": change(ada, "100", "300", **code)["limit"],
+    }
+    for subject, one in asked.items():
+        challenge = one["challenge"]["id"]
+        done = answer(ada, challenge, oneTimeCode=code_of(served, challenge))
+        assert (done["errors"], done["subject"]["__typename"]) == ([], subject)
+    by_device = add(ada, name="Maria", key=(again := uuid4().hex), method="DEVICE")
+    assert by_device["errors"] == []
+
+    remove_device(ada, device)
+
+    assert add(ada, name="Maria", key=again, method="DEVICE")["payee"] == by_device["payee"], "as it was answered"
+    assert codes(add(ada, name="Edsger", method="DEVICE")) == ["SCA_METHOD_UNAVAILABLE"]
+    assert codes(begin(ada, method="DEVICE")) == codes(change(ada, "100", "400", method="TOTP"))
+    assert codes(change(ada, "100", "400", method="DEVICE")) == ["SCA_METHOD_UNAVAILABLE"]
 
 
 def test_a_limit_is_lowered_at_once_and_raised_after_an_answer(served: Served, ada: Person, olga: Person) -> None:

@@ -67,7 +67,7 @@ async def test_the_message_says_what_the_code_is_for_and_none_comes_for_what_is_
         person, wish, envelope(person, "initiatePayment")
     )
     saved = await PayeeDesk(side.pool, side.commands, side.texts, side.clock, ids, None, Always()).add(
-        person, "Grace", wish.payee_account, envelope(person, "addPayee")
+        person, "Grace", wish.payee_account, None, envelope(person, "addPayee")
     )
     assert not isinstance(begun, Refused)
     assert not isinstance(saved, Refused)
@@ -158,7 +158,7 @@ async def asked_for(side: WriteSide, ledger: Driver, person: UUID) -> dict[str, 
     paying = PaymentDesk(side.pool, side.commands, side.texts, side.clock, ids, "bank", COMPLIANCE)
     await paying.initiate(person, PaymentWish(account, Decimal(30), "EUR", "Bob", bob, ""), envelope(person, "pay"))
     payees = PayeeDesk(side.pool, side.commands, side.texts, side.clock, ids, None, Always())
-    await payees.add(person, "Grace", bob, envelope(person, "addPayee"))
+    await payees.add(person, "Grace", bob, None, envelope(person, "addPayee"))
     asked, limit_id = Asked(uuid4(), Method.ONE_TIME_CODE, now + timedelta(minutes=5)), limit_id_of(person, "EUR")
     await ledger.done(ChangeLimit(limit_id, person, "EUR", Limits(Decimal(1), Decimal(2)), ceiling, asked))
     await ledger.done(ChangeLimit(limit_id, person, "EUR", Limits(Decimal(30), Decimal(40)), ceiling, asked))

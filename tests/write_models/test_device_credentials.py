@@ -71,11 +71,11 @@ async def test_who_has_a_device_is_sent_a_code_where_devices_can_be_asked_no_mor
 
     async with side.pool.acquire() as connection:
         assert await method_of(connection, person, None) is Method.DEVICE
-    asked = await enrolling.sca.ask(person)
+    asked = await enrolling.sca.ask(person, None, enrolling.envelope(person))
 
     assert isinstance(asked, Asked), "this desk was set up without devices"
     assert asked.method is Method.ONE_TIME_CODE
-    assert isinstance(await enrolling.sca.ask(person, Method.DEVICE), ScaMethodUnavailable)
+    assert isinstance(await enrolling.sca.ask(person, Method.DEVICE, enrolling.envelope(person)), ScaMethodUnavailable)
 
 
 async def test_of_two_who_enrol_one_key_at_once_one_does(enrolling: Enrolling) -> None:

@@ -153,7 +153,7 @@ async def test_f24_a_payees_code_is_sent_and_lives_five_minutes_whatever_the_nod
     for by in APART:
         wrong = Node(clock, by)
         made = await PayeeDesk(side.pool, side.commands, side.texts, wrong, ids, None, Always()).add(
-            person, f"Grace {by}", own.BOB, envelope(person, "addPayee")
+            person, f"Grace {by}", own.BOB, None, envelope(person, "addPayee")
         )
         assert not isinstance(made, Refused)
         row = await side.pool.fetchrow("select id, expires_at from sca_challenges where subject_id = $1", made[0])
