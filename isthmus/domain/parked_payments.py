@@ -192,8 +192,10 @@ def propose(payment: Payment | None, wish: ProposeDecision) -> Decision:
 
 
 def contradicted(payment: Payment, finding: Finding, amount: Decimal, news: PaymentNews | None) -> Refusal | None:
-    """What the provider says now counts; where it does not answer, what it said last."""
-    if news is None:
+    """What the provider says now counts; where it does not answer, what it said last. What waits to be sent tells nothing of what was sent
+    and goes by a name of its own: that it was not done nobody finds by it, that it was one may."""
+    waits = news is not None and news.state is ProviderPayment.AUTHORISED and payment.unnamed
+    if news is None or (waits and finding is Finding.EXECUTED):
         last = (payment.last_told or "").partition(" ")[0]
         if finding is Finding.NOT_EXECUTED and last in _MOVED:
             return _contradicted(last)

@@ -255,6 +255,8 @@ class Payment:
     state: PaymentState = S.AWAITING_SCA
     #: Submissions that were begun; whether the last of them came to anything is known once there is a reference.
     attempts: int = 0
+    #: What was sent goes by a name that the provider told.
+    submitted: bool = False
     provider_reference: str | None = None
     asks: int = 0
     asked: bool = False
@@ -282,6 +284,11 @@ class Payment:
     def unknown(self) -> bool:
         """It may lie at the provider, or not."""
         return self.state is S.AUTHORISED and self.attempts > 0
+
+    @property
+    def unnamed(self) -> bool:
+        """It was sent, and what that came to goes by a name that nobody told; also where it is over here since."""
+        return self.attempts > 0 and not self.submitted
 
     @property
     def moved(self) -> Decimal:
@@ -334,7 +341,7 @@ def evolve(payment: Payment | None, event: PaymentEvent) -> Payment:
         case PaymentSubmissionStarted():
             return replace(payment, attempts=event.attempt)
         case PaymentSubmitted():
-            return replace(payment, provider_reference=event.provider_reference)
+            return replace(payment, submitted=True, provider_reference=event.provider_reference)
         case PaymentEvidenceKept():
             return replace(payment, evidence=payment.evidence | {event.told}, last_told=event.told)
         case PaymentScreened():

@@ -61,7 +61,8 @@ class Elsewhere(Bank):
         news = await super().look_up(known)
         if known != reference:
             return replace(news, reference=reference, our_payment=self.says or UUID(known))
-        return replace(news, state=P.AUTHORISED) if self.quiet and news.state is P.SUBMITTED else news
+        quiet = self.quiet and news.state in (P.SUBMITTED, P.EXECUTED)
+        return replace(news, state=P.AUTHORISED) if quiet else news
 
     async def submit(self, wish: BankWish, reference: str) -> PaymentNews:
         news = await super().submit(wish, reference)

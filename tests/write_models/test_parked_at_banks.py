@@ -16,7 +16,7 @@ from isthmus.domain.refusals import RefusalCode
 from isthmus.write_models.envelope import Outcome, Refused
 from isthmus.write_models.notices import Notices
 from isthmus.write_models.parked_desk import FindingWish, ParkedDesk
-from tests.write_models.bank_payment_rig import Elsewhere, P, S, bank, both, office
+from tests.write_models.bank_payment_rig import Elsewhere, P, S, bank, both, office, submitting
 from tests.write_models.driver import assert_sound
 from tests.write_models.test_bank_payment_saga import Office
 from tests.write_models.test_top_up_saga import lies, top_up
@@ -161,3 +161,21 @@ async def test_whoever_looks_again_finds_that_it_is_in_order(office: Office, ban
 
     assert news is not None
     assert (news.state, await office.stands(payment)) == (P.EXECUTED, (S.EXECUTED, None))
+
+
+async def test_what_is_over_here_and_was_done_under_a_name_that_a_webhook_told_is_shown_and_can_be_decided(
+    office: Office, bank: Elsewhere
+) -> None:
+    bank.quiet = True
+    before, payment = await office.noted(), await submitting(office, ["after", *["refuses"] * 7])
+    await office.on(payment, 8)
+    assert await office.stands(payment) == (S.REJECTED, None)
+    bank.execute(payment)
+
+    assert await office.saga.advance(payment, f"told:{payment}") == "looked"
+
+    assert await office.stands(payment) == (S.REJECTED, "CONTRADICTION")
+    refused = await propose(office, payment)
+    assert isinstance(refused, Refused), "what it said of the payment counts"
+    assert not isinstance(await decide(office, payment, "30.00"), Refused)
+    assert (await office.stands(payment), await office.noted() - before) == ((S.REJECTED, None), 30)

@@ -50,7 +50,7 @@ class BankPaymentSaga:
 
     async def advance(self, at: AtBank, told: str | None = None) -> str:
         """One step. Returns its outcome's name. `told`: as `PaymentSaga.advance` has it."""
-        if told is not None and at.payment.unknown and await self._recognised(at, told):
+        if told is not None and at.payment.unnamed and await self._recognised(at, told):
             await self._again(at, LOOKS[0])
             return "looked"
         state, parked = at.payment.state, at.payment.parked

@@ -104,7 +104,7 @@ class PaymentSaga:
         match row.state:
             case PaymentState.AWAITING_SCA:
                 outcome = await self._expire(row, now)
-            case PaymentState.AUTHORISED if told is not None and payment.unknown:
+            case _ if told is not None and payment.unnamed:
                 outcome = await self._recognise(row, payment, told)
             case PaymentState.AUTHORISED:
                 outcome = await self._submit(row, payment, now)
@@ -195,7 +195,8 @@ class PaymentSaga:
         return "looked"
 
     async def _recognise(self, row: PaymentRow, payment: Payment, told: str) -> str:
-        """A payment of which nothing was known: the provider told what it calls one by, and says itself whether that is it."""
+        """A payment of which nothing was known, though it may be over here: the provider told what it calls one by, and says itself whether
+        that is it."""
         try:
             news = await self._payer(payment).look_up(told)
         except ProviderFault as fault:
