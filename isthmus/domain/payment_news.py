@@ -6,6 +6,7 @@ word that nobody knows, is kept as evidence, and what contradicts is shown to an
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
@@ -38,6 +39,7 @@ from isthmus.domain.payment_events import (
     PaymentState,
     PaymentSubmitted,
     S,
+    evolve,
 )
 from isthmus.domain.payments import Decision, ended, missing
 from isthmus.domain.refusals import (
@@ -99,11 +101,11 @@ def record_news(
     about, news = (payment.payment_id, payment.owner), wish.news
     kept = _evidence(payment, news)
     if news.state is ProviderPayment.UNKNOWN:
-        return [*kept, *_parked(payment, UNKNOWN_STATUS)]
+        return _not_as_asked(payment, news, kept, UNKNOWN_STATUS)
     if other_money(payment, news):
-        return [*kept, *_parked(payment, OTHER_AMOUNT)]
+        return _not_as_asked(payment, news, kept, OTHER_AMOUNT)
     if wish.other_payee:
-        return [*kept, *_parked(payment, OTHER_PAYEE)]
+        return _not_as_asked(payment, news, kept, OTHER_PAYEE)
     if news.state is ProviderPayment.AWAITING:
         return []
     target = PaymentState(news.state)
@@ -191,6 +193,16 @@ def _evidence(payment: Payment, news: PaymentNews) -> list[PaymentEvent]:
     if news.reference and not payment.provider_reference:
         said += f" as {_word(news.reference)}"  # whoever is to ask again needs it
     return [] if said in payment.evidence else [PaymentEvidenceKept(payment.payment_id, payment.owner, said)]
+
+
+def _not_as_asked(payment: Payment, news: PaymentNews, kept: Sequence[PaymentEvent], why: str) -> list[PaymentEvent]:
+    """An operator is to look. What was sent and has a name there is at the bank, whatever it is: by that name it is asked for from now on,
+    and it is not sent again."""
+    named = payment.unknown and news.reference is not None and news.reference != payment.provider_reference
+    if not named or news.reference is None:
+        return [*kept, *_parked(payment, why)]
+    at_bank = PaymentSubmitted(payment.payment_id, payment.owner, news.reference)
+    return [at_bank, *kept, *_parked(evolve(payment, at_bank), why)]
 
 
 def _parked(payment: Payment, why: str) -> list[PaymentEvent]:

@@ -26,9 +26,10 @@ S, P = PaymentState, ProviderPayment
 
 @dataclass
 class Elsewhere(Bank):
-    """`quiet`: what it was told to submit it tells of by another name only. `keeps`: it takes nothing back. `refuses`: everything."""
+    """`quiet`: what it was told to submit it tells of by another name only; `names`: which it says at once. `keeps`: it takes nothing back. `refuses`: everything."""
 
     quiet: bool = False
+    names: bool = False
     keeps: bool = False
     refuses: bool = False
 
@@ -66,7 +67,7 @@ class Elsewhere(Bank):
 
     async def submit(self, wish: BankWish, reference: str) -> PaymentNews:
         news = await super().submit(wish, reference)
-        return replace(news, state=self.states[reference])
+        return replace(news, state=self.states[reference], reference=f"told:{reference}" if self.names else reference)
 
     async def cancel(self, reference: str) -> PaymentNews:
         return await (self.look_up(reference) if self.keeps else super().cancel(reference))

@@ -10,9 +10,9 @@ from uuid import uuid4
 
 import pytest
 
-from isthmus.domain.bank_payments import GoTo
+from isthmus.domain.bank_payments import BankWish, GoTo
 from isthmus.domain.payment_events import PaymentState, Source
-from isthmus.domain.payment_news import ProviderPayment
+from isthmus.domain.payment_news import PaymentNews, ProviderPayment
 from isthmus.domain.refusals import RefusalCode
 from isthmus.write_models.envelope import Refused
 from isthmus.write_models.payment_desk import PaymentWish
@@ -235,3 +235,23 @@ async def test_what_cannot_be_asked_for_any_more_is_found_by_the_name_that_a_web
 
     assert await office.stands(payment) == (S.SUBMITTED, None)
     assert await office.column(payment, "provider_reference") == f"told:{payment}"
+
+
+@pytest.mark.parametrize("word", [P.UNKNOWN, P.AWAITING])
+async def test_what_says_nothing_of_what_was_submitted_is_asked_ever_more_seldom_and_shown(
+    office: Office, bank: Elsewhere, word: ProviderPayment
+) -> None:
+    payment = await submitting(office, [])
+    submit = bank.submit
+
+    async def says_nothing(wish: BankWish, reference: str) -> PaymentNews:
+        return replace(await submit(wish, reference), state=word)
+
+    bank.submit = says_nothing  # type: ignore[method-assign]  # as a bank that is not well
+    assert await office.on(payment, 8) == ["unknown"] * 8
+    await office.side.pool.execute("delete from pgqueuer")
+    await office.saga.advance(payment)
+
+    assert await office.stands(payment) == (S.AUTHORISED, "UNKNOWN_STATUS")
+    late = "select min(execute_after) > now() + interval '1 minute' from pgqueuer where payload = $1"
+    assert await office.side.pool.fetchval(late, str(payment).encode())

@@ -179,3 +179,25 @@ async def test_what_is_over_here_and_was_done_under_a_name_that_a_webhook_told_i
     assert isinstance(refused, Refused), "what it said of the payment counts"
     assert not isinstance(await decide(office, payment, "30.00"), Refused)
     assert (await office.stands(payment), await office.noted() - before) == ((S.REJECTED, None), 30)
+
+
+@pytest.mark.parametrize("lies", [{"amount": Decimal("29.00")}, {}])
+async def test_what_is_not_as_it_was_submitted_is_asked_for_by_the_name_that_it_has_now(
+    office: Office, bank: Elsewhere, lies: dict[str, Decimal]
+) -> None:
+    bank.quiet = bank.names = True
+    payment = await submitting(office, [])
+    bank.lies = dict(lies)
+    if not lies:
+        bank.states[str(payment)] = P.UNKNOWN
+    await office.saga.advance(payment)
+    assert await office.stands(payment) == (S.SUBMITTED, "OTHER_AMOUNT" if lies else "UNKNOWN_STATUS")
+    assert await office.column(payment, "provider_reference") == f"told:{payment}"
+
+    bank.states[str(payment)] = P.EXECUTED
+    if lies:
+        assert not isinstance(await decide(office, payment, "29.00"), Refused)
+    else:
+        await office.saga.advance(payment)
+
+    assert await office.stands(payment) == (S.EXECUTED, None)

@@ -11,7 +11,7 @@ from datetime import timedelta
 
 import structlog
 
-from isthmus.domain.banking import ProviderFault, ProviderRefused
+from isthmus.domain.banking import OutcomeUnknown, ProviderFault, ProviderRefused
 from isthmus.domain.identifiers import IdSource
 from isthmus.domain.payment_events import UNKNOWN_STATUS, VOID, PaymentState, PaymentSubmissionStarted
 from isthmus.domain.payment_news import PaymentNews, ProviderPayment
@@ -31,6 +31,8 @@ from isthmus.write_models.sagas.looking import LOOKS, UNKNOWN_MAX, next_look, re
 _ARRIVES_WITHIN = timedelta(days=7)
 #: Something may still come of it there.
 _OPEN = (ProviderPayment.AWAITING, ProviderPayment.AUTHORISED, ProviderPayment.SUBMITTED, ProviderPayment.UNKNOWN)
+#: Of what was submitted: not what became of it. It is asked for again, ever more seldom.
+_NOT_SAID = (ProviderPayment.AWAITING, ProviderPayment.AUTHORISED, ProviderPayment.UNKNOWN)
 _OVER = tuple(ProviderPayment(state) for state in VOID)
 
 log = structlog.get_logger(__name__)
@@ -139,6 +141,8 @@ class BankPaymentSaga:
             return await self._unknown(at, attempt, fault)
         await failpoint_async("bank_payments.submitted")
         await self._paying.record(at, news)
+        if news.state in _NOT_SAID:
+            return await self._unknown(at, attempt, OutcomeUnknown(f"submitted, it is {news.state}"))
         await self._again(at, LOOKS[0])
         return "sent"
 
