@@ -426,3 +426,19 @@ async def test_what_a_job_that_failed_left_is_found_although_the_end_of_its_chal
     assert await office.saga.advance(payment) == "sent"
     assert await office.saga.sweep() == 0, "a look is ahead"
     assert await office.jobs(waiting) == 1
+
+
+async def test_what_the_bank_has_for_a_week_and_says_no_last_word_of_an_operator_is_told(
+    office: Office, clock: SettableClock
+) -> None:
+    payment = await office.authorised()
+    for after, parked in ((6, None), (1, "UNKNOWN_STATUS")):
+        await office.saga.advance(payment)
+        clock.advance(timedelta(days=after))
+        await office.saga.advance(payment)
+        assert (await office.state(payment), await office.parked(payment)) == (PaymentState.SUBMITTED, parked)
+
+    office.bank.execute(payment)
+    await office.saga.advance(payment)
+    assert (await office.state(payment), await office.parked(payment)) == (PaymentState.EXECUTED, None)
+    assert await office.figures() == (70, 0, -30)

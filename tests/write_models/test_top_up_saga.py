@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from contextlib import suppress
+from datetime import timedelta
 from decimal import Decimal
 from uuid import UUID, uuid4
 
@@ -15,6 +16,7 @@ from isthmus.domain.personal import PersonalText
 from isthmus.failpoints import InjectedFault, armed
 from isthmus.write_models.envelope import Refused
 from isthmus.write_models.payment_desk import TopUpWish
+from tests.write_models.bank_payment_rig import ahead
 from tests.write_models.driver import assert_sound
 from tests.write_models.test_bank_payment_saga import POINTS, Office, office  # noqa: F401 - a fixture
 
@@ -79,3 +81,28 @@ async def test_who_does_not_come_back_is_looked_for_until_the_money_has_arrived(
 
     assert (await office.stands(payment), await lies(office, account)) == ((S.EXECUTED, None), 0)
     assert await office.saga.sweep() == 1, "also of a provider that else tells of no arrival"
+
+
+async def test_what_left_and_has_not_arrived_for_a_week_an_operator_is_told_and_it_is_credited_once_it_has(
+    office: Office,  # noqa: F811 - the fixture
+) -> None:
+    office.bank.collects, office.bank.settles, office.bank.waits = {"EUR": "ours"}, False, False
+    account = await opened(office)
+    payment = await top_up(office, account)
+    office.bank.authorise(payment)
+    office.bank.execute(payment)
+    await office.on(payment, 2)
+    for after, parked in ((6, None), (1, "UNKNOWN_STATUS")):
+        office.clock.advance(timedelta(days=after))
+        await office.side.pool.execute("delete from pgqueuer")
+        await office.saga.sweep()
+        assert await ahead(office, payment) == 1
+        await office.saga.advance(payment)
+        assert await office.stands(payment) == (S.EXECUTED, parked)
+
+    await office.side.pool.execute("delete from pgqueuer")
+    office.bank.states[str(payment)] = P.SETTLED
+    await office.saga.sweep()
+    assert await ahead(office, payment) == 1
+    await office.saga.advance(payment)
+    assert (await office.stands(payment), await lies(office, account)) == ((S.SETTLED, None), 7)

@@ -25,12 +25,11 @@ from isthmus.write_models.connection import Pool
 from isthmus.write_models.envelope import Done
 from isthmus.write_models.payment_rows import dynamic_link
 from isthmus.write_models.payments import advance
-from isthmus.write_models.sagas.looking import LOOKS, UNKNOWN_MAX, next_look, rest_of
+from isthmus.write_models.sagas.looking import ARRIVES_WITHIN, LOOKS, UNKNOWN_MAX, next_look, rest_of
 
-#: What a provider tells of the money's arrival, or of what is over here and not there, is asked for no longer than that.
-_ARRIVES_WITHIN = timedelta(days=7)
 #: Something may still come of it there.
 _OPEN = (ProviderPayment.AWAITING, ProviderPayment.AUTHORISED, ProviderPayment.SUBMITTED, ProviderPayment.UNKNOWN)
+_UNDERWAY = (ProviderPayment.SUBMITTED, ProviderPayment.EXECUTED)
 #: Of what was submitted: not what became of it. It is asked for again, ever more seldom.
 _NOT_SAID = (ProviderPayment.AWAITING, ProviderPayment.AUTHORISED, ProviderPayment.UNKNOWN)
 _OVER = tuple(ProviderPayment(state) for state in VOID)
@@ -176,20 +175,34 @@ class BankPaymentSaga:
             await self._paying.record(at, news)
         else:
             news = await self._paying.look(at)
+        if self._owed(at) and not self._young(at) and news.state in _UNDERWAY:
+            # It left its payer, or may have, and nobody was credited for it.
+            await self._paying.record(at, PaymentNews(ProviderPayment.UNKNOWN, "NO_LAST_WORD"))
         if self._goes_on(at, news):
             await self._again(at, self._next(at))
         return "looked"
 
+    def _owed(self, at: AtBank) -> bool:
+        """Of what is brought here, and has neither arrived nor been found not to."""
+        payment = at.payment
+        under_way = payment.state in (PaymentState.SUBMITTED, PaymentState.EXECUTED)
+        return payment.initiated.credits is not None and under_way and payment.found is None
+
+    def _young(self, at: AtBank) -> bool:
+        """What a provider tells of the money's arrival, or of what is over here and not there, is asked for no longer; of what is owed to
+        somebody it is."""
+        return at.now - at.row.made_at < ARRIVES_WITHIN
+
     def _goes_on(self, at: AtBank, news: PaymentNews | None = None) -> bool:
         """Whether there is more to come of it. `news`: what the provider said just now, if anything."""
-        state, young = at.payment.state, at.now - at.row.made_at < _ARRIVES_WITHIN
+        state, young = at.payment.state, self._young(at)
         if state in VOID:
             return young and (news is None or news.state in _OPEN)
         if state is PaymentState.EXECUTED:
             provider = self._paying.providers.get(at.payment.initiated.provider)
             # At an account of ours it is always told.
             ours = at.payment.initiated.credits is not None
-            return young and provider is not None and (provider.settles or ours)
+            return self._owed(at) or (young and provider is not None and (provider.settles or ours))
         return state is not PaymentState.SETTLED
 
     def _shut(self, at: AtBank) -> bool:

@@ -12,6 +12,8 @@ LOOKS = tuple(timedelta(seconds=seconds) for seconds in (1, 2, 4, 8, 15, 30, 60,
 _LOOK_PART, _LOOK_MIN, _LOOK_MAX = 4, timedelta(seconds=1), timedelta(minutes=5)
 #: and what is old after that part, which goes beyond them: some banks never say the last word.
 _OLD_PART, _OLD_MAX = 24, timedelta(hours=6)
+#: What has left, or is to leave, and has not arrived for so long an operator is to look at.
+ARRIVES_WITHIN = timedelta(days=7)
 #: After so many submissions of which nothing is known an operator is to look.
 UNKNOWN_MAX = 8
 

@@ -35,7 +35,7 @@ from isthmus.write_models.event_store import first_at, load_stream
 from isthmus.write_models.payment_rows import PaymentRow, digest_of, find_payment
 from isthmus.write_models.payments import ADVANCE_PAYMENT, AT_EXPIRY, advance, advance_at_expiry
 from isthmus.write_models.sagas.bank_payments import BankPaymentSaga
-from isthmus.write_models.sagas.looking import LOOKS, UNKNOWN_MAX, next_look, rest_of
+from isthmus.write_models.sagas.looking import ARRIVES_WITHIN, LOOKS, UNKNOWN_MAX, next_look, rest_of
 from isthmus.write_models.sagas.runner import RUNNER
 from isthmus.write_models.shared_time import shared_now
 
@@ -52,7 +52,7 @@ select p.id from payments p where (p.parked is null or p.state = 'SUBMITTED'
             and e.type = 'PaymentSubmissionStarted' and e.committed_at <= coalesce($4, now()) - interval '7 days'))))
     and (p.state = any($1) or
         (p.state = 'EXECUTED' and p.source = 'BANK' and (p.provider = any($3) or p.credits_account_id is not null)
-            and p.made_at > coalesce($4, now()) - interval '7 days'))
+            and (p.made_at > coalesce($4, now()) - interval '7 days' or (p.credits_account_id is not null and p.moved is null))))
     and case when p.state = 'AWAITING_SCA' then {RUNNER.unlooked(ADVANCE_PAYMENT, "p.id")}
         else {RUNNER.unlooked(ADVANCE_PAYMENT, "p.id", besides=AT_EXPIRY)} end
 order by random() limit $2"""
@@ -191,6 +191,9 @@ class PaymentSaga:
             return "unavailable"
         await self._record(row, news)
         if moving:
+            if news.state is ProviderPayment.SUBMITTED and now - row.made_at >= ARRIVES_WITHIN:
+                # Its money is reserved for as long as nobody says what became of it.
+                await self._record(row, PaymentNews(ProviderPayment.UNKNOWN, "NO_LAST_WORD"))
             await self._again(row.payment_id, next_look(row.made_at, now))
         return "looked"
 
