@@ -116,9 +116,9 @@ def record_news(
             return [*kept, *([] if payment.found_void else _parked(payment, CONTRADICTION))]
         return ended(book, hold, _ending(payment, target, _code(news)), now)
     if payment.state in VOID:
-        # It was over for us, and the money has moved all the same, or may yet after an operator's word that it never will: nobody may
-        # overlook that.
-        moves = RANK[target] >= RANK[S.SUBMITTED if payment.found_void else S.EXECUTED]
+        # It was over for us, and the money has moved all the same, or may yet: it lies there under a name that nobody knew, or an
+        # operator's word was that it never will. Nobody may overlook that.
+        moves = RANK[target] >= RANK[S.SUBMITTED if payment.found_void or payment.unnamed else S.EXECUTED]
         return [*kept, *(_parked(payment, CONTRADICTION) if moves and not payment.found_moved else [])]
     if payment.found_void and RANK[target] >= RANK[S.EXECUTED]:
         arrives = payment.initiated.credits is not None and payment.state is S.EXECUTED

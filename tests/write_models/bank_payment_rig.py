@@ -26,7 +26,8 @@ S, P = PaymentState, ProviderPayment
 
 @dataclass
 class Elsewhere(Bank):
-    """`quiet`: what it was told to submit it tells of by another name only; `names`: which it says at once. `keeps`: it takes nothing back. `refuses`: everything."""
+    """`quiet`: what it was told to submit it tells of by another name only; `names`: which it says at once. `keeps`: it takes nothing back.
+    `refuses`: everything."""
 
     quiet: bool = False
     names: bool = False
