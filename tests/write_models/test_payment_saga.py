@@ -53,6 +53,8 @@ class Bank:
         trouble = self.troubles.pop(0) if self.troubles else ""
         if trouble == "before":
             raise ProviderUnavailable("down")
+        if trouble == "for ever":
+            raise ProviderUnavailable("down", 1e15)
         if trouble == "gone":
             raise NeverAsked("there is no account of ours to pay from", "NO_MERCHANT_ACCOUNT")
         if trouble == "silent":
@@ -442,3 +444,14 @@ async def test_what_the_bank_has_for_a_week_and_says_no_last_word_of_an_operator
     await office.saga.advance(payment)
     assert (await office.state(payment), await office.parked(payment)) == (PaymentState.EXECUTED, None)
     assert await office.figures() == (70, 0, -30)
+
+
+async def test_f19_who_wants_to_be_left_alone_for_ever_is_asked_again_within_hours(office: Office) -> None:
+    payment = await office.authorised()
+    await office.side.pool.execute("delete from pgqueuer")
+    office.bank.troubles = ["for ever"]
+
+    assert await office.saga.advance(payment) == "unknown"
+
+    soon = "select max(execute_after) < now() + interval '7 hours' from pgqueuer where payload = $1"
+    assert await office.side.pool.fetchval(soon, str(payment).encode())

@@ -24,6 +24,6 @@ def next_look(made_at: datetime, now: datetime) -> timedelta:
 
 
 def rest_of(fault: ProviderFault) -> timedelta:
-    """For how long the provider wants to be left alone."""
+    """For how long the provider wants to be left alone; no longer than what is looked at most seldom, whatever it says."""
     wait_s = fault.retry_after_s if isinstance(fault, ProviderUnavailable | OutcomeUnknown) else None
-    return timedelta(seconds=wait_s or 0)
+    return timedelta(seconds=min(wait_s or 0, _OLD_MAX.total_seconds()))
