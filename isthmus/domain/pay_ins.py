@@ -79,8 +79,8 @@ def pay_in_journal_id(provider: str, entry_id: str) -> UUID:
 
 
 def receive(book: Book, booked: bool, wish: ReceivePayIn) -> Decision:
-    """Total: money that came is booked somewhere."""
-    if booked:
+    """Total: money that came is booked somewhere. An entry of nothing is booked nowhere, and holds up no other."""
+    if booked or not wish.amount:
         return []
     if wish.told is not None and wish.told != wish.amount:
         return _parked(book, wish, OTHER_AMOUNT)

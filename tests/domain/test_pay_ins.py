@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
@@ -48,6 +49,11 @@ def test_money_with_a_known_reference_is_its_owners_and_comes_once() -> None:
 
     assert (some[ACCOUNT].posted, some[wish().bank_id].posted) == (25, 25)
     assert pay_ins.receive(some, True, wish()) == []
+
+
+@pytest.mark.parametrize("whose", [{}, {"account_id": None, "owner": None, "reference": None}])
+def test_an_entry_of_nothing_is_booked_nowhere(whose: dict[str, Any]) -> None:
+    assert pay_ins.receive(book(), False, replace(wish(**whose), amount=Decimal("0.00"))) == []
 
 
 @pytest.mark.parametrize(
