@@ -59,6 +59,14 @@ async def enqueue_all(connection: Connection, entrypoint: str, payloads: Sequenc
         )
 
 
+async def take_again(connection: Connection, jobs: Sequence[Any]) -> None:
+    """Jobs that failed, by their numbers."""
+    if jobs:
+        from pgqueuer.queries import Queries
+
+        await Queries.from_asyncpg_connection(connection).requeue_jobs(list(jobs))  # type: ignore[arg-type]  # as above
+
+
 async def expire_hold_at(connection: Connection, hold_id: UUID, after: timedelta) -> None:
     """Wake up when a hold's time is over."""
     await enqueue(connection, EXPIRE_HOLD, str(hold_id).encode(), after, f"{EXPIRE_HOLD}:{hold_id}")

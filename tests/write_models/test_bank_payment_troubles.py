@@ -255,3 +255,22 @@ async def test_what_says_nothing_of_what_was_submitted_is_asked_ever_more_seldom
     assert await office.stands(payment) == (S.AUTHORISED, "UNKNOWN_STATUS")
     late = "select min(execute_after) > now() + interval '1 minute' from pgqueuer where payload = $1"
     assert await office.side.pool.fetchval(late, str(payment).encode())
+
+
+async def test_a_look_that_failed_leaves_nobody_at_a_bank_who_can_still_pay_what_is_over_here(
+    office: Office, bank: Elsewhere
+) -> None:
+    bank.keeps, bank.waits = True, False
+    payment = await office.initiate()
+    done = await office.desk.cancel(office.person, payment, office.envelope("cancelPayment"))
+    assert not isinstance(done, Refused), done
+    pool, its = office.side.pool, str(payment).encode()
+    await pool.execute("update pgqueuer set status = 'failed', dedupe_key = null where payload = $1", its)
+
+    await office.saga.sweep()
+
+    queued = "select count(*) from pgqueuer where payload = $1 and status = 'queued'"
+    assert await pool.fetchval(queued, its) >= 1
+    await pool.execute("delete from pgqueuer where payload = $1", its)
+    await office.saga.sweep()
+    assert await pool.fetchval(queued, its) == 0, "what ended well is not begun again"

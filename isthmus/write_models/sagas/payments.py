@@ -20,7 +20,7 @@ from isthmus.domain.banking import NeverAsked, ProviderFault, ProviderRefused, P
 from isthmus.domain.clock import Clock
 from isthmus.domain.identifiers import IdSource
 from isthmus.domain.paying import Payouts
-from isthmus.domain.payment_events import Payment, PaymentState, PaymentSubmissionStarted, Source
+from isthmus.domain.payment_events import VOID, Payment, PaymentState, PaymentSubmissionStarted, Source
 from isthmus.domain.payment_events import fold as fold_payment
 from isthmus.domain.payment_news import PaymentNews, ProviderPayment, RecordPaymentNews
 from isthmus.domain.payments import ExpirePayment, StartSubmission
@@ -56,6 +56,10 @@ select p.id from payments p where (p.parked is null or p.state = 'SUBMITTED'
     and case when p.state = 'AWAITING_SCA' then {RUNNER.unlooked(ADVANCE_PAYMENT, "p.id")}
         else {RUNNER.unlooked(ADVANCE_PAYMENT, "p.id", besides=AT_EXPIRY)} end
 order by random() limit $2"""
+#: Over here, and maybe not at the bank. Nobody looks at those any more that are over there, too: only a look that failed tells them apart.
+_WATCHED = """
+exists (select from payments p where p.id = q.subject and p.state = any($1) and p.source = 'BANK'
+    and p.made_at > coalesce($2, now()) - interval '7 days')"""
 
 _steps = Counter(
     "isthmus_payment_steps_total",
@@ -120,7 +124,8 @@ class PaymentSaga:
             rows = await connection.fetch(_STRAY, list(_MOVING), _SWEEP, settling, self._clock.stamp())
             for row in rows:
                 await advance(connection, row["id"])
-        return len(rows)
+            again = await RUNNER.again(connection, ADVANCE_PAYMENT, _WATCHED, sorted(VOID), self._clock.stamp())
+        return len(rows) + again
 
     async def _expire(self, row: PaymentRow, now: datetime) -> str:
         if row.expires_at is None or row.challenge_state is ChallengeState.PASSED:

@@ -19,7 +19,7 @@ from typing import Protocol
 from uuid import UUID
 
 from isthmus.write_models.connection import Connection
-from isthmus.write_models.timers import enqueue
+from isthmus.write_models.timers import enqueue, take_again
 
 
 class SagaRunner(Protocol):
@@ -35,6 +35,10 @@ class SagaRunner(Protocol):
     ) -> None:
         """Have `saga` take a step with `subject`. `kind`: looks for different reasons do not stand for one another. `told`: what the
         step is to be told besides."""
+        ...
+
+    async def again(self, connection: Connection, saga: str, such: str, *args: object) -> int:
+        """Looks that failed are taken once more where `such` holds: SQL over `q.subject`, with its `args`. Returns how many."""
         ...
 
     def unlooked(self, saga: str, subject: str, besides: str = "") -> str:
@@ -59,6 +63,15 @@ class QueuedLooks:
         key = f"{saga}:{subject}:{kind}" if kind else f"{saga}:{subject}"
         payload = f"{subject} {told}" if told else str(subject)
         await enqueue(connection, saga, payload.encode(), after, key)
+
+    async def again(self, connection: Connection, saga: str, such: str, *args: object) -> int:
+        failed = (
+            "select id, split_part(convert_from(payload, 'UTF8'), ' ', 1)::uuid as subject from pgqueuer "
+            f"where entrypoint = '{saga}' and status = 'failed'"
+        )
+        rows = await connection.fetch(f"select q.id from ({failed}) q where {such}", *args)
+        await take_again(connection, [row["id"] for row in rows])
+        return len(rows)
 
     def unlooked(self, saga: str, subject: str, besides: str = "") -> str:
         other = f" and q.dedupe_key is distinct from '{saga}:' || {subject}::text || ':{besides}'" if besides else ""
