@@ -12,7 +12,7 @@ import orjson
 import structlog
 from prometheus_client import Counter, Gauge
 
-from isthmus.domain.banking import ProviderFault
+from isthmus.domain.banking import Malformed, ProviderFault
 from isthmus.domain.case_review import by_key, case_of, over
 from isthmus.domain.clock import Clock
 from isthmus.domain.identifiers import IdSource
@@ -113,12 +113,14 @@ class Reconciler:
         for account in self.accounts:
             async with self._pool.acquire() as connection:
                 days = await due(connection, account, window, now, TOLERANCE, _AGAIN)
-            try:
-                for day in days:
+            for day in days:
+                try:
                     await self._compare(account, _begin(day), _begin(day) + _DAY)
                     done.add(day)
-            except (ProviderFault, Compared) as fault:
-                why[account] = str(fault)
+                except (ProviderFault, Compared) as fault:
+                    why[account] = str(fault)
+                    if not isinstance(fault, Malformed):
+                        break  # it does not answer, whatever the day; else the next day's statement may be whole
         if why:
             raise NotCompared(why)
         return sorted(done)

@@ -12,7 +12,7 @@ from uuid import UUID, uuid4
 import msgspec
 import pytest
 
-from isthmus.domain.banking import ProviderUnavailable
+from isthmus.domain.banking import Malformed, ProviderUnavailable
 from isthmus.domain.clock import SettableClock
 from isthmus.domain.funding import funding_reference
 from isthmus.domain.identifiers import house_account_id, uuid7_source
@@ -39,6 +39,8 @@ class Paper:
     assets: frozenset[str] = frozenset({"EUR"})
     some: dict[str, StatementEntry] = field(default_factory=dict)
     down: bool = False
+    #: When an entry was booked that cannot be read.
+    blotted: datetime | None = None
     #: Where it is there, the statement is not told until it is set, or asked for once more.
     asked: asyncio.Event = field(default_factory=asyncio.Event)
     tells: asyncio.Event | None = None
@@ -46,6 +48,8 @@ class Paper:
     async def entries(self, asset: str, since: datetime, until: datetime) -> Statement:
         if self.down:
             raise ProviderUnavailable("down")
+        if self.blotted is not None and since <= self.blotted < until:
+            raise Malformed("blotted")
         assert asset in self.assets
         if self.tells is not None:
             if self.asked.is_set():
@@ -168,6 +172,18 @@ async def test_every_day_is_compared_once_it_is_over_also_one_that_was_missed(de
 
     assert [day.day for day in await desk.reconciler.run_due()] == [25, 26], "the days before are not skipped by that"
     assert await desk.reconciler.run_due() == []
+
+
+async def test_a_day_that_cannot_be_read_keeps_no_other_day_from_being_compared(desk: Desk) -> None:
+    desk.clock.set(datetime(2026, 11, 25, 7, tzinfo=UTC))
+    assert [day.day for day in await desk.reconciler.run_due()] == [24]
+    desk.paper.blotted = datetime(2026, 11, 25, 12, tzinfo=UTC)
+    desk.clock.advance(timedelta(days=3))
+    with pytest.raises(NotCompared, match="bank EUR: blotted"):
+        await desk.reconciler.run_due()
+    desk.paper.blotted = None
+
+    assert [day.day for day in await desk.reconciler.run_due()] == [25], "the others were"
 
 
 async def test_a_day_that_was_looked_at_too_early_is_compared_when_it_is_over_for_good(desk: Desk) -> None:
