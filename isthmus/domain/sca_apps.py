@@ -147,8 +147,7 @@ def link_of(made: AppRequested) -> StepUp:
 
 def answer(challenge: sca.Challenge, guard: sca.Guard, app: App | None, proof: sca.Proof, now: datetime) -> Decision:
     """To a challenge of this person's for this app (`sca_answers.py`): that it was passed is all that enrolment asks."""
-    waits = app is not None and app.last_step is None and not app.removed
-    made = app.requested if app is not None and waits else None
+    made = app.requested if app is not None and not app.removed else None
     return step_up.answered(
         challenge, guard, proof, now, (made.challenge_id, link_of(made)) if made is not None else None, ()
     )

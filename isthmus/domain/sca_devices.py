@@ -200,7 +200,7 @@ def answer(
     challenge: sca.Challenge, guard: sca.Guard, device: Device | None, proof: sca.Proof, now: datetime
 ) -> Decision:
     """To a challenge of this person's for this device (`sca_answers.py`): that it was passed is all that enrolment asks."""
-    if device is None or device.credential_id is not None or device.removed:
+    if device is None or device.removed:
         return ScaRejected("The answer is not accepted.")
     answered = sca.answer(challenge, guard, proof, now)
     return list(answered.events) if answered.events else ScaRejected("The answer is not accepted.")

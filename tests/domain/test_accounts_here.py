@@ -57,12 +57,13 @@ def test_its_payer_is_asked_and_then_it_is_moved_once(owner: UUID) -> None:
     assert made.book[CLEARING].posted == 0, "nothing is on its way to any bank"
 
 
-def test_where_their_account_was_closed_meanwhile_the_money_is_its_payers_again() -> None:
+@pytest.mark.parametrize("said", [ProviderPayment.EXECUTED, ProviderPayment.SETTLED])
+def test_where_their_account_was_closed_meanwhile_the_money_is_its_payers_again(said: ProviderPayment) -> None:
     made = world()
     assert pay(made) is made.answer() is made.submit() is None
     made.book[THEIRS] = replace(made.book[THEIRS], account=replace(made.book[THEIRS].account, closed=True))
 
-    assert made.hear(ProviderPayment.SETTLED) is None
+    assert made.hear(said) is None
 
     (why,) = [event.code for event in made.events if isinstance(event, PaymentRejected)]
     assert (made.state, why) == (PaymentState.REJECTED, "RECIPIENT_NOT_FOUND")

@@ -14,7 +14,7 @@ from isthmus.domain.accounts import Account, AccountType, FreezeReason
 from isthmus.domain.banking import ProviderRefused
 from isthmus.domain.compliance import Limits
 from isthmus.domain.exemptions import ExemptionRules, Standing
-from isthmus.domain.ledger import AccountState
+from isthmus.domain.ledger import AccountState, JournalKind, JournalPosted, JournalReserved
 from isthmus.domain.payees import PayeeAccount
 from isthmus.domain.payment_events import PaymentExempted, PaymentState
 from isthmus.domain.payment_news import ProviderPayment
@@ -113,6 +113,9 @@ def test_the_money_goes_from_the_one_to_the_other_once() -> None:
     assert made.state is PaymentState.SETTLED
     assert (made.book[ACCOUNT].posted, made.book[SAVINGS].posted) == (70, 30)
     assert set(made.book) == {ACCOUNT, SAVINGS}, "nothing is on its way to any bank"
+    assert {event.kind for event in made.events if isinstance(event, JournalReserved | JournalPosted)} == {
+        JournalKind.INTERNAL_TRANSFER
+    }
 
 
 def test_taken_back_before_it_is_carried_out_both_are_as_before() -> None:

@@ -283,6 +283,10 @@ def test_what_was_not_to_arrive_any_more_and_does_is_credited() -> None:
     world.hear(P.SETTLED)
 
     assert (world.payment.state, world.payment.moved, world.lies(ACCOUNT)) == (S.SETTLED, 30, 130)
+    world.hear(P.FAILED)
+    assert world.decide(NOT_EXECUTED) is None
+    world.hear(P.SETTLED)
+    assert world.payment.parked == "CONTRADICTION", "what arrived and was taken back arrives no second time unseen"
 
 
 def test_what_its_payers_account_does_not_take_any_more_is_in_suspense_with_a_case() -> None:

@@ -13,7 +13,16 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from isthmus.domain import payment_events, payment_initiation, payment_news, payment_review, payments, sca, sca_answers
+from isthmus.domain import (
+    journals,
+    payment_events,
+    payment_initiation,
+    payment_news,
+    payment_review,
+    payments,
+    sca,
+    sca_answers,
+)
 from isthmus.domain.accounts import Account, AccountType, FreezeReason
 from isthmus.domain.compliance import Limits, Ruling, Verdict
 from isthmus.domain.ledger import (
@@ -24,6 +33,7 @@ from isthmus.domain.ledger import (
     JournalPosted,
     JournalReserved,
     LedgerEvent,
+    VoidReason,
     apply,
     evolve_hold,
 )
@@ -56,9 +66,11 @@ class World:
         self.payment_id, self.challenge_id = uuid4(), uuid4()
         self.hold: Hold | None = None
         self.used = Decimal(0)
+        self.refusal: Refusal | None = None
 
     def take(self, decided: payments.Decision) -> RefusalCode | None:
         if isinstance(decided, Refusal):
+            self.refusal = decided
             return decided.code
         for event in decided:
             if isinstance(event, LedgerEvent):
@@ -247,6 +259,69 @@ def test_d1_what_is_changed_once_it_may_be_at_the_bank_is_not_sent_again_and_not
     assert world.state is PaymentState.EXECUTED
 
 
+def test_d1_that_another_challenge_was_passed_sends_nothing() -> None:
+    world = authorised()
+    assert world.challenge is not None
+    other = replace(world.challenge, issued=replace(world.challenge.issued, digest="e" * 64))
+    wish = StartSubmission(world.payment_id, world.challenge_id, DIGEST)
+
+    assert world.take(payments.start_submission(world.book, world.hold, world.payment, other, wish, world.now)) is None
+
+    assert (world.state, world.attempts, world.mine) == (PaymentState.REJECTED, 0, (100, 0))
+
+
+def test_what_is_over_is_neither_answered_for_nor_ended_again() -> None:
+    world = made()
+    assert world.hear(ProviderPayment.REJECTED) is None
+    before = len(world.events)
+
+    assert world.answer() is RefusalCode.SCA_REJECTED, "its challenge waits still"
+    for ended in (world, submitted()):
+        ended.now += sca.CODE_LIFE
+        before = len(ended.events)
+        assert ended.expire() is None
+        assert len(ended.events) == before
+
+
+def test_what_is_parked_after_it_was_sent_is_not_sent_again() -> None:
+    world = authorised()
+    assert world.submit() is None
+    assert world.hear(ProviderPayment.SUBMITTED, amount=Decimal("29.99")) is None
+    assert world.payment is not None
+    assert (world.state, world.payment.parked) == (PaymentState.AUTHORISED, "OTHER_AMOUNT")
+
+    assert world.submit() is None
+
+    assert world.attempts == 1
+
+
+def test_what_was_released_already_is_not_released_once_more() -> None:
+    world = made()
+    released = journals.void_hold(world.book, world.hold, VoidReason.REQUESTED, world.now)
+    assert world.take(released) is None
+
+    assert world.cancel() is None
+
+    assert (world.state, world.mine) == (PaymentState.CANCELLED, (100, 0))
+
+
+def test_only_what_is_paid_from_here_reserves_anything() -> None:
+    for source, reserves in ((Source.OWN, True), (Source.BANK, False)):
+        payment = made(source).payment
+        assert payment is not None
+        assert (payment.initiated.hold_id is not None) is reserves
+
+
+def test_an_account_that_is_not_at_hand_is_not_known_to_be_free() -> None:
+    world = made()
+    del world.book[ACCOUNT]
+
+    assert world.answer() is None
+
+    assert world.payment is not None
+    assert (world.state, world.payment.parked) == (PaymentState.AWAITING_SCA, "REVIEW")
+
+
 @pytest.mark.parametrize("other", [{"owner": uuid4()}, {"subject_id": uuid4()}])
 def test_d2_the_answer_of_another_and_for_another_is_not_accepted(other: dict[str, Any]) -> None:
     world = made()
@@ -270,11 +345,15 @@ def test_it_is_cancelled_by_its_owner_until_it_may_be_at_the_bank() -> None:
 def test_f20_news_that_go_back_change_nothing_and_what_contradicts_is_shown() -> None:
     world = submitted()
     assert world.hear(ProviderPayment.EXECUTED) is None
+    before = len(world.events)
+    assert world.hear(ProviderPayment.EXECUTED) is None
+    assert len(world.events) == before, "the same again is no news"
     for late in (ProviderPayment.AUTHORISED, ProviderPayment.SUBMITTED, ProviderPayment.AWAITING):
         assert world.hear(late) is None
         assert world.state is PaymentState.EXECUTED
     assert world.payment is not None
     assert world.payment.parked is None
+    assert world.payment.evidence == {"AUTHORISED AUTHORISED", "SUBMITTED SUBMITTED"}
     for lie in (ProviderPayment.FAILED, ProviderPayment.REJECTED):
         assert world.hear(lie) is None
     assert world.payment is not None
@@ -292,6 +371,16 @@ def test_f20_money_that_moved_after_it_was_over_for_us_is_shown_to_an_operator_o
     assert len(world.events) == before + 2, "the evidence and the alert, once"
 
 
+def test_f20_what_is_over_and_said_to_be_on_its_way_or_over_otherwise_is_kept_and_shown_to_nobody() -> None:
+    world = submitted()
+    assert world.hear(ProviderPayment.FAILED) is None
+    for late in (ProviderPayment.SUBMITTED, ProviderPayment.REJECTED, ProviderPayment.FAILED):
+        assert world.hear(late) is None
+    assert world.payment is not None
+    assert (world.state, world.payment.parked) == (PaymentState.FAILED, None)
+    assert world.payment.evidence == {"SUBMITTED SUBMITTED", "REJECTED REJECTED"}
+
+
 def test_e6_another_amount_and_a_word_that_is_new_move_nothing() -> None:
     world = submitted()
     assert world.hear(ProviderPayment.SETTLED, amount=Decimal("29.99"), asset="GBP") is None
@@ -304,6 +393,12 @@ def test_e6_another_amount_and_a_word_that_is_new_move_nothing() -> None:
     assert world.payment is not None
     assert world.payment.parked == "OTHER_AMOUNT", "what is worse is not forgotten for it"
     assert "UNKNOWN anewwordscript" in world.payment.evidence
+    world = submitted()
+    assert world.hear(ProviderPayment.UNKNOWN, "x" * 1_000) is None
+    assert world.payment is not None
+    assert (world.payment.parked, world.payment.evidence) == ("UNKNOWN_STATUS", {f"UNKNOWN {'x' * 64}"})
+    assert world.hear(ProviderPayment.EXECUTED, asset="EUR") is None
+    assert world.payment.parked == "OTHER_AMOUNT", "and what is worse is seen beside it"
 
 
 def test_steps_that_the_provider_left_out_are_taken_on_the_way() -> None:
@@ -392,11 +487,28 @@ Life.TestCase.settings = settings(max_examples=150, stateful_step_count=25, dead
 TestLife = Life.TestCase
 
 
-def test_an_account_that_cannot_pay_is_told_so() -> None:
+@pytest.mark.parametrize(
+    ("wish", "account", "code", "path"),
+    [
+        ({"amount": "100.01"}, {}, RefusalCode.INSUFFICIENT_FUNDS, ("input", "amount")),
+        ({"from_account_id": uuid4()}, {}, RefusalCode.ACCOUNT_NOT_FOUND, ("input", "fromAccountId")),
+        ({"owner": uuid4()}, {}, RefusalCode.ACCOUNT_NOT_FOUND, ("input", "fromAccountId")),
+        ({"asset": "EUR"}, {}, RefusalCode.ASSET_MISMATCH, ("input", "amount", "asset")),
+        ({}, {"closed": True}, RefusalCode.ACCOUNT_CLOSED, ("input", "fromAccountId")),
+        ({}, {"freezes": frozenset({FreezeReason.OPERATOR})}, RefusalCode.ACCOUNT_FROZEN, ("input", "fromAccountId")),
+    ],
+)
+def test_an_account_that_cannot_pay_is_told_so(
+    wish: dict[str, Any], account: dict[str, Any], code: RefusalCode, path: tuple[str, ...]
+) -> None:
     world = World()
-    assert world.initiate("100.01") is RefusalCode.INSUFFICIENT_FUNDS
-    assert world.initiate(from_account_id=uuid4()) is RefusalCode.ACCOUNT_NOT_FOUND
-    assert world.initiate(asset="EUR") is RefusalCode.ASSET_MISMATCH
+    state = world.book[ACCOUNT]
+    world.book[ACCOUNT] = replace(state, account=replace(state.account, **account))
+
+    assert world.initiate(**wish) is code
+
+    assert world.refusal is not None
+    assert world.refusal.path == path
     assert world.events == []
     assert not any(isinstance(event, PaymentInitiated) for event in world.events)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -13,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from isthmus.domain.dynamic_link import DynamicLink, PayeeLine, Purpose
+from isthmus.domain.dynamic_link import DynamicLink, PayeeLine, Purpose, StepUp
 from isthmus.domain.sca import (
     BLOCKED_FOR,
     CODE_LIFE,
@@ -117,7 +118,25 @@ def test_a_batch_is_bound_to_its_order_its_payees_and_their_sum() -> None:
     )
 
 
+def test_what_a_step_up_is_bound_to_stays_as_it_is_and_is_each_part_of_it() -> None:
+    """Pinned, as a payment's: payees and keys that were answered for yesterday are held against it tomorrow."""
+    plain = StepUp(Purpose.PAYEE, UUID(int=7), UUID(int=9), ("Bob", "IBAN X"))
+    form = (
+        b'["isthmus.step-up.v1","PAYEE","00000000-0000-0000-0000-000000000007",'
+        b'"00000000-0000-0000-0000-000000000009",["Bob","IBAN X"]]'
+    )
+    assert plain.digest() == hashlib.sha256(form).hexdigest()
+    assert plain.is_of(plain.digest())
+    assert not replace(plain, purpose=Purpose.API_KEY).is_of(plain.digest())
+
+
 # -- answers ---------------------------------------------------------------------------------------------------------------
+
+
+def test_so_many_wrong_answers_so_long_a_block_and_so_long_a_code_are_the_rules() -> None:
+    assert FAILURES_MAX == 5
+    assert timedelta(days=1) == BLOCKED_FOR
+    assert timedelta(minutes=5) == CODE_LIFE
 
 
 def test_a_right_answer_passes_once_and_clears_the_count() -> None:
@@ -265,4 +284,12 @@ def test_a_block_ends_by_itself_and_the_count_with_it() -> None:
         assert guard.left == FAILURES_MAX - n
         events += answer(challenge, guard, WRONG, NOW).events
     assert fold_guard(events, NOW).blocked(NOW)
-    assert fold_guard(events, NOW + BLOCKED_FOR) == Guard()
+    later = NOW + BLOCKED_FOR
+    assert fold_guard(events, later) == Guard()
+
+    for n in range(1, FAILURES_MAX + 1):
+        events += answer(
+            replace(challenge, issued=issued(expires_at=later + CODE_LIFE)), Guard(n - 1), WRONG, later
+        ).events
+        assert fold_guard(events, later).failures == n, "what is wrong after it is counted as before it"
+    assert fold_guard(events, later).blocked(later)

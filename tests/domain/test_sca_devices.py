@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -25,8 +26,10 @@ from isthmus.domain.sca_devices import (
     RemoveDevice,
     enrolment_digest,
 )
+from tests.domain.test_personal_limits import ADA
+from tests.domain.test_personal_limits import World as Limits
 
-ADA, NOW = uuid4(), datetime(2026, 11, 29, 12, tzinfo=UTC)
+NOW = datetime(2026, 11, 29, 12, tzinfo=UTC)
 KEY = Credential("credential", "key", 3)
 CODE = sca.CodeProof(True)
 
@@ -70,9 +73,11 @@ class World:
             sca_answers.answer({}, self.challenge, guard, self.device, None, replace(wish, **other), self.now)
         )
 
-    def complete(self, credential: Credential | None = KEY, **other: Any) -> RefusalCode | int:
+    def complete(
+        self, credential: Credential | None = KEY, known: Collection[str] = (), **other: Any
+    ) -> RefusalCode | int:
         wish = CompleteDevice(self.device_id, self.challenge_id, ADA, self.digest, credential)
-        return self.take(sca_devices.complete(self.device, self.challenge, replace(wish, **other), self.now))
+        return self.take(sca_devices.complete(self.device, self.challenge, replace(wish, **other), self.now, known))
 
     def remove(self, owner: UUID = ADA) -> RefusalCode | int:
         return self.take(sca_devices.remove(self.device, RemoveDevice(self.device_id, owner)))
@@ -117,10 +122,24 @@ def test_no_device_is_enrolled_before_its_challenge_is_passed(answers: int) -> N
         ({"credential": None}, RefusalCode.DEVICE_REFUSED),
         ({"digest": "0" * 64}, RefusalCode.DEVICE_REFUSED),
         ({"owner": uuid4()}, RefusalCode.DEVICE_NOT_FOUND),
+        ({"known": {"credential"}}, RefusalCode.DEVICE_REFUSED),
     ],
 )
 def test_what_is_not_what_was_answered_for_is_not_enrolled(other: dict[str, Any], code: RefusalCode) -> None:
     assert authorised().complete(**other) is code
+
+
+@pytest.mark.parametrize(
+    ("other", "code"),
+    [({"challenge_id": uuid4()}, RefusalCode.DEVICE_NOT_FOUND), ({"digest": "0" * 64}, RefusalCode.DEVICE_REFUSED)],
+)
+def test_that_another_challenge_was_passed_enrols_nothing(other: dict[str, Any], code: RefusalCode) -> None:
+    world = authorised()
+    assert world.challenge is not None
+    passed = replace(world.challenge, issued=replace(world.challenge.issued, **other))
+    wish = CompleteDevice(world.device_id, world.challenge_id, ADA, world.digest, KEY)
+
+    assert world.take(sca_devices.complete(world.device, passed, wish, NOW)) is code
 
 
 def test_a_device_is_enrolled_in_time_or_not_at_all() -> None:
@@ -193,6 +212,29 @@ def test_a_removed_device_stays_so() -> None:
     assert (world.remove(), world.remove()) == (1, 0)
     assert world.complete() is RefusalCode.DEVICE_NOT_FOUND
     assert World().remove() is RefusalCode.DEVICE_NOT_FOUND
+    begun = World()
+    begun.begin()
+    begun.remove()
+    assert begun.answer() is RefusalCode.SCA_REJECTED, "what was given up is answered for no more"
+
+
+def test_d6_what_a_device_signed_is_held_against_its_stream_and_counted_there_once_it_passed() -> None:
+    world, limit = enrolled(), Limits()
+    limit.change("100", "200")
+    limit.change("500", "600")
+    issued = replace(limit.events[-1], method=sca.Method.DEVICE)
+    assert isinstance(issued, sca.ScaChallengeIssued)
+
+    def answered(counter: int, holds: bool = True) -> Any:
+        proof = sca.DeviceProof(world.device_id, holds, counter)
+        wish = AnswerScaChallenge(issued.challenge_id, issued.subject_id, ADA, issued.digest, proof)
+        return sca_answers.answer({}, sca.Challenge(issued), sca.Guard(), limit.limit, world.device, wish, NOW)
+
+    for wrong in (answered(3), answered(9, holds=False)):
+        assert not any(isinstance(event, sca.ScaPassed | DeviceUsed) for event in wrong)
+    right = answered(4)
+    assert [event.proof for event in right if isinstance(event, sca.ScaPassed)] == [f"DEVICE {world.device_id}"]
+    assert right[-1] == DeviceUsed(world.device_id, ADA, issued.challenge_id, 4)
 
 
 @pytest.mark.parametrize(
