@@ -255,6 +255,7 @@ def test_what_left_and_came_back_is_given_back_and_the_payment_stays_what_it_was
     assert world.decide(NOT_EXECUTED, news=world.news(P.FAILED)) is None
 
     assert (world.payment.state, world.mine, world.lies(CLEARING)) == (S.EXECUTED, (100, 0), 0)
+    assert world.payment.proposed is None
     world.hear(P.FAILED)
     assert world.payment.parked is None
     world.hear(P.EXECUTED)
@@ -420,6 +421,25 @@ def test_two_operators_decide_neither_of_them_its_payer_and_on_what_is_known() -
     assert world.payment.state is S.SUBMITTED
 
 
+@pytest.mark.parametrize(
+    "heard",
+    [
+        payment_events.PaymentEvidenceKept(PAYMENT, ADA, "x"),
+        payment_events.PaymentParked(PAYMENT, ADA, "OTHER_AMOUNT"),
+        payment_events.PaymentLookedInto(PAYMENT, ADA, in_order=False),
+        payment_events.PaymentExecuted(PAYMENT, ADA),
+    ],
+)
+def test_whatever_is_heard_ends_a_proposal(heard: payment_events.PaymentEvent) -> None:
+    world = submitted()
+    world.hear(P.UNKNOWN, None)
+    assert world.propose(NOT_EXECUTED) is None
+
+    world.take([heard])
+
+    assert world.payment.proposed is None
+
+
 def test_of_a_decision_and_of_news_at_the_same_moment_the_first_counts_and_the_other_is_seen() -> None:
     news_first, decision_first = submitted(), submitted()
     for world in (news_first, decision_first):
@@ -466,6 +486,12 @@ def test_money_of_ours_is_not_said_to_have_moved_without_the_name_that_the_state
     assert linked.propose(EXECUTED, "30", provider_reference=None) is None
     assert own.decide(EXECUTED, "30") is None
     assert own.payment.provider_reference == "p1"
+    over = World(Rail.OWN)
+    over.hear(P.REJECTED)
+    over.hear(P.EXECUTED)
+    assert over.payment.provider_reference is None
+    assert over.decide(EXECUTED, "30") is None
+    assert over.payment.provider_reference == "p1", "also of what is over"
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,7 @@ from isthmus.domain import (
     payment_news,
     payment_review,
     payments,
+    payments_at_bank,
     sca,
     sca_answers,
 )
@@ -37,11 +38,13 @@ from isthmus.domain.ledger import (
     apply,
     evolve_hold,
 )
+from isthmus.domain.payment_asks import PaymentAsked
 from isthmus.domain.payment_events import TERMINAL, VOID, PaymentInitiated, PaymentState, Source
 from isthmus.domain.payment_initiation import InitiatePayment
 from isthmus.domain.payment_news import PaymentNews, ProviderPayment, RecordPaymentNews
 from isthmus.domain.payment_review import RefusePayment, ReleasePayment
 from isthmus.domain.payments import CancelPayment, StartSubmission
+from isthmus.domain.payments_at_bank import StartAsking
 from isthmus.domain.personal import PersonalText, Sealed
 from isthmus.domain.refusals import Refusal, RefusalCode
 from isthmus.domain.sca_answers import AnswerScaChallenge
@@ -386,6 +389,11 @@ def test_e6_another_amount_and_a_word_that_is_new_move_nothing() -> None:
     assert world.hear(ProviderPayment.SETTLED, amount=Decimal("29.99"), asset="GBP") is None
     assert world.payment is not None
     assert (world.state, world.payment.parked) == (PaymentState.SUBMITTED, "OTHER_AMOUNT")
+    assert world.hear(ProviderPayment.EXECUTED) is None
+    assert world.payment is not None
+    assert (world.state, world.payment.parked) == (PaymentState.EXECUTED, "OTHER_AMOUNT"), (
+        "and is looked at all the same"
+    )
     world = submitted()
     assert world.hear(ProviderPayment.EXECUTED, asset="EUR") is None
     assert world.state is PaymentState.SUBMITTED
@@ -411,10 +419,23 @@ def test_steps_that_the_provider_left_out_are_taken_on_the_way() -> None:
     assert world.mine == (100, 0), "what was paid from a bank's account is not ours"
 
 
+def test_what_waits_for_us_at_the_bank_is_not_sent_yet_and_keeps_the_name_that_it_has_there() -> None:
+    world = made(Source.BANK)
+    state = Sealed(f"sealed:v1:{ADA}:s")
+    assert world.take([PaymentAsked(world.payment_id, ADA, world.challenge_id, "p9", state, None, None, 2)]) is None
+
+    assert world.hear(ProviderPayment.AUTHORISED) is None
+    assert world.state is PaymentState.AUTHORISED
+    assert world.hear(ProviderPayment.SUBMITTED) is None
+
+    assert world.payment is not None
+    assert world.payment.provider_reference == "p9", "also where it is not said once more"
+
+
 def test_a_provider_s_sentence_is_no_code_and_is_kept_nowhere() -> None:
     world = submitted()
     assert world.hear(ProviderPayment.FAILED, "FAILED", code="The account of John Smith is closed") is None
-    assert world.events[-1].code == "FAILED"
+    assert (world.events[-1].code, world.events[-1].retryable) == ("FAILED", False)
 
 
 class Life(RuleBasedStateMachine):
@@ -607,6 +628,48 @@ def test_an_account_that_is_frozen_before_the_answer_sends_nothing_until_it_is_t
     world.book[ACCOUNT] = replace(world.book[ACCOUNT], account=state.account)
     assert judged(world, ReleasePayment) is None
     assert world.state is PaymentState.AUTHORISED
+
+
+def test_from_a_bank_it_is_judged_before_anybody_is_asked_and_then_they_are() -> None:
+    world = World(Source.BANK)
+    assert world.initiate(verdict=CLOSE) is None
+
+    assert asks(world) == 0
+    assert judged(world, ReleasePayment) is None
+    assert (world.state, asks(world)) == (PaymentState.AWAITING_SCA, 1)
+
+
+def asks(world: World, digest: str = DIGEST) -> int:
+    wish = StartAsking(world.payment_id, world.challenge_id, digest)
+    assert world.take(payments_at_bank.start_asking(world.payment, world.challenge, wish, world.now)) is None
+    return world.payment.asks if world.payment is not None else 0
+
+
+def test_a_bank_is_asked_until_it_is_known_to_ask_and_for_nothing_else_than_what_waits_there() -> None:
+    ours, over, parked, late, world = made(), *(made(Source.BANK) for _ in range(4))
+    assert over.hear(ProviderPayment.REJECTED) is None
+    assert parked.take([payment_events.PaymentParked(parked.payment_id, ADA, "UNKNOWN_STATUS")]) is None
+    late.now += sca.CODE_LIFE
+    for one in (ours, over, parked, late):
+        assert asks(one) == 0
+    assert (asks(world), asks(world)) == (1, 2), "whether the first came to anything is not known"
+    state = Sealed(f"sealed:v1:{ADA}:s")
+    assert world.take([PaymentAsked(world.payment_id, ADA, world.challenge_id, "p9", state, None, None, 2)]) is None
+    assert asks(world) == 2
+
+
+def test_d1_a_bank_is_asked_for_nothing_else_than_what_the_challenge_is_bound_to() -> None:
+    wish, log, both = (made(Source.BANK) for _ in range(3))
+    for world in (log, both):
+        issued = next(event for event in world.events if isinstance(event, sca.ScaChallengeIssued))
+        world.events[world.events.index(issued)] = replace(issued, digest="e" * 64)
+
+    for world, digest in ((wish, "e" * 64), (log, DIGEST), (both, "e" * 64)):
+        assert asks(world, digest) == 0
+        assert world.payment is not None
+        assert world.challenge is not None
+        assert (world.state, world.payment.parked) == (PaymentState.REJECTED, "CHANGED_AFTER_SCA")
+        assert world.challenge.state is sca.ChallengeState.INVALIDATED
 
 
 def test_its_payer_can_take_it_back_while_it_waits() -> None:

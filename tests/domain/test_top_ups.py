@@ -137,6 +137,13 @@ def test_what_its_account_does_not_take_any_more_waits_for_an_operator() -> None
     assert (world.credited, world.book[suspense_account_id("truelayer", "GBP")].posted) == (0, 30)
 
 
+def test_what_a_rule_wants_judged_is_where_operators_look_for_it_before_the_bank_is_asked() -> None:
+    world = World()
+    assert world.initiate(verdict=Verdict(Ruling.REVIEW, "sanctions-name-close", "1")) is None
+
+    assert (world.payment.state, world.payment.parked) == (PaymentState.AWAITING_SCA, "REVIEW")
+
+
 @pytest.mark.parametrize(
     ("other", "code"),
     [
