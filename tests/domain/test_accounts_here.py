@@ -59,9 +59,13 @@ def test_its_payer_is_asked_and_then_it_is_moved_once(owner: UUID) -> None:
 
 @pytest.mark.parametrize("said", [ProviderPayment.EXECUTED, ProviderPayment.SETTLED])
 def test_where_their_account_was_closed_meanwhile_the_money_is_its_payers_again(said: ProviderPayment) -> None:
-    made = world()
-    assert pay(made) is made.answer() is made.submit() is None
+    made, gone = world(), world()
+    for one in (made, gone):
+        assert pay(one) is one.answer() is one.submit() is None
     made.book[THEIRS] = replace(made.book[THEIRS], account=replace(made.book[THEIRS].account, closed=True))
+    del gone.book[THEIRS]
+    assert gone.hear(said) is None
+    assert (gone.state, gone.book[ACCOUNT].available) == (PaymentState.REJECTED, 100)
 
     assert made.hear(said) is None
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from decimal import Decimal
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID, uuid4
 
 import pytest
@@ -77,6 +77,29 @@ def test_what_is_not_an_open_account_of_the_payers_is_not_paid_as_one(
     assert pay(made, to) is refusal
 
     assert made.events == []
+    assert made.refusal is not None
+    assert made.refusal.path == own_accounts.PATH
+
+
+class Wish(NamedTuple):
+    owner: UUID = ADA
+    from_account_id: UUID = ACCOUNT
+    credits: UUID | None = SAVINGS
+    asset: str = "GBP"
+
+
+def test_whose_both_accounts_are_is_read_of_both() -> None:
+    made, strangers, closed, frozen = world(), world(), world(closed=True), world()
+    stranger = replace(strangers.book[ACCOUNT].account, owner=uuid4())
+    strangers.book[ACCOUNT] = replace(strangers.book[ACCOUNT], account=stranger)
+    held = replace(frozen.book[ACCOUNT].account, freezes=frozenset({FreezeReason.OPERATOR}))
+    frozen.book[ACCOUNT] = replace(frozen.book[ACCOUNT], account=held)
+
+    assert own_accounts.is_own(made.book, Wish())
+    for other in (strangers, closed, frozen):
+        assert not own_accounts.is_own(other.book, Wish())
+    for wish in (Wish(credits=None), Wish(from_account_id=uuid4()), Wish(owner=uuid4())):
+        assert not own_accounts.is_own(made.book, wish)
 
 
 def test_into_an_account_that_is_frozen_one_may_pay_and_is_asked() -> None:

@@ -75,8 +75,13 @@ def test_what_cannot_be_credited_lies_in_suspense_and_opens_a_case(
 
     assert isinstance(case, ReconciliationCaseOpened)
     assert (case.why, case.ours, case.journal_id, case.entry_id) == (why, Decimal("25.00"), came.journal_id, "e-1")
+    assert case.theirs == came.told
     assert (some[came.suspense_id].posted, some[came.bank_id].posted) == (25, 25)
     assert ACCOUNT not in some or some[ACCOUNT].posted == 0
+
+
+def test_what_two_banks_call_by_one_name_came_twice() -> None:
+    assert pay_ins.pay_in_journal_id("bank", "e-1") != pay_ins.pay_in_journal_id("other", "e-1")
 
 
 @given(st.uuids())

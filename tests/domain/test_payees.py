@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from isthmus.domain.payees import PayeeAccount, name_fault, payee_account, same_account
+from isthmus.domain.payees import NAME_LENGTH_MAX, PayeeAccount, name_fault, payee_account, same_account
 from isthmus.domain.refusals import InvalidInput
 
 IBAN, NUMBER = "IBAN GB29NWBK60161331926819", "SCAN 601613 31926819"
@@ -44,3 +44,31 @@ def test_an_account_is_the_same_with_whichever_blanks_it_was_copied(blank: str) 
 
     assert payee_account(iban, None, None) == PayeeAccount(iban="DE89370400440532013000")
     assert payee_account(None, code, "31926819") == PayeeAccount(sort_code="601613", number="31926819")
+
+
+@pytest.mark.parametrize(
+    ("sort_code", "number", "account"),
+    [
+        ("60-16-13", "3192 6819", "SCAN 601613 31926819"),
+        ("601613", "123456", "SCAN 601613 00123456"),
+        ("60161", "31926819", None),
+        ("6016130", "31926819", None),
+        ("601613", "12345", None),
+        ("601613", "319268190", None),
+        ("601613", "3192681x", None),
+        ("\N{ARABIC-INDIC DIGIT SIX}01613", "31926819", None),
+    ],
+)
+def test_a_sort_code_has_six_digits_and_a_number_eight_or_what_leads_there(
+    sort_code: str, number: str, account: str | None
+) -> None:
+    found = payee_account(None, sort_code, number)
+
+    assert (found.text() if isinstance(found, PayeeAccount) else None) == account
+
+
+@pytest.mark.parametrize(
+    ("name", "refused"), [("Bob", False), (" \t", True), ("x" * NAME_LENGTH_MAX, False), ("x" * 141, True)]
+)
+def test_a_payee_has_a_name_of_a_length(name: str, refused: bool) -> None:
+    assert (name_fault(name) is not None) is refused

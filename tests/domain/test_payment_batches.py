@@ -20,7 +20,7 @@ from isthmus.domain.payment_initiation import InitiatePayment
 from isthmus.domain.payment_review import RefusePayment, ReleasePayment
 from isthmus.domain.payments import CancelPayment, StartSubmission
 from isthmus.domain.personal import PersonalText, Sealed
-from isthmus.domain.refusals import InsufficientFunds, LimitExceeded, Refusal, ScaRejected
+from isthmus.domain.refusals import InsufficientFunds, LimitExceeded, Refusal, ScaBlockedRefusal, ScaRejected
 from isthmus.domain.sca_answers import AnswerScaChallenge
 
 NOW = datetime(2026, 11, 29, 12, tzinfo=UTC)
@@ -58,7 +58,12 @@ class World:
         self.events += decided
         return None
 
-    def initiate(self, verdicts: dict[int, Verdict] | None = None, per_day: str = "1000") -> Refusal | None:
+    def initiate(
+        self,
+        verdicts: dict[int, Verdict] | None = None,
+        per_day: str = "1000",
+        guard: sca.Guard = sca.Guard(),  # noqa: B008 - a value
+    ) -> Refusal | None:
         def text(plain: str) -> PersonalText:
             return PersonalText("", Sealed(f"sealed:v1:{ADA}:{plain}"))
 
@@ -87,7 +92,7 @@ class World:
             for n, amount in enumerate(self.amounts)
         )
         wish = InitiateBatch(BATCH, CHALLENGE, ADA, lines)
-        return self.take(batches.initiate(self.book, sca.Guard(), Decimal(0), wish, NOW))
+        return self.take(batches.initiate(self.book, guard, Decimal(0), wish, NOW))
 
     def payment(self, n: int) -> payment_events.Payment:
         mine = [event for event in self.events if getattr(event, "payment_id", None) == self.ids[n]]
@@ -103,12 +108,12 @@ class World:
     def states(self) -> list[str]:
         return [self.payment(n).state.value for n in range(len(self.ids))]
 
-    def answer(self, proof: sca.Proof = RIGHT, seen: int | None = None) -> Refusal | None:
+    def answer(self, proof: sca.Proof = RIGHT, seen: int | None = None, bound_to: str = DIGEST) -> Refusal | None:
         batch = batches.fold(self.events)
         assert batch is not None
         known = tuple(self.payment(n) for n in range(len(self.ids) if seen is None else seen))
         wish = AnswerScaChallenge(CHALLENGE, BATCH, ADA, DIGEST, proof, ACCOUNT)
-        subject = Batch(batch.initiated, known)
+        subject = Batch(replace(batch.initiated, digest=bound_to), known)
         return self.take(sca_answers.answer(self.book, self.challenge, sca.Guard(), subject, None, wish, self.now))
 
     def cancel(self, n: int) -> Refusal | None:
@@ -238,6 +243,19 @@ def test_nobody_answers_for_a_part_of_it() -> None:
     world = made("10", "20")
 
     assert isinstance(world.answer(seen=1), ScaRejected)
+    assert isinstance(world.answer(bound_to="e" * 64), ScaRejected), "nor for another"
+
+
+def test_of_a_batch_in_which_one_is_over_none_goes_on() -> None:
+    world = made("10", "20")
+    world.events.append(payment_events.PaymentRejected(world.ids[0], ADA, "x"))
+
+    assert isinstance(world.answer(), ScaRejected)
+    assert world.states == ["REJECTED", "AWAITING_SCA"]
+
+
+def test_who_answered_wrongly_too_often_begins_no_batch() -> None:
+    assert isinstance(World("10").initiate(guard=sca.Guard(5, NOW + timedelta(hours=1))), ScaBlockedRefusal)
 
 
 @pytest.mark.parametrize("end", ["expired", "blocked"])

@@ -603,13 +603,17 @@ def test_what_is_judged_badly_is_rejected_in_the_words_of_the_rules_and_its_mone
 
     assert (world.state, world.mine) == (PaymentState.REJECTED, (100, 0))
     assert [event.code for event in world.events if isinstance(event, payment_events.PaymentRejected)] == ["COMPLIANCE"]
+    assert world.challenge is not None
+    assert world.challenge.state is sca.ChallengeState.INVALIDATED
     assert judged(world, ReleasePayment) is RefusalCode.PAYMENT_NOT_IN_REVIEW
 
 
 def test_it_cannot_be_judged_before_it_is_answered_for_or_where_no_rule_asks_for_it() -> None:
     world = World()
     assert world.initiate(verdict=CLOSE) is None
-    for early in (world, made(), authorised()):
+    over = in_review()
+    assert over.hear(ProviderPayment.REJECTED) is None
+    for early in (world, made(), made(Source.BANK), authorised(), over):
         before = early.state
         assert judged(early, ReleasePayment) is RefusalCode.PAYMENT_NOT_IN_REVIEW
         assert judged(early, RefusePayment) is RefusalCode.PAYMENT_NOT_IN_REVIEW

@@ -103,6 +103,21 @@ def test_entries_belong_together_by_name_never_by_amount(
     assert sorted(pair.found for pair in pairs_of(ours, theirs)) == sorted(found)
 
 
+def test_of_several_that_are_alike_the_nearest_in_time_belong_together() -> None:
+    early, late = NOON, NOON + timedelta(hours=3)
+    theirs = [entry("a", at=late, names="p"), entry("b", at=early, names="p")]
+    pairs = pairs_of([entry("j", at=early, names="p"), entry("k", at=late, names="p")], theirs)
+
+    assert {(pair.ours.key, pair.theirs.key) for pair in pairs if pair.ours and pair.theirs} == {("j", "b"), ("k", "a")}
+
+
+def test_midnight_is_of_the_day_that_it_begins() -> None:
+    pairs = pairs_of([entry("j", at=UNTIL)], [])
+
+    assert within(pairs, SINCE, UNTIL) == ()
+    assert within(pairs, UNTIL, UNTIL + timedelta(days=1)) == pairs
+
+
 def test_what_is_booked_on_either_side_of_midnight_is_matched_on_both_days_and_counted_once_on_each() -> None:
     before, after = UNTIL - timedelta(minutes=1), UNTIL + timedelta(minutes=1)
     pairs = pairs_of([entry("j", at=after, names="p")], [entry("p", at=before)])

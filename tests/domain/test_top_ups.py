@@ -72,11 +72,13 @@ class World:
         guard = sca.fold_guard((), NOW)
         return self.take(payments_at_bank.initiate(self.book, guard, Decimal(0), replace(WISH, **other), NOW))
 
-    def hear(self, state: ProviderPayment, amount: str | None = "30", *, other_payee: bool = False) -> None:
+    def hear(
+        self, state: ProviderPayment, amount: str | None = "30", *, other_payee: bool = False, credited: bool = False
+    ) -> None:
         news = PaymentNews(state, state, "t1", amount=None if amount is None else Decimal(amount), asset="GBP")
         wish = RecordBankNews(PAYMENT, CHALLENGE, "truelayer", "GBP", news, other_payee, "t1", ACCOUNT)
         payment, challenge = payment_events.fold(self.events), sca.fold(self.events)
-        assert self.take(payments_at_bank.record_bank_news(self.book, payment, challenge, wish, NOW)) is None
+        assert self.take(payments_at_bank.record_bank_news(self.book, payment, challenge, wish, NOW, credited)) is None
 
     @property
     def payment(self) -> Payment:
@@ -137,6 +139,31 @@ def test_what_its_account_does_not_take_any_more_waits_for_an_operator() -> None
     assert (world.credited, world.book[suspense_account_id("truelayer", "GBP")].posted) == (0, 30)
 
 
+@pytest.mark.parametrize(("amount", "other_payee"), [("29.99", False), ("30", True)])
+def test_what_is_not_what_was_answered_for_makes_the_challenge_void_and_it_stays_so(
+    amount: str, other_payee: bool
+) -> None:
+    world = World()
+    world.initiate()
+    for state, told, other in ((P.AWAITING, amount, other_payee), (P.SETTLED, "30", False)):
+        world.hear(state, told, other_payee=other)
+
+        challenge = sca.fold(world.events)
+        assert challenge is not None
+        assert challenge.state is sca.ChallengeState.INVALIDATED
+        assert world.payment.parked is not None
+
+
+def test_what_our_statement_told_of_first_is_credited_by_that_alone() -> None:
+    world = World()
+    world.initiate()
+
+    world.hear(P.SETTLED, credited=True)
+
+    assert world.payment.state is PaymentState.SETTLED
+    assert not any(isinstance(event, JournalPosted) for event in world.events)
+
+
 def test_what_a_rule_wants_judged_is_where_operators_look_for_it_before_the_bank_is_asked() -> None:
     world = World()
     assert world.initiate(verdict=Verdict(Ruling.REVIEW, "sanctions-name-close", "1")) is None
@@ -155,3 +182,6 @@ def test_what_a_rule_wants_judged_is_where_operators_look_for_it_before_the_bank
 def test_only_an_own_account_in_the_asset_is_topped_up(other: dict[str, Any], code: RefusalCode) -> None:
     world = World()
     assert (world.initiate(**other), world.events) == (code, [])
+    before = world.book[ACCOUNT]
+    world.book[ACCOUNT] = replace(before, account=replace(before.account, closed=True))
+    assert (world.initiate(), world.events) == (RefusalCode.ACCOUNT_CLOSED, [])
