@@ -279,8 +279,6 @@ def _sca(payment: Payment, challenge: sca.Challenge | None, finding: Finding) ->
     """What it says of a challenge that waits for a bank's customer, as news would."""
     if challenge is None or challenge.state is not sca.ChallengeState.PENDING or payment.state in VOID:
         return []
-    if payment.initiated.source is Source.OWN:
-        return []
     if finding is Finding.EXECUTED:
         return list(passed(challenge))
     return [sca.ScaFailed(challenge.challenge_id, challenge.owner)]

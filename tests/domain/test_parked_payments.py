@@ -23,7 +23,7 @@ from isthmus.domain import (
     reconciliation_cases,
     sca,
 )
-from isthmus.domain.accounts import Account, AccountType
+from isthmus.domain.accounts import Account, AccountType, FreezeReason
 from isthmus.domain.compliance import Limits, Ruling, Verdict
 from isthmus.domain.deposits import bank_account_code
 from isthmus.domain.identifiers import house_account_id
@@ -57,6 +57,7 @@ P, S, CODE = ProviderPayment, PaymentState, RefusalCode
 CLEARING = house_account_id(clearing_code("truelayer", "GBP"))
 BANK = house_account_id(bank_account_code("truelayer", "GBP"))
 DIFFERENCES = differences_account_id("truelayer", "GBP")
+SUSPENSE = suspense_account_id("truelayer", "GBP")
 MEMO = house_account_id("memo:user-bank:GBP")
 EXECUTED, NOT_EXECUTED = Finding.EXECUTED, Finding.NOT_EXECUTED
 
@@ -159,12 +160,19 @@ class World:
         return self.take(parked_payments.propose(self.payment, wish))
 
     def confirm(
-        self, news: PaymentNews | None = None, operator: UUID = OTTO, proposal: UUID | None = None
+        self,
+        news: PaymentNews | None = None,
+        operator: UUID = OTTO,
+        proposal: UUID | None = None,
+        *,
+        named: str | None = None,
+        credited: bool | None = None,
     ) -> RefusalCode | None:
         payment = self.payment
         known = proposal or (payment.proposed.proposal_id if payment.proposed is not None else uuid4())
         mine = payment.initiated
         name = payment.provider_reference or (payment.proposed.provider_reference if payment.proposed else None) or ""
+        name = name if named is None else named
         wish = ConfirmDecision(
             PAYMENT,
             CHALLENGE,
@@ -179,13 +187,18 @@ class World:
             mine.credits,
             name,
         )
-        credited = pay_in_journal_id("truelayer", name) in self.journals
+        if credited is None:
+            credited = pay_in_journal_id("truelayer", name) in self.journals
         case = reconciliation_cases.fold(
             one for one in self.events if getattr(one, "case_id", None) == wish.suspense_case_id
         )
         return self.take(
             parked_payments.confirm(self.book, self.hold, payment, self.challenge, wish, NOW, credited, case)
         )
+
+    def alter(self, **account: Any) -> None:
+        state = self.book[ACCOUNT]
+        self.book[ACCOUNT] = replace(state, account=replace(state.account, **account))
 
     def decide(self, finding: Finding, amount: str = "0", news: PaymentNews | None = None) -> RefusalCode | None:
         return self.propose(finding, amount, news) or self.confirm(news)
@@ -290,18 +303,22 @@ def test_what_was_not_to_arrive_any_more_and_does_is_credited() -> None:
     assert world.payment.parked == "CONTRADICTION", "what arrived and was taken back arrives no second time unseen"
 
 
-def test_what_its_payers_account_does_not_take_any_more_is_in_suspense_with_a_case() -> None:
+@pytest.mark.parametrize("why", [CODE.ACCOUNT_CLOSED, CODE.ACCOUNT_NOT_FOUND])
+def test_what_its_payers_account_does_not_take_any_more_is_in_suspense_with_a_case(why: RefusalCode) -> None:
     world = submitted()
     world.hear(P.EXECUTED)
     world.hear(P.FAILED)
-    state = world.book[ACCOUNT]
-    world.book[ACCOUNT] = replace(state, account=replace(state.account, closed=True))
+    world.alter(closed=True)
+    if why is CODE.ACCOUNT_NOT_FOUND:
+        del world.book[ACCOUNT]
 
     assert world.decide(NOT_EXECUTED) is None
 
     (case,) = [event for event in world.events if isinstance(event, ReconciliationCaseOpened)]
-    assert (case.why, case.ours) == (CODE.ACCOUNT_CLOSED, 30)
-    assert world.lies(suspense_account_id("truelayer", "GBP")) == 30
+    assert (case.why, case.ours) == (why, 30)
+    assert world.lies(SUSPENSE) == 30
+    last = [event for event in world.events if isinstance(event, JournalPosted)][-1]
+    assert last.linked == payment_events.hold_id_of(PAYMENT), "with what was reserved it is one movement at the bank"
 
 
 def test_what_was_brought_here_is_credited_as_much_as_arrived() -> None:
@@ -322,16 +339,23 @@ def test_what_was_brought_here_is_credited_as_much_as_arrived() -> None:
 
 
 def test_what_was_credited_and_taken_back_by_the_bank_is_taken_as_far_as_it_is_there() -> None:
-    there, spent = submitted(Rail.TOP_UP), submitted(Rail.TOP_UP)
-    for world in (there, spent):
+    there, just, spent, frozen, closed = worlds = [submitted(Rail.TOP_UP) for _ in range(5)]
+    for world in worlds:
         world.hear(P.SETTLED)
         world.hear(P.FAILED)
+    just.book[ACCOUNT] = replace(just.book[ACCOUNT], posted=Decimal(30))
     spent.book[ACCOUNT] = replace(spent.book[ACCOUNT], posted=Decimal(10))
+    frozen.alter(freezes=frozenset({FreezeReason.OPERATOR}))
+    closed.alter(closed=True)
 
-    assert there.decide(NOT_EXECUTED) is spent.decide(NOT_EXECUTED) is None
+    for world in worlds:
+        assert world.decide(NOT_EXECUTED) is None
 
     assert (there.lies(ACCOUNT), there.lies(BANK), there.lies(DIFFERENCES)) == (100, 0, 0)
-    assert (spent.lies(ACCOUNT), spent.lies(BANK), spent.lies(DIFFERENCES)) == (10, 0, 30)
+    assert (just.lies(ACCOUNT), just.lies(BANK), just.lies(DIFFERENCES)) == (0, 0, 0)
+    for world, left in ((spent, 10), (frozen, 130), (closed, 130)):
+        assert (world.lies(ACCOUNT), world.lies(BANK), world.lies(DIFFERENCES)) == (left, 0, 30)
+        assert (world.payment.moved, world.payment.charged) == (0, 30), "they have it still"
 
 
 def test_what_found_its_account_closed_and_was_taken_back_by_the_bank_is_nobodys_to_be_given() -> None:
@@ -340,12 +364,12 @@ def test_what_found_its_account_closed_and_was_taken_back_by_the_bank_is_nobodys
         one.book[ACCOUNT] = replace(one.book[ACCOUNT], account=replace(one.book[ACCOUNT].account, closed=True))
         one.hear(P.SETTLED)
         one.hear(P.FAILED)
-        assert one.lies(suspense_account_id("truelayer", "GBP")) == 30
+        assert one.lies(SUSPENSE) == 30
 
     assert world.decide(NOT_EXECUTED) is None
     assert less.decide(EXECUTED, "29", less.news(P.SETTLED, "29")) is CODE.MONEY_IN_SUSPENSE, "its case first"
 
-    assert [world.lies(one) for one in (suspense_account_id("truelayer", "GBP"), BANK, DIFFERENCES)] == [0, 0, 0]
+    assert [world.lies(one) for one in (SUSPENSE, BANK, DIFFERENCES)] == [0, 0, 0]
     closed = [event for event in world.events if isinstance(event, ReconciliationCaseClosed)]
     assert [event.by for event in closed] == [ClosedBy.OPERATOR]
 
@@ -391,6 +415,39 @@ def test_nothing_is_decided_against_what_the_provider_definitely_says_then_or_wh
     assert (world.payment.state, world.mine) == (S.SUBMITTED, (100, 30))
 
 
+def test_what_the_provider_does_not_know_is_for_operators_to_find_out_and_other_money_is_not() -> None:
+    world = submitted()
+    world.hear(P.UNKNOWN, None)
+
+    assert world.propose(EXECUTED, "30", replace(world.news(P.EXECUTED), asset="EUR")) is CODE.PAYMENT_CONTRADICTED
+    for finding, amount in ((EXECUTED, "30"), (NOT_EXECUTED, "0")):
+        assert world.propose(finding, amount, world.news(P.UNKNOWN, None)) is None
+
+
+@pytest.mark.parametrize(
+    ("finding", "amount", "state", "moves"),
+    [
+        (EXECUTED, "30", sca.ChallengeState.PASSED, ["PaymentAuthorised", "PaymentSubmitted", "PaymentExecuted"]),
+        (NOT_EXECUTED, "0", sca.ChallengeState.FAILED, ["PaymentFailed"]),
+    ],
+)
+def test_what_was_found_says_what_became_of_a_banks_question_and_takes_every_step(
+    finding: Finding, amount: str, state: sca.ChallengeState, moves: list[str]
+) -> None:
+    world, void = World(Rail.LINKED), World(Rail.LINKED)
+    world.take([payment_events.PaymentParked(PAYMENT, ADA, "UNKNOWN_STATUS")])
+    void.hear(P.AWAITING, "29")
+    for one in (world, void):
+        before = len(one.events)
+        assert one.decide(finding, amount) is None
+        later = [type(event).__name__ for event in one.events[before:]]
+        assert [name for name in later if name.startswith("Payment")][1:-1] == moves
+
+    assert world.challenge is not None
+    assert void.challenge is not None
+    assert (world.challenge.state, void.challenge.state) == (state, sca.ChallengeState.INVALIDATED)
+
+
 def test_where_it_does_not_answer_what_it_said_last_counts() -> None:
     moved, over = submitted(), submitted()
     moved.hear(P.EXECUTED, "29")
@@ -404,6 +461,10 @@ def test_where_it_does_not_answer_what_it_said_last_counts() -> None:
 def test_two_operators_decide_neither_of_them_its_payer_and_on_what_is_known() -> None:
     world = submitted()
     assert world.propose(NOT_EXECUTED) is CODE.PAYMENT_NOT_PARKED
+    assert world.look(None) is CODE.PAYMENT_NOT_PARKED
+    world.take([payment_events.PaymentParked(PAYMENT, ADA, "REVIEW")])
+    assert world.propose(NOT_EXECUTED) is CODE.PAYMENT_NOT_PARKED, "that is judged, and not found out"
+    world = submitted()
     world.hear(P.UNKNOWN, None)
     assert world.propose(NOT_EXECUTED, operator=ADA) is CODE.PAYMENT_NOT_PARKED, "nobody decides on their own"
     assert world.propose(EXECUTED, "30", in_asset="EUR") is CODE.ASSET_MISMATCH
@@ -412,6 +473,7 @@ def test_two_operators_decide_neither_of_them_its_payer_and_on_what_is_known() -
     assert world.propose(NOT_EXECUTED) is None
     first = world.payment.proposed
     assert first is not None
+    assert world.confirm(named="p2") is CODE.PAYMENT_PROPOSAL_OVER, "the books are those of another name"
     assert world.confirm(operator=OLGA) is CODE.SECOND_OPERATOR_NEEDED
     assert world.confirm(operator=ADA) is CODE.PAYMENT_NOT_PARKED
     assert world.propose(NOT_EXECUTED, operator=OTTO) is None
@@ -479,10 +541,11 @@ def test_nothing_is_sent_while_it_is_decided_and_what_is_on_its_way_after_that_i
 
 
 def test_money_of_ours_is_not_said_to_have_moved_without_the_name_that_the_statement_has() -> None:
-    own, linked = World(Rail.OWN), World(Rail.LINKED)
-    for world in (own, linked):
+    own, brought, linked = World(Rail.OWN), World(Rail.TOP_UP), World(Rail.LINKED)
+    for world in (own, brought, linked):
         world.take([payment_events.PaymentParked(PAYMENT, ADA, "UNKNOWN_STATUS")])
     assert own.propose(EXECUTED, "30", provider_reference=None) is CODE.INVALID_INPUT
+    assert brought.propose(EXECUTED, "30", provider_reference=None) is CODE.INVALID_INPUT
     assert linked.propose(EXECUTED, "30", provider_reference=None) is None
     assert own.decide(EXECUTED, "30") is None
     assert own.payment.provider_reference == "p1"
@@ -519,6 +582,54 @@ def test_whoever_looks_again_finds_it_in_order_or_it_stays_parked(
     assert world.look(world.news(said, told)) is None
 
     assert world.payment.parked == parked
+
+
+def test_what_was_found_is_in_order_once_the_provider_says_so_too() -> None:
+    moved, void = submitted(), submitted()
+    moved.hear(P.REJECTED)
+    moved.hear(P.EXECUTED)
+    void.hear(P.EXECUTED)
+    void.hear(P.FAILED)
+    assert moved.decide(EXECUTED, "30") is void.decide(NOT_EXECUTED) is None
+
+    for world, still, said in ((moved, P.FAILED, P.EXECUTED), (void, P.SUBMITTED, P.FAILED)):
+        world.hear(P.UNKNOWN, None)
+        assert world.look(world.news(still)) is None
+        assert world.payment.parked == "UNKNOWN_STATUS"
+        assert world.look(world.news(said)) is None
+        assert world.payment.parked is None
+
+
+def test_what_is_still_to_be_answered_for_or_sent_is_not_in_order_by_the_right_amount_since_its_challenge_is_void() -> (
+    None
+):
+    asked, ours = World(Rail.LINKED), World(Rail.OWN)
+    asked.hear(P.AWAITING, "29")
+    ours.hear(P.SUBMITTED, "29")
+
+    for world, said in ((asked, P.AWAITING), (ours, P.AUTHORISED)):
+        assert world.look(world.news(said)) is None
+        assert world.payment.parked == "OTHER_AMOUNT"
+
+
+def test_what_was_changed_here_and_another_payee_are_in_order_by_nothing_that_is_said_of_the_state() -> None:
+    world = World(Rail.OWN)
+    world.take([payment_events.PaymentParked(PAYMENT, ADA, "CHANGED_AFTER_SCA")])
+    assert world.look(world.news(P.SUBMITTED)) is None
+    assert (world.payment.state, world.payment.parked) == (S.SUBMITTED, "CHANGED_AFTER_SCA")
+
+    unknown = submitted()
+    unknown.hear(P.UNKNOWN, None)
+    assert not parked_payments.in_order(unknown.payment, unknown.news(P.SUBMITTED), True)
+
+
+def test_what_is_known_by_what_was_told_needs_nobody_to_look_any_more() -> None:
+    world = World(Rail.OWN)
+    world.take([payment_events.PaymentParked(PAYMENT, ADA, "UNKNOWN_STATUS")])
+
+    assert world.look(world.news(P.SUBMITTED)) is None
+
+    assert (world.payment.state, world.payment.parked) == (S.SUBMITTED, None)
 
 
 def test_another_payee_is_in_order_once_the_provider_names_the_right_one() -> None:

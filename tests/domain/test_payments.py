@@ -185,6 +185,8 @@ def test_the_money_is_reserved_at_once_and_leaves_when_it_is_executed() -> None:
     assert (world.state, world.mine) == (PaymentState.AWAITING_SCA, (100, 30))
     world = submitted()
     assert world.mine == (100, 30)
+    assert world.payment is not None
+    assert not world.payment.unknown, "it has a name there"
     assert world.hear(ProviderPayment.EXECUTED) is None
     assert (world.state, world.mine) == (PaymentState.EXECUTED, (70, 0))
     assert world.hear(ProviderPayment.SETTLED) is None
