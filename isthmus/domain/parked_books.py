@@ -132,7 +132,7 @@ def _brought(
 ) -> Booked | Refusal:
     mine = payment.initiated
     assert mine.credits is not None
-    if moved and not payment.moved and not payment.charged and not credited:
+    if moved and not payment.charged and not credited:
         # As if it had settled so: under the journal that the bank's statement leads to.
         text = PersonalText("", mine.reference) if mine.reference is not None else None
         wish = ReceivePayIn(mine.provider, mine.asset, name, moved, now, mine.credits, mine.owner, reference=text)

@@ -74,7 +74,7 @@ async def digest_of(connection: Connection, texts: PersonalTexts, row: PaymentRo
     orders = [order if line.payment_id == row.payment_id else line.order for line in lines]
     known = [one for one in orders if one is not None]
     same = {(line.from_account_id, line.asset) for line in lines} == {(row.from_account_id, row.asset)}
-    return batch_link(row.batch_id, known, row.from_account_id).digest() if same and len(known) == len(lines) else ""
+    return batch_link(row.batch_id, known, row.from_account_id).digest() if same else ""
 
 
 def batch_link(batch_id: UUID, orders: Sequence[PaymentOrder], payer_account: UUID) -> DynamicLink:

@@ -64,7 +64,7 @@ def test_names(name: str, ruling: Ruling, rule: str) -> None:
 def test_of_several_payees_the_worst_decides() -> None:
     assert sanctions(LISTED, intent("Bob", "M Vane", "Mordecai Vane")).ruling is Ruling.REFUSE
     assert sanctions(LISTED, intent("Bob", "M Vane")).ruling is Ruling.REVIEW
-    assert sanctions(LISTED, intent("Bob", "MordecaiVane")).ruling is Ruling.REVIEW
+    assert sanctions(LISTED, intent("Bob", "\N{RIGHT-TO-LEFT OVERRIDE}enaV iacedroM")).ruling is Ruling.REVIEW
 
 
 def test_what_is_frozen_meanwhile_is_for_an_operator() -> None:

@@ -159,21 +159,19 @@ class World:
         wish = ProposeDecision(PAYMENT, uuid4(), operator, finding, Decimal(amount), reason=TEXT, news=news, **told)
         return self.take(parked_payments.propose(self.payment, wish))
 
-    def confirm(
+    def confirming(
         self,
         news: PaymentNews | None = None,
         operator: UUID = OTTO,
         proposal: UUID | None = None,
-        *,
         named: str | None = None,
-        credited: bool | None = None,
-    ) -> RefusalCode | None:
+    ) -> ConfirmDecision:
         payment = self.payment
         known = proposal or (payment.proposed.proposal_id if payment.proposed is not None else uuid4())
         mine = payment.initiated
         name = payment.provider_reference or (payment.proposed.provider_reference if payment.proposed else None) or ""
         name = name if named is None else named
-        wish = ConfirmDecision(
+        return ConfirmDecision(
             PAYMENT,
             CHALLENGE,
             known,
@@ -187,13 +185,24 @@ class World:
             mine.credits,
             name,
         )
+
+    def confirm(
+        self,
+        news: PaymentNews | None = None,
+        operator: UUID = OTTO,
+        proposal: UUID | None = None,
+        *,
+        named: str | None = None,
+        credited: bool | None = None,
+    ) -> RefusalCode | None:
+        wish = self.confirming(news, operator, proposal, named)
         if credited is None:
-            credited = pay_in_journal_id("truelayer", name) in self.journals
+            credited = wish.credit_id in self.journals
         case = reconciliation_cases.fold(
             one for one in self.events if getattr(one, "case_id", None) == wish.suspense_case_id
         )
         return self.take(
-            parked_payments.confirm(self.book, self.hold, payment, self.challenge, wish, NOW, credited, case)
+            parked_payments.confirm(self.book, self.hold, self.payment, self.challenge, wish, NOW, credited, case)
         )
 
     def alter(self, **account: Any) -> None:

@@ -58,12 +58,7 @@ class World:
         self.events += decided
         return None
 
-    def initiate(
-        self,
-        verdicts: dict[int, Verdict] | None = None,
-        per_day: str = "1000",
-        guard: sca.Guard = sca.Guard(),  # noqa: B008 - a value
-    ) -> Refusal | None:
+    def wish(self, verdicts: dict[int, Verdict] | None = None, per_day: str = "1000") -> InitiateBatch:
         def text(plain: str) -> PersonalText:
             return PersonalText("", Sealed(f"sealed:v1:{ADA}:{plain}"))
 
@@ -91,8 +86,15 @@ class World:
             )
             for n, amount in enumerate(self.amounts)
         )
-        wish = InitiateBatch(BATCH, CHALLENGE, ADA, lines)
-        return self.take(batches.initiate(self.book, guard, Decimal(0), wish, NOW))
+        return InitiateBatch(BATCH, CHALLENGE, ADA, lines)
+
+    def initiate(
+        self,
+        verdicts: dict[int, Verdict] | None = None,
+        per_day: str = "1000",
+        guard: sca.Guard = sca.Guard(),  # noqa: B008 - a value
+    ) -> Refusal | None:
+        return self.take(batches.initiate(self.book, guard, Decimal(0), self.wish(verdicts, per_day), NOW))
 
     def payment(self, n: int) -> payment_events.Payment:
         mine = [event for event in self.events if getattr(event, "payment_id", None) == self.ids[n]]

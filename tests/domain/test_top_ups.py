@@ -72,11 +72,16 @@ class World:
         guard = sca.fold_guard((), NOW)
         return self.take(payments_at_bank.initiate(self.book, guard, Decimal(0), replace(WISH, **other), NOW))
 
+    def hearing(
+        self, state: ProviderPayment, amount: str | None = "30", *, other_payee: bool = False
+    ) -> RecordBankNews:
+        news = PaymentNews(state, state, "t1", amount=None if amount is None else Decimal(amount), asset="GBP")
+        return RecordBankNews(PAYMENT, CHALLENGE, "truelayer", "GBP", news, other_payee, "t1", ACCOUNT)
+
     def hear(
         self, state: ProviderPayment, amount: str | None = "30", *, other_payee: bool = False, credited: bool = False
     ) -> None:
-        news = PaymentNews(state, state, "t1", amount=None if amount is None else Decimal(amount), asset="GBP")
-        wish = RecordBankNews(PAYMENT, CHALLENGE, "truelayer", "GBP", news, other_payee, "t1", ACCOUNT)
+        wish = self.hearing(state, amount, other_payee=other_payee)
         payment, challenge = payment_events.fold(self.events), sca.fold(self.events)
         assert self.take(payments_at_bank.record_bank_news(self.book, payment, challenge, wish, NOW, credited)) is None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
@@ -18,6 +19,7 @@ from isthmus.write_models.batch_desk import BatchDesk
 from isthmus.write_models.code_delivery import CodeDelivery
 from isthmus.write_models.envelope import Refused
 from isthmus.write_models.payment_desk import PaymentWish
+from isthmus.write_models.payment_rows import digest_of, find_payment
 from isthmus.write_models.sca_desk import Answer
 from tests.write_models.driver import Driver
 from tests.write_models.test_code_delivery import Inbox
@@ -65,6 +67,13 @@ async def test_each_payment_is_sent_by_itself_once_the_whole_was_answered_for(of
         inbox.messages[0].body
     )
     assert not isinstance(await answered(office, batch), Refused)
+    async with office.side.pool.acquire() as connection:
+        row = await find_payment(connection, office.side.texts, payments[1])
+        assert row is not None
+        assert row.order is not None
+        other = replace(row.order, amount=Decimal(21))
+        assert await digest_of(connection, office.side.texts, row, row.order) == row.digest
+        assert await digest_of(connection, office.side.texts, row, other) != row.digest, "it is of what will be sent"
 
     for payment in payments:
         assert await office.saga.advance(payment) == "sent"
@@ -80,6 +89,8 @@ async def test_each_payment_is_sent_by_itself_once_the_whole_was_answered_for(of
         "update payments set batch_id = null where id = $1",
         "update payments set batch_line = 7 where id = $1",
         "update payments set payee_name = reference where id = $1",
+        "update payments set asset = 'GBP' where id = $1",
+        "update payments set from_account_id = gen_random_uuid() where id = $1",
         "update payments set amount = amount where id = $1",
     ],
 )
