@@ -253,10 +253,9 @@ class PaymentDesk:
         return wish.to(found[wish.saved_payee_id])
 
     def _exempting(self, wish: PaymentWish) -> ExemptionRules:
-        """Whoever names a method wishes to be asked, and whom a bank asks is for the bank to say. What a program wishes nobody did at all:
-        with a key that leaked nothing leaves unasked."""
-        here = wish.method is None and wish.source is Source.OWN and not wish.by_program
-        return self._exemptions if here else NO_EXEMPTIONS
+        """Whoever names a method wishes to be asked. What a program wishes nobody did at all: with a key that leaked nothing leaves
+        unasked."""
+        return self._exemptions if wish.method is None and not wish.by_program else NO_EXEMPTIONS
 
     async def _way(self, person: UUID, wish: PaymentWish) -> tuple[str, sca.Method] | Refusal:
         """Who pays, and how its person is asked."""

@@ -15,13 +15,12 @@ from isthmus.domain.payees import PayeeAccount
 from isthmus.domain.paying import PaymentOrder
 from isthmus.domain.payment_events import PaymentState, Source
 from isthmus.domain.personal import PersonalTexts
-from isthmus.domain.sca import ChallengeState, Method
+from isthmus.domain.sca import ChallengeState
 from isthmus.write_models.connection import Connection
 
 _COLUMNS = """
 select p.id, p.owner, p.source, p.from_account_id, p.provider, p.asset, p.amount, p.payee_name, p.payee_account, p.reference, p.state,
-    p.provider_reference, p.parked, p.challenge_id, p.batch_id, c.method,
-    coalesce(c.digest, p.digest) as digest, c.state as challenge_state, c.expires_at, p.made_at, c.asked_at
+    p.provider_reference, p.parked, p.challenge_id, p.batch_id, c.state as challenge_state, c.expires_at, p.made_at, c.asked_at
 from payments p left join sca_challenges c on c.id = p.challenge_id"""
 
 
@@ -45,8 +44,6 @@ class PaymentRow:
     parked: str | None
     challenge_id: UUID
     batch_id: UUID | None
-    method: Method | None
-    digest: str
     challenge_state: ChallengeState | None
     expires_at: datetime | None
     made_at: datetime
@@ -120,8 +117,6 @@ async def _opened(connection: Connection, texts: PersonalTexts, row: asyncpg.Rec
         row["parked"],
         row["challenge_id"],
         row["batch_id"],
-        Method(row["method"]) if row["method"] is not None else None,
-        row["digest"],
         ChallengeState(row["challenge_state"]) if row["challenge_state"] is not None else None,
         row["expires_at"],
         row["made_at"],

@@ -72,8 +72,9 @@ async def test_each_payment_is_sent_by_itself_once_the_whole_was_answered_for(of
         assert row is not None
         assert row.order is not None
         other = replace(row.order, amount=Decimal(21))
-        assert await digest_of(connection, office.side.texts, row, row.order) == row.digest
-        assert await digest_of(connection, office.side.texts, row, other) != row.digest, "it is of what will be sent"
+        bound_to = await connection.fetchval("select digest from sca_challenges where subject_id = $1", batch)
+        assert await digest_of(connection, office.side.texts, row, row.order) == bound_to
+        assert await digest_of(connection, office.side.texts, row, other) != bound_to, "it is of what will be sent"
 
     for payment in payments:
         assert await office.saga.advance(payment) == "sent"
