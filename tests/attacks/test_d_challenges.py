@@ -112,8 +112,14 @@ def test_d5_what_is_over_or_of_another_kind_is_answered_by_nobody(
     with row.case("cancelled"):
         assert answer(ada, taken_back["challenge"]["id"], code_of(served, taken_back["challenge"]["id"]))["errors"]
     challenge = waiting["challenge"]["id"]
-    for given in ({"deviceAssertion": "{}"}, {"deviceAssertion": ""}):
-        with row.case(("a device's, where a code is asked for", str(given))):
+    others: list[dict[str, Any]] = [
+        {"deviceAssertion": "{}"},
+        {"deviceAssertion": ""},
+        {"decoupledPoll": True},
+        {"redirectResult": {"code": "1", "state": "1"}},
+    ]
+    for given in others:
+        with row.case(("a device's or a bank's, where a code is asked for", str(given))):
             wish = {"input": {"challengeId": challenge, "answer": given}}
             assert ada.ask(CONTRACT, wish, "AnswerScaChallenge")["answerScaChallenge"]["errors"]
     nothing_said: list[dict[str, str | None]] = [
