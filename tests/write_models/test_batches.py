@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
@@ -57,7 +58,10 @@ async def answered(office: Office, batch: UUID) -> Any:
 async def test_each_payment_is_sent_by_itself_once_the_whole_was_answered_for(office: Office) -> None:
     batch, payments = await initiated(office, "10.00", "20.00", "30.00")
     assert (await office.figures())[:2] == (Decimal(100), Decimal(60))
-    challenge = await office.side.pool.fetchval("select id from sca_challenges where subject_id = $1", batch)
+    challenge, life = await office.side.pool.fetchrow(
+        "select id, expires_at - issued_at from sca_challenges where subject_id = $1", batch
+    )
+    assert timedelta(minutes=4) < life <= timedelta(minutes=5)
     inbox = Inbox()
     delivery = CodeDelivery(
         office.side.pool, office.side.texts, office.sca._codes, inbox, office.side.commands.assets, office.side.clock
