@@ -66,7 +66,9 @@ async def test_each_payment_is_sent_by_itself_once_the_whole_was_answered_for(of
     delivery = CodeDelivery(
         office.side.pool, office.side.texts, office.sca._codes, inbox, office.side.commands.assets, office.side.clock
     )
-    assert await delivery.deliver(challenge) == "delivered"
+    for change, outcome in (("amount + 1", "late"), ("amount - 1", "delivered")):
+        await office.side.pool.execute(f"update payments set amount = {change} where id = $1", payments[2])
+        assert await delivery.deliver(challenge) == outcome
     assert "Pay 60.00 EUR in all to 3 payees (Payee 0 10.00 EUR; Payee 1 20.00 EUR; Payee 2 30.00 EUR)" in (
         inbox.messages[0].body
     )

@@ -19,6 +19,7 @@ from isthmus.domain.payees import PayeeAccount
 from isthmus.domain.personal import PersonalText
 from isthmus.domain.personal_limits import ChangeLimit, limit_id_of
 from isthmus.domain.sca import Method
+from isthmus.domain.sca_apps import BeginApp
 from isthmus.domain.step_up import Asked
 from isthmus.integrations.screening.files import limit_table, sanctions_list
 from isthmus.integrations.screening.rules import ListedCompliance
@@ -185,6 +186,27 @@ async def test_the_message_for_a_step_up_says_what_may_be_done_then(side: WriteS
     limit, made = inbox.messages
     assert "Be able to pay 30.00 EUR at once and 40.00 EUR a day: your code is" in limit.body
     assert "Make the API key “till”, with which a program may see what is yours: your code is" in made.body
+
+    # D1: a code for what may do more is not sent with the words of what may do less.
+    more = [Asked(uuid4(), Method.ONE_TIME_CODE, now + timedelta(minutes=5)) for _ in range(3)]
+    writes = MakeApiKey(
+        uuid4(), person, PersonalText("till"), (KeyScope.READ, KeyScope.WRITE), "11" * 32, ends, more[0]
+    )
+    await ledger.done(writes)
+    apps = [
+        BeginApp(uuid4(), person, PersonalText(secret), one, ends) for secret, one in zip("AB", more[1:], strict=True)
+    ]
+    for app in apps:
+        await ledger.done(app)
+    swap = "update sca_challenges set subject_id = $2 where id = $1"
+    swapped = ((more[0], key.api_key_id, writes.api_key_id), (more[1], apps[1].app_id, apps[0].app_id))
+    for one, another, own in swapped:
+        await side.pool.execute(swap, one.challenge_id, another)
+        assert await delivery.deliver(one.challenge_id) == "late"
+        await side.pool.execute(swap, one.challenge_id, own)
+        assert await delivery.deliver(one.challenge_id) == "delivered"
+    assert "with which a program may see and change what is yours" in inbox.messages[2].body
+    assert "Add an authenticator app" in inbox.messages[3].body
 
 
 def envelope(person: UUID, mutation: str) -> Envelope:

@@ -9,7 +9,6 @@ the same time do each other no harm: the streams' versions let one of them be fi
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from datetime import datetime, timedelta
 from uuid import UUID
 
@@ -98,8 +97,6 @@ class PaymentSaga:
             now = await shared_now(connection, self._clock)
         if row is None or payment is None:
             return "over"
-        # No digest has it: whoever writes in the table must not have our own book carry out what a bank is to.
-        row = replace(row, provider=payment.initiated.provider)
         if payment.initiated.source is Source.BANK:
             at = AtBank(row, payment, now)
             outcome = await self._banks.advance(at, told) if self._banks is not None else "over"
