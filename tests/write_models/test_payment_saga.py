@@ -317,8 +317,12 @@ async def test_f41_nobody_answers_and_it_expires_by_the_clock(office: Office, si
     async with side_at(NOW) as (side, clock):
         later = await opened(side, Driver(side.commands))
         payment, _ = await later.initiate()
+        clock.advance(timedelta(minutes=2))
+        await side.pool.execute("delete from pgqueuer")  # as one that is picked too soon
         assert await later.saga.advance(payment) == "waiting"
-        clock.advance(timedelta(minutes=5))
+        (after,) = [row[0] for row in await side.pool.fetch("select execute_after - created from pgqueuer")]
+        assert timedelta(minutes=2) < after <= timedelta(minutes=3), "it is looked at again when its time is over"
+        clock.advance(timedelta(minutes=3))
         assert await later.saga.advance(payment) == "expired"
         assert await later.state(payment) is PaymentState.EXPIRED
         assert await later.figures() == (100, 0, 0)
