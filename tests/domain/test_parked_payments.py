@@ -40,7 +40,7 @@ from isthmus.domain.ledger import (
 from isthmus.domain.parked_books import differences_account_id
 from isthmus.domain.parked_payments import ConfirmDecision, LookIntoPayment, ProposeDecision
 from isthmus.domain.pay_ins import pay_in_journal_id, suspense_account_id
-from isthmus.domain.payment_decisions import Finding
+from isthmus.domain.payment_decisions import Finding, PaymentLookedInto
 from isthmus.domain.payment_events import RANK, VOID, Payment, PaymentState, Source, clearing_code
 from isthmus.domain.payment_initiation import InitiatePayment
 from isthmus.domain.payment_news import PaymentNews, ProviderPayment, RecordPaymentNews
@@ -497,7 +497,7 @@ def test_two_operators_decide_neither_of_them_its_payer_and_on_what_is_known() -
     [
         payment_events.PaymentEvidenceKept(PAYMENT, ADA, "x"),
         payment_events.PaymentParked(PAYMENT, ADA, "OTHER_AMOUNT"),
-        payment_events.PaymentLookedInto(PAYMENT, ADA, in_order=False),
+        PaymentLookedInto(PAYMENT, ADA, in_order=False),
         payment_events.PaymentExecuted(PAYMENT, ADA),
     ],
 )
