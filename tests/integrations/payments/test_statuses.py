@@ -39,6 +39,30 @@ def test_only_words_that_say_so_move_money(dialect: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("dialect", "ends", "waits"),
+    [
+        ("truelayer", "failed", "authorization_required authorizing attempt_failed"),
+        ("truelayer_payout", "failed", ""),
+        ("yapily", "FAILED DECLINED EXPIRED INACTIVE", ""),
+        (
+            "yapily_consent",
+            "REJECTED REVOKED FAILED EXPIRED INVALID",
+            "AWAITING_AUTHORIZATION AWAITING_FURTHER_AUTHORIZATION AWAITING_RE_AUTHORIZATION PRE_AUTHORIZED AWAITING_SCA_METHOD "
+            "AWAITING_SCA_CODE AWAITING_PRE_AUTHORIZATION AWAITING_DECOUPLED_AUTHORIZATION AWAITING_DECOUPLED_PRE_AUTHORIZATION",
+        ),
+        ("plaid", "INSUFFICIENT_FUNDS REJECTED FAILED BLOCKED CANCELLED", "INPUT_NEEDED"),
+        ("iso20022", "RJCT CANC BLCK", ""),
+    ],
+)
+def test_only_words_that_say_so_end_a_payment_or_let_it_be_taken_back(dialect: str, ends: str, waits: str) -> None:
+    states = {word: payment_state(dialect, word) for word in known(dialect)}
+    assert {word for word, state in states.items() if state in WAYS_OUT} == set(ends.split())
+    assert {word for word, state in states.items() if state is P.AWAITING} == set(waits.split())
+    asked_of_us = {"AUTHORIZED", "CONSUMED"} if dialect == "yapily_consent" else set()
+    assert {word for word, state in states.items() if state is P.AUTHORISED} == asked_of_us, "these are submitted by us"
+
+
+@pytest.mark.parametrize(
     ("status", "iso", "acsc_settles", "state"),
     [
         ("PENDING", "PDNG", False, P.SUBMITTED),
