@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import pytest
 
@@ -15,6 +15,7 @@ from isthmus.domain.payment_events import PaymentState
 from isthmus.domain.sca import Method
 from isthmus.integrations.screening.files import limit_table, sanctions_list
 from isthmus.integrations.screening.rules import ListedCompliance
+from isthmus.read_models.payments import PaymentReader
 from isthmus.runtime.wiring import WriteSide
 from isthmus.write_models.batch_desk import BatchDesk
 from isthmus.write_models.code_delivery import CodeDelivery
@@ -87,6 +88,9 @@ async def test_each_payment_is_sent_by_itself_once_the_whole_was_answered_for(of
 
     assert sorted(one.amount for one in office.bank.paid.values()) == [Decimal(10), Decimal(20), Decimal(30)]
     assert [await office.state(payment) for payment in payments] == [S.SUBMITTED] * 3
+    reader = PaymentReader(office.side.pool, office.side.clock.stamp)
+    mine, anothers = await reader.of_batches([(office.person, batch), (uuid4(), batch)])
+    assert ([row.payment_id for row in mine], anothers) == (payments, [])
 
 
 @pytest.mark.parametrize(
