@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from datetime import timedelta
 from decimal import Decimal
 from types import SimpleNamespace
 from typing import Any, cast
@@ -21,6 +22,7 @@ from isthmus.domain.payment_events import PaymentState
 from isthmus.domain.personal import PersonalText
 from isthmus.domain.refusals import AccountNotFound
 from isthmus.failpoints import InjectedFault, armed
+from isthmus.write_models import spending
 from isthmus.write_models.envelope import Done, Refused
 from isthmus.write_models.parked_desk import FindingWish, ParkedDesk
 from isthmus.write_models.payment_desk import PaymentWish
@@ -81,6 +83,9 @@ async def test_whoever_dies_on_the_way_is_followed_by_two_who_do_it_once(office:
         assert await posted(office, savings) == (30 * (n + 1), 0)
         assert await office.figures() == (70 - 30 * n, 0, 0)
         assert await office.saga.advance(payment) == "over"
+    async with office.side.pool.acquire() as connection:
+        spent = await spending.load(connection, [office.person], office.side.clock.now() - timedelta(hours=1))
+    assert spent.by(office.person, "EUR") == (0 if by is move else 60), "limits are for what leaves a person"
     await assert_sound(office.side.pool)
 
 
