@@ -134,6 +134,18 @@ async def test_a_token_that_is_fetched_later_does_not_wake_what_is_over(issued: 
     await callers.verify(issued.token())
 
 
+async def test_a_clock_that_steps_back_lets_nobody_go_on_for_as_long(issued: Issued, store: Away) -> None:
+    callers = door(issued, store)
+    issued.clock.advance(60 * MINUTE)
+    await callers.verify(issued.token())
+    issued.clock.advance(-60 * MINUTE)
+    token = issued.token()
+    await callers.verify(token)
+    issued.clock.advance(6 * MINUTE)
+    async with refused():
+        await callers.verify(token)
+
+
 async def test_what_is_over_stays_so_for_as_long_as_it_can_be_refreshed(issued: Issued) -> None:
     """A refresh token lies unused for a day at most, and the one that is got for it begins another day."""
     store = Forgetful(issued.clock)
