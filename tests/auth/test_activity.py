@@ -217,6 +217,22 @@ async def test_what_is_done_over_a_socket_counts(issued: Issued, store: Away) ->
         await callers.used(caller)
 
 
+async def test_who_listens_is_let_be_for_as_long_as_the_session_is_used_elsewhere(issued: Issued, store: Away) -> None:
+    listens, token = Activity(store, issued.clock, recheck_s=0.01), issued.token()
+    caller = await issued.verify(token)
+    await listens.enter(caller)
+    issued.clock.advance(4 * MINUTE)
+    await door(issued, store).verify(token)
+
+    issued.clock.advance(2 * MINUTE)
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.05):
+            await listens.until_idle(caller)
+    issued.clock.advance(3 * MINUTE)
+    async with asyncio.timeout(10):
+        await listens.until_idle(caller)
+
+
 async def test_without_redis_a_process_goes_by_what_it_saw_and_fails_closed(issued: Issued, store: Away) -> None:
     here, there, token = door(issued, store), door(issued, store), issued.token()
     await here.verify(token)
