@@ -55,6 +55,11 @@ async def test_what_the_bank_does_not_take_back_is_watched_after_it_is_over_here
         office.clock.advance(timedelta(minutes=15))
         assert await office.saga.advance(payment) == "expired"
     assert await ahead(office, payment) >= 1
+    bank.refuses = True
+    await office.side.pool.execute("delete from pgqueuer")
+    assert await office.saga.advance(payment) == "unavailable"
+    assert ((await office.stands(payment))[1], await ahead(office, payment)) == (None, 1), "it is over, and watched"
+    bank.refuses = False
     for _ in range(2):  # whoever had the bank's page open may still authorise it there
         await office.side.pool.execute("delete from pgqueuer")
         assert await office.saga.advance(payment) == "looked"
@@ -97,8 +102,10 @@ async def test_a_bank_that_will_not_tell_of_a_payment_is_shown_to_an_operator_an
     bank.authorise(payment)
     await office.saga.advance(payment)
     bank.refuses = True
+    await office.side.pool.execute("delete from pgqueuer")
     assert await office.saga.advance(payment) == "unavailable"
     assert await office.stands(payment) == (S.SUBMITTED, "UNKNOWN_STATUS")
+    assert await ahead(office, payment) == 1
     await office.side.pool.execute("delete from pgqueuer")
     await office.saga.sweep()
     assert await ahead(office, payment) == 1

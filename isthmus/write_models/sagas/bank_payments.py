@@ -57,11 +57,8 @@ class BankPaymentSaga:
         state, parked = at.payment.state, at.payment.parked
         if state is PaymentState.AUTHORISED and parked in (None, UNKNOWN_STATUS):
             return await self._submit(at)
-        if state is PaymentState.AWAITING_SCA and parked not in (None, UNKNOWN_STATUS):
-            if not self._late(at):
-                return "over"  # an operator's word carries it on
-            if not at.payment.asked:
-                return await self._expire(at)  # who is not judged in time is not asked
+        if state is PaymentState.AWAITING_SCA and parked not in (None, UNKNOWN_STATUS) and not self._late(at):
+            return "over"  # an operator's word carries it on; what is not judged in time expires, and nobody is asked
         try:
             if state is PaymentState.AWAITING_SCA:
                 return await self._await(at)
