@@ -296,6 +296,8 @@ async def test_d1_what_is_changed_in_the_database_is_neither_asked_nor_submitted
     unasked = await office.initiate()
     await office.side.pool.execute("update payments set amount = amount * 100")
 
+    assert await office.saga.advance(asked) == "over"
+    assert office.bank.states[str(asked)] is P.CANCELLED, "the person's consent is not left there"
     for payment in (asked, unasked):
         await office.on(payment)
         assert await office.stands(payment) == (S.REJECTED, "CHANGED_AFTER_SCA")

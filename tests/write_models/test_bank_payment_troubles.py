@@ -38,8 +38,36 @@ async def test_what_nobody_knows_of_for_long_is_shown_to_an_operator_and_carried
 
     await office.saga.sweep()
     assert await ahead(office, payment) == 1
+    await office.side.pool.execute("delete from pgqueuer")
     assert await office.saga.advance(payment) == "sent"
-    assert await office.stands(payment) == (S.SUBMITTED, None)
+    assert (await office.stands(payment), await ahead(office, payment)) == ((S.SUBMITTED, None), 1)
+
+
+@pytest.mark.parametrize(("settles", "looks"), [(True, 1), (False, 0)])
+async def test_what_has_left_is_looked_at_on_where_it_is_told_that_it_arrived(
+    office: Office, bank: Elsewhere, settles: bool, looks: int
+) -> None:
+    bank.settles, bank.waits = settles, False
+    payment = await office.initiate()
+    bank.authorise(payment)
+    bank.execute(payment)
+    await office.saga.advance(payment)
+    assert await office.stands(payment) == (S.EXECUTED, None)
+
+    await office.side.pool.execute("delete from pgqueuer")
+    assert await office.saga.advance(payment) == "looked"
+    assert await ahead(office, payment) == looks
+
+
+async def test_a_refusal_after_what_nobody_knows_of_ends_nothing_until_it_was_asked_for_eight_times(
+    office: Office, bank: Elsewhere
+) -> None:
+    payment = await submitting(office, ["before"] * 6 + ["refuses"] * 2)
+
+    assert await office.on(payment, 7) == ["unknown"] * 7
+    assert await office.stands(payment) == (S.AUTHORISED, None)
+    assert await office.saga.advance(payment) == "refused"
+    assert (await office.stands(payment))[0] == S.REJECTED
 
 
 @pytest.mark.parametrize("way", ["cancelled", "expired"])

@@ -230,8 +230,11 @@ async def test_after_many_times_unknown_an_operator_is_to_look_and_nothing_is_re
     payment = await office.authorised()
     office.bank.troubles = ["silent"] * 20
 
-    for _ in range(10):
-        await office.saga.advance(payment)
+    for times in range(1, 11):
+        await office.side.pool.execute("delete from pgqueuer")
+        assert await office.saga.advance(payment) == "unknown"
+        assert await office.jobs(payment) == 1, "it is asked for again by itself"
+        assert await office.parked(payment) == ("UNKNOWN_STATUS" if times >= 8 else None)
 
     assert (await office.state(payment), await office.parked(payment)) == (PaymentState.AUTHORISED, "UNKNOWN_STATUS")
     assert await office.figures() == (100, 30, 0)

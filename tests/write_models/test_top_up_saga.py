@@ -78,6 +78,9 @@ async def test_who_does_not_come_back_is_looked_for_until_the_money_has_arrived(
     office.bank.execute(payment)
     await office.saga.advance(payment)
     await office.side.pool.execute("delete from pgqueuer")
+    assert await office.saga.advance(payment) == "looked"
+    assert await office.side.pool.fetchval("select count(*) from pgqueuer") == 1, "until it has arrived"
+    await office.side.pool.execute("delete from pgqueuer")
 
     assert (await office.stands(payment), await lies(office, account)) == ((S.EXECUTED, None), 0)
     assert await office.saga.sweep() == 1, "also of a provider that else tells of no arrival"
