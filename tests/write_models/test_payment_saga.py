@@ -14,7 +14,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from isthmus.domain.banking import NeverAsked, OutcomeUnknown, ProviderRefused, ProviderUnavailable
+from isthmus.domain.banking import NeverAsked, OutcomeUnknown, ProviderFault, ProviderRefused, ProviderUnavailable
 from isthmus.domain.clock import SettableClock
 from isthmus.domain.identifiers import house_account_id, uuid7_source
 from isthmus.domain.notifications import Message
@@ -238,6 +238,46 @@ async def test_after_many_times_unknown_an_operator_is_to_look_and_nothing_is_re
 
     assert (await office.state(payment), await office.parked(payment)) == (PaymentState.AUTHORISED, "UNKNOWN_STATUS")
     assert await office.figures() == (100, 30, 0)
+
+
+@dataclass
+class Mute:
+    """Tells nothing."""
+
+    fault: ProviderFault
+    name: str = "bank"
+
+    async def send(self, order: PaymentOrder) -> PaymentNews:
+        raise AssertionError("it was sent")
+
+    async def look_up(self, reference: str) -> PaymentNews:
+        raise self.fault
+
+
+@pytest.mark.parametrize(
+    ("fault", "parked", "after_s"),
+    [(ProviderUnavailable("down", 100), None, 99), (ProviderRefused("no", "404"), "UNKNOWN_STATUS", 10)],
+)
+async def test_a_look_that_comes_to_nothing_is_taken_again_while_something_is_to_come(
+    office: Office, fault: ProviderFault, parked: str | None, after_s: int
+) -> None:
+    underway, done = await office.authorised("10.00"), await office.authorised("20.00")
+    for payment in (underway, done):
+        assert await office.saga.advance(payment) == "sent"
+    office.bank.execute(done)
+    await office.saga.advance(done)
+    office.saga._payouts = {"bank": Mute(fault)}
+    await office.side.pool.execute("delete from pgqueuer")
+
+    for payment in (underway, done):
+        assert await office.saga.advance(payment) == "unavailable"
+
+    assert (await office.parked(underway), await office.parked(done)) == (parked, None)
+    assert (await office.jobs(underway), await office.jobs(done)) == (1, 0)
+    after = await office.side.pool.fetchval("select execute_after - created from pgqueuer")
+    assert after > timedelta(seconds=after_s)
+    await office.side.pool.execute("delete from pgqueuer")  # whoever had it died of it
+    assert await office.saga.sweep() == 1, "also of what an operator is to look at"
 
 
 @pytest.mark.parametrize(
