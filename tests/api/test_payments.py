@@ -131,9 +131,10 @@ def test_d3_five_wrong_answers_over_several_challenges_block_and_new_ones_do_not
     left = []
     for n in range(5):
         challenge = challenges[n % 3]
-        left.append(answer(ada, challenge, wrong(code_of(served, challenge)))["errors"][0]["attemptsLeft"])
+        error = answer(ada, challenge, wrong(code_of(served, challenge)))["errors"][0]
+        left.append((error["attemptsLeft"], error["challengeState"]))
 
-    assert left == [4, 3, 2, 1, 0]
+    assert left == [(4, "PENDING"), (3, "PENDING"), (2, "PENDING"), (1, "PENDING"), (0, "FAILED")]
     for challenge in challenges:
         assert answer(ada, challenge, code_of(served, challenge))["errors"], "not even the right one any more"
     refused = initiate(ada, account, "1.00")
