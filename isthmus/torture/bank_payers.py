@@ -39,7 +39,7 @@ async def pay_from_bank(client: Client, bank: Bank) -> None:
         "fromAccountId": linked.account,
         "amount": {"amount": client.amount(_MONEY_MAX), "asset": linked.rail.asset},
     }
-    if client.topped_up is not None and chance.random() < 0.4:
+    if client.topped_up is not None and chance.random() < 0.5:
         intent = log.intend(client.name, "topUp", wish | {"toAccountId": client.topped_up})
     else:
         payee = {"name": "Maria Ostrowska", "account": dict(bank.payees[linked.rail.asset])}

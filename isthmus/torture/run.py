@@ -49,6 +49,7 @@ _MORE_ROUNDS_MAX = 3
 PAUSE_S = (0.2, 1.2)
 #: After most faults the next one waits until there is something left to break.
 _RECOVER_S, _RECOVERING = 8.0, 0.7
+_LOOK_AGAIN_S = 0.2
 _RESENT_PER_ROUND = 100
 _BANK_EUROS = Decimal("900.00")
 
@@ -293,8 +294,12 @@ class _Torture:
             missing = first and any(self._report.faults[name] == 0 for name in (*self._faults, *self._points))
             if chaos_s > _CHAOS_S_MAX or (chaos_s > self._chaos_s and not missing):
                 return
+            never = [name for name in self._faults if self._report.faults[name] == 0]
+            if missing and not never and chaos_s > self._chaos_s:
+                # Only deaths at points are missing: nobody is killed by anything else before coming there.
+                await asyncio.sleep(_LOOK_AGAIN_S)
+                continue
             if not self._deck:
-                never = [name for name in self._faults if self._report.faults[name] == 0]
                 self._deck = (never if missing else []) or list(self._faults)
                 self._chance.shuffle(self._deck)
             name = self._deck.pop()
