@@ -242,6 +242,7 @@ def test_f22_what_comes_before_the_person_does_counts(served: Served, banks: San
 
 def test_f22_one_whose_worker_ended_is_worked_off_all_the_same(served: Served, banks: Sandbox, ada: Person) -> None:
     consent, theirs = consent_at_yapily(served, banks, ada)
+    worked_off(served)
     body = told(theirs, "REVOKED", 7)
     assert sent(served, "yapily", body, **yapily(body)).status_code == 202
     (waiting,) = rows(served, "state = 'WAITING'")

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Iterator
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, Route, expect
 
 from isthmus.auth.provider.users import DEMO_PASSWORD
 from tests.conftest import NO_CHROMIUM
@@ -123,6 +125,47 @@ def test_a_bank_is_linked_and_shown(
     expect(shown).to_contain_text("posted")
     shown.locator("button:text-is('Take back')").click()
     expect(shown).to_contain_text("REVOKED")
+
+
+def test_an_answer_that_another_overtook_ends_no_looking_again(page: Page, product: Product) -> None:
+    """The page asks when it opens, and again at the first word of what is live."""
+    first: list[Route] = []
+    streams: list[Route] = []
+    looks = itertools.count()
+
+    def linked(state: str) -> dict[str, Any]:
+        consent = {
+            "id": "x",
+            "institution": {"name": "Harbour Bank"},
+            "provider": "TRUELAYER",
+            "status": "AUTHORISED",
+            "daysLeft": 89,
+            "sync": {"state": state, "fetched": 136},
+            "accounts": [],
+        }
+        return {"data": {"viewer": {"bankConsents": {"edges": [{"node": consent}]}}}}
+
+    def answered(route: Route) -> None:
+        asked = route.request.post_data_json["query"]
+        if asked.startswith("subscription"):
+            if not streams:
+                route.fulfill(content_type="text/event-stream", body="event: next\ndata: {}\n\n")
+            streams.append(route)  # later ones are left without an answer
+        elif not asked.startswith("query Links"):
+            route.continue_()
+        elif (look := next(looks)) == 0:
+            first.append(route)
+        elif look == 1:
+            route.fulfill(json=linked("RUNNING"))
+            first.pop().fulfill(json=linked("RUNNING"))
+        else:
+            route.fulfill(json=linked("DONE"))
+
+    page.route("**/graphql", answered)
+    page.goto(f"{product.base}/bank-links")
+
+    expect(page.locator("#links > li")).to_contain_text("reading DONE")
+    page.unroute("**/graphql")
 
 
 def test_who_declines_is_told_so_and_nothing_is_linked(page: Page) -> None:

@@ -48,15 +48,19 @@ async function search(form) {
   found.replaceChildren(...(banks.length ? banks : [made('li', 'There is no such bank.')]));
 }
 
-/** What is shown was asked for last: answers may overtake each other. Then none is given back. */
+/** What is shown was asked for last: answers may overtake each other. What a reading brings is not told live: whoever asked last looks again
+ *  while one is to come. */
 let asked = 0;
+let later;
 async function show() {
   const mine = (asked += 1);
+  clearTimeout(later);
   const { viewer } = await ask(LINKS, {}, true); // whatever its person does here is a wish, a search, or the page itself
-  if (mine !== asked) return [];
+  if (mine !== asked) return;
   const all = viewer.bankConsents.edges.map((edge) => edge.node);
   links.replaceChildren(...all.map(shown));
-  return all;
+  const reads = all.some(({ status, sync }) => status === 'AUTHORISED' && sync.state !== 'DONE');
+  if (reads) later = setTimeout(() => attempt(show), 1_000);
 }
 
 function shown(consent) {
@@ -73,18 +77,9 @@ function shown(consent) {
   return item;
 }
 
-/** What a reading brings is not told live: looked at again while one is to come. */
-let later;
-async function watch() {
-  clearTimeout(later);
-  const reads = (await show()).some(({ status, sync }) => status === 'AUTHORISED' && sync.state !== 'DONE');
-  clearTimeout(later);
-  if (reads) later = setTimeout(() => attempt(watch), 1_000);
-}
-
 document.getElementById('search').addEventListener('submit', (event) => {
   event.preventDefault();
   void attempt(() => search(new FormData(event.target)));
 });
-void attempt(watch);
-void follow(CHANGED, () => void attempt(watch));
+void attempt(show);
+void follow(CHANGED, () => void attempt(show));
