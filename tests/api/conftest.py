@@ -23,6 +23,7 @@ from redis.asyncio import Redis
 
 import isthmus.runtime.serving as serving
 from isthmus.app import Running, create_app
+from isthmus.app.readers import readers_of
 from isthmus.auth.activity import Activity
 from isthmus.auth.api_keys import ApiKeys
 from isthmus.auth.caller import Caller
@@ -31,34 +32,18 @@ from isthmus.auth.scopes import Role, allowed
 from isthmus.auth.session_store import RedisSessions
 from isthmus.auth.tokens import TokenRefused
 from isthmus.domain.identifiers import person_id, uuid7_source
-from isthmus.graphql.services import Readers, Services
-from isthmus.read_models.accounts import AccountReader
-from isthmus.read_models.api_keys import ApiKeyReader, ApiKeyTable
-from isthmus.read_models.assets import AssetRegistry
-from isthmus.read_models.audit import AuditReader
+from isthmus.graphql.services import Services
+from isthmus.read_models.api_keys import ApiKeyTable
 from isthmus.read_models.balance_cache import BalanceCache
 from isthmus.read_models.balances import BalanceReader
-from isthmus.read_models.bank_accounts import BankAccountReader
-from isthmus.read_models.bank_transactions import BankTransactionReader
 from isthmus.read_models.consent_feed import ConsentFeed
 from isthmus.read_models.consents import ConsentReader
 from isthmus.read_models.database import read_pool
 from isthmus.read_models.feeds import BalanceFeed
-from isthmus.read_models.institutions import InstitutionReader
-from isthmus.read_models.journals import JournalReader
-from isthmus.read_models.log import LogReader
 from isthmus.read_models.notices import NoticeFeed, NoticeReader
-from isthmus.read_models.parked import ParkedReader
-from isthmus.read_models.payees import PayeeReader
 from isthmus.read_models.payments import PaymentReader, payment_feed_of
-from isthmus.read_models.personal_limits import LimitReader
 from isthmus.read_models.positions import ProjectionPositions, log_identity, stored_positions
 from isthmus.read_models.projections import advance, ensure_positions, read_steps
-from isthmus.read_models.reconciliation import CaseReader
-from isthmus.read_models.sca import DeviceReader
-from isthmus.read_models.sca_apps import AppReader
-from isthmus.read_models.texts import TextReader
-from isthmus.read_models.transactions import TransactionReader
 from isthmus.runtime.banking import banking
 from isthmus.runtime.notices import notices_of
 from isthmus.runtime.payees import payee_desk
@@ -205,29 +190,8 @@ def wiring_of(served: Served, servers: EmbeddedServers, template: str) -> Callab
             served.paying = await stack.enter_async_context(paying(settings, side))
             served.banking = await stack.enter_async_context(banking(settings, side, database.url))
             payees = await stack.enter_async_context(payee_desk(settings, side, redis))
-            readers = Readers(
-                accounts=AccountReader(reading),
-                balances=BalanceReader(reading, BalanceCache(redis, identity), positions),
-                transactions=TransactionReader(reading),
-                journals=JournalReader(reading),
-                audit=AuditReader(reading),
-                assets=AssetRegistry(reading),
-                texts=TextReader(reading, side.texts),
-                log=LogReader(reading),
-                api_keys=ApiKeyReader(reading, side.clock.stamp),
-                bank_accounts=BankAccountReader(reading, side.links),
-                bank_transactions=BankTransactionReader(reading, side.links),
-                consents=consents,
-                institutions=InstitutionReader(reading),
-                payments=payments,
-                parked=ParkedReader(reading, payments),
-                devices=DeviceReader(reading, side.clock.stamp),
-                notices=notices,
-                apps=AppReader(reading, side.clock.stamp),
-                limits=LimitReader(reading, side.clock.stamp),
-                payees=PayeeReader(reading, side.clock.stamp),
-                cases=CaseReader(reading),
-            )
+            balances = BalanceReader(reading, BalanceCache(redis, identity), positions)
+            readers = readers_of(reading, side, balances, consents, payments, notices)
             answers = sca_desk(settings, side, at_banks)
             services = Services(
                 clock=side.clock,

@@ -17,7 +17,7 @@ from isthmus.domain.payment_events import PaymentInitiated, PaymentRejected, Pay
 from isthmus.domain.payment_news import ProviderPayment
 from isthmus.domain.personal import PersonalText, Sealed
 from isthmus.domain.refusals import RefusalCode
-from tests.domain.test_payments import ACCOUNT, ADA, World
+from tests.domain.payment_world import ACCOUNT, ADA, World
 
 THEIRS, GRACE = uuid4(), uuid4()
 CLEARING = house_account_id(clearing_code(own_accounts.HERE, "GBP"))

@@ -12,7 +12,7 @@ from isthmus.domain.exemptions import Exempt, ExemptionRules, LowValue, Standing
 from isthmus.domain.payment_events import PaymentAuthorised, PaymentExempted, PaymentState, Source
 from isthmus.domain.sca import ScaChallengeIssued
 from isthmus.integrations.screening.files import exemption_rules
-from tests.domain.test_payments import DIGEST, World
+from tests.domain.payment_world import DIGEST, World
 
 RULES = ExemptionRules("v1", True, True, {"GBP": LowValue(Decimal(30), Decimal(100), 5)})
 TRUSTED, OWN = Standing(trusted=True), Standing(own=True)

@@ -19,7 +19,7 @@ from isthmus.domain.payees import PayeeAccount
 from isthmus.domain.payment_events import PaymentExempted, PaymentState
 from isthmus.domain.payment_news import ProviderPayment
 from isthmus.domain.refusals import RefusalCode
-from tests.domain.test_payments import ACCOUNT, ADA, World
+from tests.domain.payment_world import ACCOUNT, ADA, World
 
 RULES = ExemptionRules("v1", own_account=True)
 SAVINGS = uuid4()

@@ -7,7 +7,7 @@ from decimal import Decimal
 
 from isthmus.domain.accounts import FreezeReason
 from isthmus.domain.reconciliation_cases import ClosedBy, ReconciliationCaseClosed, ReconciliationCaseOpened
-from tests.domain.test_parked_payments import (
+from tests.domain.parked_world import (
     ACCOUNT,
     BANK,
     CODE,

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from decimal import Decimal
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import uuid4
 
 import pytest
 from hypothesis import settings
@@ -16,168 +16,31 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from isthmus.domain import (
     journals,
     payment_events,
-    payment_initiation,
-    payment_news,
-    payment_review,
     payments,
-    payments_at_bank,
     sca,
-    sca_answers,
 )
-from isthmus.domain.accounts import Account, AccountType, FreezeReason
-from isthmus.domain.compliance import Limits, Ruling, Verdict
+from isthmus.domain.accounts import FreezeReason
 from isthmus.domain.ledger import (
     ZERO,
-    AccountState,
-    Hold,
-    HoldVoided,
-    JournalPosted,
-    JournalReserved,
-    LedgerEvent,
     VoidReason,
-    apply,
-    evolve_hold,
 )
 from isthmus.domain.payment_asks import PaymentAsked
 from isthmus.domain.payment_events import TERMINAL, VOID, PaymentInitiated, PaymentState, Source
-from isthmus.domain.payment_initiation import InitiatePayment
-from isthmus.domain.payment_news import PaymentNews, ProviderPayment, RecordPaymentNews
-from isthmus.domain.payment_review import RefusePayment, ReleasePayment
-from isthmus.domain.payments import CancelPayment, StartSubmission
-from isthmus.domain.payments_at_bank import StartAsking
-from isthmus.domain.personal import PersonalText, Sealed
-from isthmus.domain.refusals import Refusal, RefusalCode
-from isthmus.domain.sca_answers import AnswerScaChallenge
-
-NOW = datetime(2026, 11, 29, 12, tzinfo=UTC)
-ADA, ACCOUNT = uuid4(), uuid4()
-RIGHT, WRONG = sca.CodeProof(True), sca.CodeProof(False)
-DIGEST = "d" * 64
-ALLOWED = Verdict(Ruling.ALLOW, "sanctions-name-clear", "1")
-LIMITS = Limits(Decimal(1_000), Decimal(2_000))
-
-
-class World:
-    """One account with 100.00, one payment of 30.00, and everything that can happen to it."""
-
-    def __init__(self, source: Source = Source.OWN) -> None:
-        owned = Account(ACCOUNT, "user", AccountType.LIABILITY, "GBP", ADA, may_overdraw=False)
-        self.book: dict[UUID, AccountState] = {ACCOUNT: AccountState(owned, posted=Decimal(100))}
-        self.now = NOW
-        self.source = source
-        self.events: list[Any] = []
-        self.payment_id, self.challenge_id = uuid4(), uuid4()
-        self.hold: Hold | None = None
-        self.used = Decimal(0)
-        self.refusal: Refusal | None = None
-
-    def take(self, decided: payments.Decision) -> RefusalCode | None:
-        if isinstance(decided, Refusal):
-            self.refusal = decided
-            return decided.code
-        for event in decided:
-            if isinstance(event, LedgerEvent):
-                apply(self.book, [event])
-            if isinstance(event, JournalReserved | JournalPosted | HoldVoided):
-                self.hold = evolve_hold(self.hold, event)
-        self.events += decided
-        return None
-
-    @property
-    def payment(self) -> payment_events.Payment | None:
-        return payment_events.fold(self.events)
-
-    @property
-    def attempts(self) -> int:
-        return self.payment.attempts if self.payment is not None else 0
-
-    @property
-    def challenge(self) -> sca.Challenge | None:
-        return sca.fold(self.events)
-
-    @property
-    def guard(self) -> sca.Guard:
-        return sca.fold_guard(self.events, self.now)
-
-    @property
-    def state(self) -> Any:
-        assert self.payment is not None
-        return self.payment.state
-
-    def initiate(self, amount: str = "30", **other: Any) -> RefusalCode | None:
-        def text(plain: str) -> PersonalText:
-            return PersonalText("", Sealed(f"sealed:v1:{ADA}:{plain}"))
-
-        wish: dict[str, Any] = {
-            "payment_id": self.payment_id,
-            "challenge_id": self.challenge_id,
-            "owner": ADA,
-            "source": self.source,
-            "from_account_id": ACCOUNT,
-            "provider": "truelayer",
-            "amount": Decimal(amount),
-            "asset": "GBP",
-            "payee_name": text("n"),
-            "payee_account": text("a"),
-            "reference": None,
-            "digest": DIGEST,
-            "method": sca.Method.ONE_TIME_CODE,
-            "expires_at": self.now + sca.CODE_LIFE,
-            "verdict": ALLOWED,
-            "limits": LIMITS,
-        }
-        used = self.used
-        return self.take(
-            payment_initiation.initiate(self.book, self.guard, used, InitiatePayment(**(wish | other)), self.now)
-        )
-
-    def answer(self, proof: sca.Proof = RIGHT, **other: Any) -> RefusalCode | None:
-        wish = AnswerScaChallenge(self.challenge_id, self.payment_id, ADA, DIGEST, proof, ACCOUNT)
-        decided: Any = sca_answers.answer(
-            self.book, self.challenge, self.guard, self.payment, None, replace(wish, **other), self.now
-        )
-        return self.take(decided)
-
-    def cancel(self, owner: UUID = ADA) -> RefusalCode | None:
-        wish = CancelPayment(self.payment_id, self.challenge_id, owner)
-        return self.take(payments.cancel(self.book, self.hold, self.payment, self.challenge, wish, self.now))
-
-    def expire(self) -> RefusalCode | None:
-        return self.take(payments.expire(self.book, self.hold, self.payment, self.challenge, self.now))
-
-    def submit(self, digest: str = DIGEST) -> RefusalCode | None:
-        wish = StartSubmission(self.payment_id, self.challenge_id, digest)
-        return self.take(payments.start_submission(self.book, self.hold, self.payment, self.challenge, wish, self.now))
-
-    def hear(self, state: ProviderPayment, told: str = "", **other: Any) -> RefusalCode | None:
-        wish = RecordPaymentNews(self.payment_id, PaymentNews(state, told or state, **other), uuid4())
-        return self.take(payment_news.record_news(self.book, self.hold, self.payment, wish, self.now))
-
-    @property
-    def mine(self) -> Any:
-        """(posted, reserved)."""
-        return self.book[ACCOUNT].posted, self.book[ACCOUNT].pending_out
-
-
-def made(source: Source = Source.OWN) -> World:
-    world = World(source)
-    assert world.initiate() is None
-    return world
-
-
-def authorised(source: Source = Source.OWN) -> World:
-    world = made(source)
-    assert world.answer() is None
-    assert world.state is PaymentState.AUTHORISED
-    return world
-
-
-def submitted(source: Source = Source.OWN) -> World:
-    world = authorised(source)
-    assert world.submit() is None
-    assert world.hear(ProviderPayment.SUBMITTED, reference="p1") is None
-    assert world.state is PaymentState.SUBMITTED
-    return world
+from isthmus.domain.payment_news import ProviderPayment
+from isthmus.domain.payments import StartSubmission
+from isthmus.domain.personal import Sealed
+from isthmus.domain.refusals import RefusalCode
+from tests.domain.payment_world import (
+    ACCOUNT,
+    ADA,
+    DIGEST,
+    RIGHT,
+    WRONG,
+    World,
+    authorised,
+    made,
+    submitted,
+)
 
 
 def test_the_money_is_reserved_at_once_and_leaves_when_it_is_executed() -> None:
@@ -534,163 +397,3 @@ def test_an_account_that_cannot_pay_is_told_so(
     assert world.refusal.path == path
     assert world.events == []
     assert not any(isinstance(event, PaymentInitiated) for event in world.events)
-
-
-# -- compliance ------------------------------------------------------------------------------------------------------------
-
-CLOSE = Verdict(Ruling.REVIEW, "sanctions-name-close", "1")
-REFUSED = Verdict(Ruling.REFUSE, "sanctions-name-exact", "1")
-OLGA = uuid4()
-
-
-def judged(world: World, kind: type[ReleasePayment | RefusePayment], operator: UUID = OLGA) -> RefusalCode | None:
-    wish = kind(world.payment_id, world.challenge_id, operator)
-    if isinstance(wish, ReleasePayment):
-        return world.take(payment_review.release(world.book, world.payment, world.challenge, wish))
-    return world.take(payment_review.refuse(world.book, world.hold, world.payment, world.challenge, wish, world.now))
-
-
-def in_review() -> World:
-    world = World()
-    assert world.initiate(verdict=CLOSE) is None
-    assert world.answer() is None
-    return world
-
-
-def test_what_is_refused_is_recorded_with_its_rule_and_neither_holds_money_nor_asks_for_anything() -> None:
-    world = World()
-
-    assert world.initiate(verdict=REFUSED) is None
-
-    assert [type(event).__name__ for event in world.events] == [
-        "PaymentInitiated",
-        "PaymentScreened",
-        "PaymentRejected",
-    ]
-    assert (world.events[1].rule, world.events[1].list_version) == ("sanctions-name-exact", "1")
-    assert (world.state, world.events[2].code, world.mine) == (PaymentState.REJECTED, "COMPLIANCE", (100, 0))
-    assert (world.challenge, world.hold) == (None, None)
-
-
-def test_every_payment_is_screened_before_it_is_authorised() -> None:
-    kinds = [type(event).__name__ for event in authorised().events]
-
-    assert kinds.index("PaymentScreened") < kinds.index("PaymentAuthorised")
-
-
-def test_what_is_to_be_judged_waits_after_the_answer_and_is_sent_only_when_it_is_released() -> None:
-    world = in_review()
-    assert (world.state, world.payment and world.payment.parked, world.mine) == (
-        PaymentState.AWAITING_SCA,
-        "REVIEW",
-        (100, 30),
-    )
-    world.now += timedelta(days=9)
-    assert world.expire() is None
-    assert world.submit() is None
-    assert (world.state, world.attempts) == (PaymentState.AWAITING_SCA, 0), "days are nothing to it"
-
-    assert judged(world, ReleasePayment, ADA) is RefusalCode.PAYMENT_NOT_IN_REVIEW, "nobody judges their own"
-    assert judged(world, ReleasePayment) is None
-    assert world.state is PaymentState.AUTHORISED
-    assert judged(world, ReleasePayment) is RefusalCode.PAYMENT_NOT_IN_REVIEW
-    assert world.submit() is None
-    assert world.attempts == 1
-
-
-def test_what_is_judged_badly_is_rejected_in_the_words_of_the_rules_and_its_money_is_free() -> None:
-    world = in_review()
-
-    assert judged(world, RefusePayment) is None
-
-    assert (world.state, world.mine) == (PaymentState.REJECTED, (100, 0))
-    assert [event.code for event in world.events if isinstance(event, payment_events.PaymentRejected)] == ["COMPLIANCE"]
-    assert world.challenge is not None
-    assert world.challenge.state is sca.ChallengeState.INVALIDATED
-    assert judged(world, ReleasePayment) is RefusalCode.PAYMENT_NOT_IN_REVIEW
-
-
-def test_it_cannot_be_judged_before_it_is_answered_for_or_where_no_rule_asks_for_it() -> None:
-    world = World()
-    assert world.initiate(verdict=CLOSE) is None
-    over = in_review()
-    assert over.hear(ProviderPayment.REJECTED) is None
-    for early in (world, made(), made(Source.BANK), authorised(), over):
-        before = early.state
-        assert judged(early, ReleasePayment) is RefusalCode.PAYMENT_NOT_IN_REVIEW
-        assert judged(early, RefusePayment) is RefusalCode.PAYMENT_NOT_IN_REVIEW
-        assert early.state is before
-
-
-def test_an_account_that_is_frozen_before_the_answer_sends_nothing_until_it_is_thawed_and_released() -> None:
-    world = made()
-    state = world.book[ACCOUNT]
-    frozen = replace(state.account, freezes=frozenset({FreezeReason.OPERATOR}))
-    world.book[ACCOUNT] = replace(state, account=frozen)
-
-    assert world.answer() is None
-    assert (world.state, world.payment and world.payment.parked) == (PaymentState.AWAITING_SCA, "REVIEW")
-    assert judged(world, ReleasePayment) is RefusalCode.ACCOUNT_FROZEN
-    world.book[ACCOUNT] = replace(world.book[ACCOUNT], account=state.account)
-    assert judged(world, ReleasePayment) is None
-    assert world.state is PaymentState.AUTHORISED
-
-
-def test_from_a_bank_it_is_judged_before_anybody_is_asked_and_then_they_are() -> None:
-    world = World(Source.BANK)
-    assert world.initiate(verdict=CLOSE) is None
-
-    assert asks(world) == 0
-    assert judged(world, ReleasePayment) is None
-    assert (world.state, asks(world)) == (PaymentState.AWAITING_SCA, 1)
-
-
-def asks(world: World, digest: str = DIGEST) -> int:
-    wish = StartAsking(world.payment_id, world.challenge_id, digest)
-    assert world.take(payments_at_bank.start_asking(world.payment, world.challenge, wish, world.now)) is None
-    return world.payment.asks if world.payment is not None else 0
-
-
-def test_a_bank_is_asked_until_it_is_known_to_ask_and_for_nothing_else_than_what_waits_there() -> None:
-    ours, over, parked, late, world = made(), *(made(Source.BANK) for _ in range(4))
-    assert over.hear(ProviderPayment.REJECTED) is None
-    assert parked.take([payment_events.PaymentParked(parked.payment_id, ADA, "UNKNOWN_STATUS")]) is None
-    late.now += sca.CODE_LIFE
-    for one in (ours, over, parked, late):
-        assert asks(one) == 0
-    assert (asks(world), asks(world)) == (1, 2), "whether the first came to anything is not known"
-    state = Sealed(f"sealed:v1:{ADA}:s")
-    assert world.take([PaymentAsked(world.payment_id, ADA, world.challenge_id, "p9", state, None, None, 2)]) is None
-    assert asks(world) == 2
-
-
-def test_d1_a_bank_is_asked_for_nothing_else_than_what_the_challenge_is_bound_to() -> None:
-    wish, log, both = (made(Source.BANK) for _ in range(3))
-    for world in (log, both):
-        issued = next(event for event in world.events if isinstance(event, sca.ScaChallengeIssued))
-        world.events[world.events.index(issued)] = replace(issued, digest="e" * 64)
-
-    for world, digest in ((wish, "e" * 64), (log, DIGEST), (both, "e" * 64)):
-        assert asks(world, digest) == 0
-        assert world.payment is not None
-        assert world.challenge is not None
-        assert (world.state, world.payment.parked) == (PaymentState.REJECTED, "CHANGED_AFTER_SCA")
-        assert world.challenge.state is sca.ChallengeState.INVALIDATED
-
-
-def test_its_payer_can_take_it_back_while_it_waits() -> None:
-    world = in_review()
-
-    assert world.cancel() is None
-
-    assert (world.state, world.mine) == (PaymentState.CANCELLED, (100, 0))
-    assert judged(world, ReleasePayment) is RefusalCode.PAYMENT_NOT_IN_REVIEW
-
-
-def test_over_the_limit_reserves_nothing() -> None:
-    world = World()
-    world.used = Decimal("1_970.01")
-
-    assert world.initiate() is RefusalCode.LIMIT_EXCEEDED
-    world.used -= Decimal("0.01")
-    assert world.initiate() is None

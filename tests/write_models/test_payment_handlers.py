@@ -17,7 +17,7 @@ from isthmus.domain.refusals import LimitExceeded
 from isthmus.write_models.handlers import HANDLERS
 from isthmus.write_models.handling import Loaded
 from isthmus.write_models.spending import Spent
-from tests.domain import test_parked_payments as parked
+from tests.domain import parked_world as parked
 from tests.domain import test_top_ups as top_ups
 from tests.domain.test_payment_batches import ADA, NOW, World
 
