@@ -48,6 +48,7 @@ class Traffic:
     start: Decimal
     version: int
     acknowledged: dict[str, str] = field(default_factory=dict)
+    positions: list[int] = field(default_factory=list)
     unknown: list[str] = field(default_factory=list)
     commands: list[Told] = field(default_factory=list)
     reads: list[Told] = field(default_factory=list)
@@ -85,6 +86,7 @@ class Traffic:
             self.wrong.append(("a command", payload["errors"]))
             return None
         self.acknowledged[key] = payload["journal"]["id"]
+        self.positions.append(int(payload["position"]))
         return str(payload["position"])
 
     async def _ask_transfer(self, key: str) -> dict[str, Any]:
@@ -105,8 +107,9 @@ class Traffic:
         return payload
 
     async def read(self, position: str | None = None) -> dict[str, Any] | None:
-        """The balance, which must be one that was true, and no older than what this client was acknowledged before."""
-        at_least = self.version + len(self.acknowledged) if position else self.version
+        """The balance, which must be one that was true, and no older than what was acknowledged up to that position: of what others were
+        acknowledged behind it, a moment ago, nothing is promised."""
+        at_least = self.version + sum(one <= int(position) for one in self.positions) if position else self.version
         began = time.monotonic()
         headers = {"x-isthmus-position": position} if position else {}
         try:
